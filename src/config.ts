@@ -1,0 +1,79 @@
+import type { Backend } from './enforce/operation.ts'
+
+/** `host:port` of one listener. */
+export interface Listen {
+  readonly host: string
+  readonly port: number
+}
+
+/** An issuer whose tokens the gate accepts. */
+export interface IssuerConfig {
+  readonly issuer: string
+  /** The gate's origin for this issuer; default `public_origin`. */
+  readonly audience: string
+  readonly jwks: { readonly url: string } | { readonly file: string } | { readonly local: true }
+  readonly algorithms: readonly string[]
+  /** Seconds, 0 to 30. */
+  readonly clockTolerance: number
+  /** `exp - iat` at most, seconds. */
+  readonly maxTokenSeconds: number
+  /** `actions: ["*"]` is accepted from this issuer. */
+  readonly allowAnyAction: boolean
+  /** `sub` prefixes that are workflows and may come without `act`. */
+  readonly workflows: readonly string[]
+  readonly maxActDepth: number
+  /** URL prefixes of this issuer's token status lists; others are never fetched. */
+  readonly statusLists: readonly string[]
+  /** Dotted paths into the claims. */
+  readonly claims: {
+    readonly user: string
+    readonly agent: string
+    readonly lease: string
+    readonly details: string
+  }
+}
+
+/** The whole configuration, validated, secrets resolved, frozen. Durations are milliseconds. */
+export interface Config {
+  /** Directory of the file; relative paths below have been resolved against it. */
+  readonly dir: string
+  readonly listen: { readonly proxy: Listen; readonly control: Listen; readonly metrics: Listen }
+  /** Scheme and authority, no path. */
+  readonly publicOrigin: string
+  readonly workers: number
+  readonly state:
+    | { readonly store: 'embedded'; readonly path: string; readonly maxStalenessMs: number }
+    | { readonly store: 'redis'; readonly url: string; readonly prefix: string; readonly maxStalenessMs: number }
+  readonly issuers: readonly IssuerConfig[]
+  /** ES256 private key that `lease issue` signs with; created on first start. */
+  readonly broker: { readonly issuer: string; readonly keyFile: string; readonly ttlSeconds: number }
+  readonly control: { readonly tokenFile: string }
+  readonly policy: { readonly dir: string; readonly reload: 'on_change' | 'never' }
+  readonly audit: {
+    readonly file: string
+    /** What happens to reads of low risk while the audit file cannot be written. */
+    readonly readsOnFault: 'refuse' | 'allow'
+  }
+  readonly log: {
+    readonly level: 'debug' | 'info' | 'warn' | 'error'
+    /** A line per request: `auto` prints it on a terminal only. */
+    readonly requests: 'auto' | 'line' | 'none'
+  }
+  readonly limits: {
+    readonly headerBytes: number
+    readonly headerFields: number
+    readonly targetBytes: number
+    readonly headersTimeoutMs: number
+    readonly requestTimeoutMs: number
+    readonly bodyIdleMs: number
+    /** Default `body_limit` of an operation. */
+    readonly bodyBytes: number
+    /** At most this much is ever held in memory to be inspected. */
+    readonly inspectedBodyBytes: number
+    readonly gatherMs: number
+    readonly drainMs: number
+  }
+  /** Pseudonym in `Via`; loops are recognised by it. */
+  readonly via: string
+  readonly backends: readonly Backend[]
+}

@@ -1,0 +1,103 @@
+// What a lease is once it has been verified, and which grant of it covers a request. Pure.
+
+/** Ordered scale: an operation above the grant's ceiling is refused. */
+export const sensitivities = ['public', 'internal', 'confidential', 'restricted'] as const
+export type Sensitivity = (typeof sensitivities)[number]
+
+export const risks = ['low', 'medium', 'high'] as const
+export type Risk = (typeof risks)[number]
+
+export const stages = ['observe', 'draft', 'execute'] as const
+export type Stage = (typeof stages)[number]
+
+/** One alternative of `authorization_details` (RFC 9396), with the absent members filled in. */
+export interface Grant {
+  /** Verbs; `*` only where the issuer's profile allows it. */
+  readonly actions: readonly string[]
+  /** `crm:customer/9821`, or ending in `/*`: one or more further segments. */
+  readonly identifier: string
+  /** Ceiling. A token without one grants `public` only. */
+  readonly sensitivity: Sensitivity
+  /** As in the token. `max_calls` is enforced; any other key makes the grant unusable (fail closed). */
+  readonly constraints: Readonly<Record<string, unknown>>
+}
+
+export interface Task {
+  readonly system: string
+  readonly id: string
+  readonly purpose: string
+}
+
+export interface Agent {
+  /** `act.sub`, e.g. `agent:support-triage`; for a workflow without `act`, its `sub`. */
+  readonly id: string
+  readonly version: string
+  readonly env: string
+  readonly instance: string
+  readonly profile: string
+}
+
+/** A verified lease token. Immutable; made only by `verify.ts`, and cached there by token digest. */
+export interface Lease {
+  readonly id: string
+  readonly issuer: string
+  /** `jti` of the token that carried it. */
+  readonly tokenId: string
+  /** `sub`: the user, or the workflow. */
+  readonly user: string
+  readonly agent: Agent
+  readonly clientId: string
+  readonly audience: string
+  readonly task: Task
+  readonly stage: Stage
+  readonly session: string
+  readonly grants: readonly Grant[]
+  /** Seconds since 1970. */
+  readonly issuedAt: number
+  readonly notBefore: number
+  readonly expiresAt: number
+  readonly maxExpiresAt: number
+  /** Clock tolerance of the issuer, seconds: widens a revocation cutoff by as much. */
+  readonly clockTolerance: number
+  /** Keys under which a revocation would hit this lease; see `revocationKeys`. */
+  readonly revocationKeys: readonly string[]
+}
+
+export const revocationScopes = ['lease', 'agent', 'agent_version', 'user', 'task', 'session'] as const
+export type RevocationScope = (typeof revocationScopes)[number]
+
+/** The key of one revocation: scope, value, and the issuer it is limited to (absent: every issuer). */
+export function revocationKey(scope: RevocationScope, value: string, issuer?: string): string {
+  return issuer === undefined ? `${scope}\n${value}` : `${scope}\n${value}\n${issuer}`
+}
+
+/**
+ * Every key that a revocation of this lease could stand under, with and without its issuer.
+ * `agent_version` values are `agent@version`, `task` values `system:id`.
+ */
+export function revocationKeys(lease: Omit<Lease, 'revocationKeys'>): string[] {
+  const values: [RevocationScope, string][] = [
+    ['lease', lease.id],
+    ['agent', lease.agent.id],
+    ['agent_version', `${lease.agent.id}@${lease.agent.version}`],
+    ['user', lease.user],
+    ['task', `${lease.task.system}:${lease.task.id}`],
+    ['session', lease.session],
+  ]
+  return values.flatMap(([scope, value]) => [
+    revocationKey(scope, value),
+    revocationKey(scope, value, lease.issuer),
+  ])
+}
+
+/** Whether `identifier` of a grant names `resource`: equal, or `/*` at a segment boundary. */
+export function identifierCovers(identifier: string, resource: string): boolean {
+  if (!identifier.endsWith('/*')) return identifier === resource
+  const prefix = identifier.slice(0, -1)
+  return resource.length > prefix.length && resource.startsWith(prefix)
+}
+
+/** Whether `ceiling` is at or above `asked` on the scale. */
+export function sensitivityCovers(ceiling: Sensitivity, asked: Sensitivity): boolean {
+  return sensitivities.indexOf(ceiling) >= sensitivities.indexOf(asked)
+}

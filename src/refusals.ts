@@ -1,0 +1,126 @@
+// THE table of "no". In: nothing. Out: every code a caller can receive, with its status and meaning.
+// A refusal is a value, never a throw. Add a code here and nowhere else; test/catalogue.test.ts holds
+// the table against docs/refusals.md and against the tests that produce each code.
+
+/** What the caller can usefully do: ask for a wider or fresh lease, try again later, or nothing. */
+export type NextAction = 'request' | 'retry' | 'none'
+
+/** One row of the table. `close` ends the connection after the answer: its framing cannot be trusted. */
+export interface RefusalRow {
+  readonly status: number
+  readonly title: string
+  readonly nextAction: NextAction
+  /** OAuth error code for `WWW-Authenticate` and the body (RFC 6750 §3.1, RFC 9470). */
+  readonly error?: 'invalid_request' | 'invalid_token' | 'insufficient_scope'
+  readonly close?: true
+  /** Seconds for `Retry-After`. */
+  readonly retryAfter?: number
+}
+
+const table = {
+  // receive: the message itself
+  malformed_request: row(400, 'The request can be read in more than one way', 'none'),
+  malformed_framing: row(400, 'The message framing is not valid HTTP/1.1', 'none', { close: true }),
+  credential_ambiguous: row(400, 'The request carries more than one credential', 'none', { error: 'invalid_request' }),
+  credential_in_query: row(400, 'A token in the query is never accepted', 'none', { error: 'invalid_request' }),
+  coding_unsupported: row(501, 'Only the chunked transfer coding is understood', 'none', { close: true }),
+  unknown_authority: row(421, 'This gate does not answer for that authority', 'none'),
+  method_not_allowed: row(405, 'This method is not served', 'none'),
+  expectation_failed: row(417, 'Only the 100-continue expectation is understood', 'none'),
+  headers_too_large: row(431, 'The header section is too large', 'none', { close: true }),
+  target_too_long: row(414, 'The request target is too long', 'none', { close: true }),
+  body_too_large: row(413, 'The body is larger than this operation accepts', 'none', { close: true }),
+  request_timeout: row(408, 'The request arrived too slowly', 'retry', { close: true }),
+  loop_detected: row(508, 'The request has already passed this gate', 'none'),
+  // route
+  operation_unmapped: row(404, 'No mapped operation matches', 'none'),
+  method_unmapped: row(405, 'The path is mapped, this method is not', 'none'),
+  // authenticate
+  lease_missing: row(401, 'A lease token is required', 'request'),
+  lease_invalid: row(401, 'The lease token is not valid here', 'request', { error: 'invalid_token' }),
+  lease_expired: row(401, 'The lease token has expired', 'request', { error: 'invalid_token' }),
+  // gather
+  evidence_unavailable: row(503, 'What the decision needs cannot be read now', 'retry', { retryAfter: 2 }),
+  // decide
+  lease_revoked: row(401, 'The lease is no longer active', 'request', { error: 'invalid_token' }),
+  outside_lease: row(403, 'The lease does not cover this', 'request', { error: 'insufficient_scope' }),
+  policy_denied: row(403, 'Policy refuses this', 'none'),
+  approval_required: row(403, 'A human has to approve this', 'request'),
+  // commit
+  budget_exhausted: row(429, 'The lease has no calls left', 'request'),
+  approval_used: row(403, 'The approval has been used', 'request'),
+  audit_unavailable: row(503, 'The audit record cannot be written', 'retry', { retryAfter: 2 }),
+  // forward
+  overloaded: row(503, 'Too many requests are under way to this backend', 'retry', { retryAfter: 1 }),
+  backend_unreachable: row(502, 'The backend cannot be reached', 'retry'),
+  backend_timeout: row(504, 'The backend did not answer in time', 'retry'),
+  backend_unauthorized: row(502, 'The backend refused the credential of the gate', 'none'),
+  backend_malformed: row(502, 'The backend gave an answer that cannot be passed on', 'none'),
+  // a bug: no detail ever
+  internal_error: row(500, 'Internal error', 'none', { close: true }),
+} as const satisfies Record<string, RefusalRow>
+
+function row(
+  status: number,
+  title: string,
+  nextAction: NextAction,
+  more: Pick<RefusalRow, 'error' | 'close' | 'retryAfter'> = {},
+): RefusalRow {
+  return { status, title, nextAction, ...more }
+}
+
+/** Every code of the table; a `switch` over it is checked for completeness. */
+export type RefusalCode = keyof typeof table
+
+export const refusals: Readonly<Record<RefusalCode, RefusalRow>> = table
+
+/** One alternative of a lease, as RFC 9396 `authorization_details` writes it. */
+export interface MissingDetail {
+  readonly type: 'lease'
+  readonly actions: readonly string[]
+  readonly identifier: string
+  readonly sensitivity: string
+}
+
+/** What a refusal may add to its code; every member is safe to show to the caller except `cause`. */
+export interface RefusalFacts {
+  /** One sentence for the caller: what was wrong with this request, never with another caller's. */
+  readonly detail?: string
+  /** Short machine-readable words, policy reasons among them. */
+  readonly reasons?: readonly string[]
+  /** The lease that would have been enough. */
+  readonly missing?: readonly MissingDetail[]
+  /** Methods for `Allow` (405). */
+  readonly allow?: readonly string[]
+  /** Overrides the row's `Retry-After`, in seconds. */
+  readonly retryAfter?: number
+  /** For the audit record only: which check said no, and the error behind it. */
+  readonly cause?: string
+  /** Close the connection even though the row does not ask for it. */
+  readonly close?: true
+}
+
+/** An expected "no": a code of the table and its facts. Returned, never thrown. */
+export class Refusal {
+  readonly code: RefusalCode
+  readonly facts: RefusalFacts
+
+  constructor(code: RefusalCode, facts: RefusalFacts = {}) {
+    this.code = code
+    this.facts = facts
+  }
+
+  get row(): RefusalRow {
+    return refusals[this.code]
+  }
+}
+
+/** Makes a refusal. `refuse('outside_lease', { detail: … })` reads better at the call site than `new`. */
+export function refuse(code: RefusalCode, facts?: RefusalFacts): Refusal {
+  return new Refusal(code, facts)
+}
+
+/** True for a refusal; narrows a step's result to the refusal or to the stage. */
+export function isRefusal(value: unknown): value is Refusal {
+  return value instanceof Refusal
+}
