@@ -21,8 +21,12 @@ const table = {
   // receive: the message itself
   malformed_request: row(400, 'The request can be read in more than one way', 'none'),
   malformed_framing: row(400, 'The message framing is not valid HTTP/1.1', 'none', { close: true }),
-  credential_ambiguous: row(400, 'The request carries more than one credential', 'none', { error: 'invalid_request' }),
-  credential_in_query: row(400, 'A token in the query is never accepted', 'none', { error: 'invalid_request' }),
+  credential_ambiguous: row(400, 'The request carries more than one credential', 'none', {
+    error: 'invalid_request',
+  }),
+  credential_in_query: row(400, 'A token in the query is never accepted', 'none', {
+    error: 'invalid_request',
+  }),
   coding_unsupported: row(501, 'Only the chunked transfer coding is understood', 'none', { close: true }),
   unknown_authority: row(421, 'This gate does not answer for that authority', 'none'),
   method_not_allowed: row(405, 'This method is not served', 'none'),
@@ -56,6 +60,8 @@ const table = {
   backend_timeout: row(504, 'The backend did not answer in time', 'retry'),
   backend_unauthorized: row(502, 'The backend refused the credential of the gate', 'none'),
   backend_malformed: row(502, 'The backend gave an answer that cannot be passed on', 'none'),
+  // the control listener
+  operator_required: row(401, 'An operator token is required', 'none', { error: 'invalid_token' }),
   // a bug: no detail ever
   internal_error: row(500, 'Internal error', 'none', { close: true }),
 } as const satisfies Record<string, RefusalRow>

@@ -30,9 +30,7 @@ export interface Operation {
   readonly opaqueQuery: readonly string[]
 }
 
-export type PatternSegment =
-  | { readonly literal: string }
-  | { readonly param: string }
+export type PatternSegment = { readonly literal: string } | { readonly param: string }
 
 /** An API behind the gate. Durations are milliseconds. */
 export interface Backend {
