@@ -43,7 +43,12 @@ export interface Config {
   readonly workers: number
   readonly state:
     | { readonly store: 'embedded'; readonly path: string; readonly maxStalenessMs: number }
-    | { readonly store: 'redis'; readonly url: string; readonly prefix: string; readonly maxStalenessMs: number }
+    | {
+        readonly store: 'redis'
+        readonly url: string
+        readonly prefix: string
+        readonly maxStalenessMs: number
+      }
   readonly issuers: readonly IssuerConfig[]
   /** ES256 private key that `lease issue` signs with; created on first start. */
   readonly broker: { readonly issuer: string; readonly keyFile: string; readonly ttlSeconds: number }
@@ -77,3 +82,6 @@ export interface Config {
   readonly via: string
   readonly backends: readonly Backend[]
 }
+
+export { loadConfig } from './config/load.ts'
+export { ConfigError, type ConfigProblem } from './config/problems.ts'

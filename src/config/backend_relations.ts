@@ -1,0 +1,127 @@
+// In: the plain values of the file, valid or not. Out: the problems between backends and between operations.
+// Never: a guess which of two backends or operations a request was meant for.
+import { listeners, listenerUrl } from './listeners.ts'
+import { type Match, overlaps, parseMatch, unknownParameters } from './operations.ts'
+import type { ConfigPath } from './problems.ts'
+import { parseBackendUrl, parsePathPrefix, parseSize } from './scalars.ts'
+import { at, isMapping, type Relation, type RelationScope, reportRepeats, select, textAt } from './select.ts'
+
+/** Every relation of `backends`, in the order they are checked. */
+export const backendRelations: readonly Relation[] = [
+  backendNamesArePlain,
+  backendsAreReachable,
+  backendsAreNotTheGate,
+  prefixesAreDisjoint,
+  hostsAreDistinct,
+  operationsAreDisjoint,
+  resourcesUseTheirParameters,
+  inspectedBodiesFit,
+]
+
+function backendNamesArePlain(root: unknown, scope: RelationScope): void {
+  for (const { path } of select(root, ['backends', '*'])) {
+    const name = String(path[1])
+    if (!/^[a-z][a-z0-9_-]{0,62}$/.test(name)) {
+      scope.report(path, 'rename it to a lower-case word: it starts resource names and labels metrics')
+    } else if (name === 'none')
+      scope.report(path, 'choose another name: metrics call requests without backend none')
+  }
+}
+
+function backendsAreReachable(root: unknown, scope: RelationScope): void {
+  const names = at(root, ['backends'])
+  if (isMapping(names) && Object.keys(names).length === 0)
+    scope.report(['backends'], 'add at least one backend')
+  for (const { path, value } of select(root, ['backends', '*'])) {
+    const hosts = at(value, ['hosts'])
+    const none = hosts === undefined || (Array.isArray(hosts) && hosts.length === 0)
+    if (at(value, ['path_prefix']) === undefined && none) scope.report(path, 'add path_prefix or hosts')
+    const prefix = textAt(value, ['path_prefix'])
+    if (prefix?.split('/')[1] === '.well-known') {
+      scope.report([...path, 'path_prefix'], 'choose another prefix: /.well-known is answered by the gate')
+    }
+  }
+}
+
+function backendsAreNotTheGate(root: unknown, scope: RelationScope): void {
+  const own = listeners(root).map(listenerUrl)
+  const origins = [textAt(root, ['public_origin']), ...own]
+  for (const { path, value } of select(root, ['backends', '*', 'url'])) {
+    const outcome = parseBackendUrl(String(value))
+    if ('value' in outcome && origins.includes(outcome.value.origin)) {
+      scope.report(path, 'write the address of the API: this one is the gate itself')
+    }
+  }
+}
+
+function prefixesAreDisjoint(root: unknown, scope: RelationScope): void {
+  const prefixes = select(root, ['backends', '*', 'path_prefix']).filter(
+    ({ value }) => 'value' in parsePathPrefix(String(value)),
+  )
+  for (const [index, later] of prefixes.entries()) {
+    const earlier = prefixes.slice(0, index).find(({ value }) => nested(String(value), String(later.value)))
+    if (earlier === undefined) continue
+    scope.report(
+      later.path,
+      `choose another prefix: one of the two contains the other (line ${scope.lineOf(earlier.path)})`,
+    )
+  }
+}
+
+function nested(a: string, b: string): boolean {
+  return `${a}/`.startsWith(`${b}/`) || `${b}/`.startsWith(`${a}/`)
+}
+
+function hostsAreDistinct(root: unknown, scope: RelationScope): void {
+  const hosts = select(root, ['backends', '*', 'hosts', '*'])
+  reportRepeats(hosts, scope, 'name each host once, for one backend')
+  const own = URL.parse(textAt(root, ['public_origin']) ?? '')?.host
+  for (const { path, value } of hosts) {
+    if (value === own)
+      scope.report(path, 'remove it: public_origin has this authority, use path_prefix there')
+  }
+}
+
+function operationsAreDisjoint(root: unknown, scope: RelationScope): void {
+  for (const backend of select(root, ['backends', '*'])) {
+    const earlier = new Map<string, { path: ConfigPath; match: Match }[]>()
+    for (const { path, value } of select(backend.value, ['operations', '*', 'match'], backend.path)) {
+      const outcome = parseMatch(String(value))
+      if ('fault' in outcome) continue
+      const match = outcome.value
+      const alike = earlier.get(`${match.method} ${match.segments.length}`) ?? []
+      const other = alike.find((candidate) => overlaps(candidate.match, match))
+      if (other !== undefined) {
+        scope.report(
+          path,
+          `change or remove it: the operation at line ${scope.lineOf(other.path)} matches the same paths`,
+        )
+      }
+      earlier.set(`${match.method} ${match.segments.length}`, [...alike, { path, match }])
+    }
+  }
+}
+
+function resourcesUseTheirParameters(root: unknown, scope: RelationScope): void {
+  for (const { path, value } of select(root, ['backends', '*', 'operations', '*'])) {
+    const match = parseMatch(textAt(value, ['match']) ?? '')
+    if ('fault' in match) continue
+    for (const name of unknownParameters(textAt(value, ['resource']) ?? '', match.value)) {
+      scope.report([...path, 'resource'], `use a parameter of match: {${name}} is not one`)
+    }
+  }
+}
+
+function inspectedBodiesFit(root: unknown, scope: RelationScope): void {
+  const inspected = parseSize(textAt(root, ['limits', 'inspected_body']) ?? '1MiB', '0B', '64MiB')
+  for (const { path, value } of select(root, ['backends', '*', 'operations', '*'])) {
+    const limit = parseSize(textAt(value, ['body_limit']) ?? '0B', '0B', '64GiB')
+    if (textAt(value, ['body']) !== 'json' || 'fault' in limit || 'fault' in inspected) continue
+    if (limit.value > inspected.value) {
+      scope.report(
+        [...path, 'body_limit'],
+        'lower it to limits.inspected_body at most, or raise that: JSON is held whole',
+      )
+    }
+  }
+}

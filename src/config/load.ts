@@ -1,0 +1,127 @@
+// In: the path of a configuration file and the environment. Out: one frozen `Config`.
+// Throws `ConfigError` with every problem at once. Never: listens, writes, or keeps going with half a file.
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import type { Config, IssuerConfig } from '../config.ts'
+import { buildBackend } from './backends.ts'
+import { parseSource } from './document.ts'
+import { listenerUrl } from './listeners.ts'
+import { ConfigError, type ConfigPath, type ConfigProblem, writePath } from './problems.ts'
+import { errorCode, hideSecret, resolveReferences } from './references.ts'
+import { checkRelations } from './relations.ts'
+import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from './schema.ts'
+
+/**
+ * Reads, resolves, checks. Relative paths in the file start at its directory. The result is frozen; the two
+ * values that hold credentials (a backend's `credential.value`, the Redis `url`) print as `[redacted]`.
+ */
+export function loadConfig(
+  path: string,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Config {
+  const dir = dirname(resolve(path))
+  const source = parseSource(readText(path))
+  const problems: ConfigProblem[] = source.faults.map((fault) => ({ file: path, path: '', ...fault }))
+  if (problems.length > 0) throw new ConfigError(problems)
+
+  const report = (at: ConfigPath, message: string) => {
+    problems.push({ file: path, ...source.locate(at), path: writePath(at), message })
+  }
+  const value = resolveReferences(source.value, { dir, env, report })
+  const parsed = configSchema.safeParse(value)
+  for (const issue of parsed.error?.issues ?? []) reportIssue(issue, report)
+  checkRelations(value, { dir, report, lineOf: (at) => source.locate(at).line })
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
+  return deepFreeze(build(parsed.data, dir))
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const message = `name a configuration file that can be read: ${errorCode(error)}`
+    throw new ConfigError([{ file: path, line: 1, column: 1, path: '', message }])
+  }
+}
+
+/** Unknown keys come as one issue with a line of message per key: each gets a place of its own. */
+function reportIssue(issue: ParseIssue, report: (path: ConfigPath, message: string) => void): void {
+  const path = issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))
+  if (issue.code !== 'unrecognized_keys') {
+    report(path, issue.message)
+    return
+  }
+  const messages = issue.message.split('\n')
+  for (const [index, key] of issue.keys.entries()) report([...path, key], messages[index]!)
+}
+
+type ParseIssue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number]
+
+function build(file: ParsedConfig, dir: string): Config {
+  const issuer = file.broker.issuer ?? listenerUrl(file.listen.control)
+  const issuers = file.issuers ?? [issuerSchema.parse({ issuer, jwks: { local: true } })]
+  return {
+    dir,
+    listen: file.listen,
+    publicOrigin: file.public_origin,
+    workers: file.workers,
+    state: buildState(file.state, dir),
+    issuers: issuers.map((entry) => buildIssuer(entry, file.public_origin, dir)),
+    broker: { issuer, keyFile: resolve(dir, file.broker.key_file), ttlSeconds: file.broker.ttl },
+    control: { tokenFile: resolve(dir, file.control.token_file) },
+    policy: { dir: resolve(dir, file.policy.dir), reload: file.policy.reload },
+    audit: { file: resolve(dir, file.audit.file), readsOnFault: file.audit.reads_on_fault },
+    log: file.log,
+    limits: buildLimits(file.limits),
+    via: file.via,
+    backends: Object.entries(file.backends).map(([name, entry]) => buildBackend(name, entry, file.limits)),
+  }
+}
+
+function buildState(state: ParsedConfig['state'], dir: string): Config['state'] {
+  const redis = state.redis ?? state
+  const maxStalenessMs = redis.max_staleness ?? 2000
+  if (state.store === 'embedded') {
+    return { store: 'embedded', path: resolve(dir, state.path ?? './data/leasegate.db'), maxStalenessMs }
+  }
+  const prefix = redis.prefix ?? 'leasegate:'
+  return hideSecret({ store: 'redis', url: redis.url!, prefix, maxStalenessMs }, 'url')
+}
+
+function buildIssuer(entry: ParsedIssuer, publicOrigin: string, dir: string): IssuerConfig {
+  const { url, file } = entry.jwks
+  return {
+    issuer: entry.issuer,
+    audience: entry.audience ?? publicOrigin,
+    jwks: url !== undefined ? { url } : file !== undefined ? { file: resolve(dir, file) } : { local: true },
+    algorithms: entry.algorithms,
+    clockTolerance: entry.clock_tolerance,
+    maxTokenSeconds: entry.max_token_lifetime,
+    allowAnyAction: entry.allow_any_action,
+    workflows: entry.workflows,
+    maxActDepth: entry.max_act_depth,
+    statusLists: entry.status_lists,
+    claims: entry.claims,
+  }
+}
+
+function buildLimits(limits: ParsedConfig['limits']): Config['limits'] {
+  return {
+    headerBytes: limits.header_size,
+    headerFields: limits.header_fields,
+    targetBytes: limits.target_size,
+    headersTimeoutMs: limits.headers_timeout,
+    requestTimeoutMs: limits.request_timeout,
+    bodyIdleMs: limits.body_idle,
+    bodyBytes: limits.body,
+    inspectedBodyBytes: limits.inspected_body,
+    gatherMs: limits.gather,
+    drainMs: limits.drain,
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  for (const key of Reflect.ownKeys(value)) deepFreeze((value as Record<PropertyKey, unknown>)[key])
+  return Object.freeze(value)
+}

@@ -1,0 +1,73 @@
+// In: `GET /customers/{id}` and `customer/{id}` as written. Out: method and segments, and which two patterns
+// of a backend the router could not tell apart. Never: a guess which of two operations was meant.
+import { METHODS } from 'node:http'
+import type { PatternSegment } from '../enforce/operation.ts'
+import { isSegment, type Outcome } from './scalars.ts'
+
+/** An operation's `match`, taken apart. `/` has no segments. */
+export interface Match {
+  readonly method: string
+  readonly segments: readonly PatternSegment[]
+}
+
+const parameter = /^\{([A-Za-z][A-Za-z0-9_]*)\}$/
+
+/** `METHOD /literal/{param}`: a method the parser serves, canonical literals, parameters once. */
+export function parseMatch(text: string): Outcome<Match> {
+  const [, method, path] = /^([A-Z-]+) (\/\S*)$/.exec(text) ?? []
+  if (method === undefined || path === undefined)
+    return { fault: 'write METHOD /path, such as GET /customers/{id}' }
+  if (method === 'TRACE' || method === 'CONNECT')
+    return { fault: 'choose another method: this one is never served' }
+  if (!METHODS.includes(method))
+    return { fault: 'write a method of HTTP in upper case, such as GET or PATCH' }
+  const segments: PatternSegment[] = []
+  for (const part of path === '/' ? [] : path.slice(1).split('/')) {
+    const name = parameter.exec(part)?.[1]
+    if (name !== undefined) segments.push({ param: name })
+    else if (isSegment(part)) segments.push({ literal: part })
+    else
+      return {
+        fault: 'write each segment as {param} or in plain characters: none empty, encoded, with ; or ..',
+      }
+  }
+  const names = parameterNames(segments)
+  if (new Set(names).size !== names.length) return { fault: 'give each parameter a name of its own' }
+  return { value: { method, segments } }
+}
+
+/** `customer/{id}`: plain tokens and whole parameters, without the backend name. */
+export function parseResource(text: string): Outcome<string> {
+  const plain = /^[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*$/
+  return text.split('/').every((part) => parameter.test(part) || plain.test(part))
+    ? { value: text }
+    : { fault: 'write plain segments and {param}, without the backend name: customer/{id}' }
+}
+
+/** Parameters that a resource template uses and a match does not have. */
+export function unknownParameters(resource: string, match: Match): string[] {
+  const known = parameterNames(match.segments)
+  const used = resource.split('/').flatMap((part) => parameter.exec(part)?.[1] ?? [])
+  return used.filter((name) => !known.includes(name))
+}
+
+function parameterNames(segments: readonly PatternSegment[]): string[] {
+  return segments.flatMap((segment) => ('param' in segment ? [segment.param] : []))
+}
+
+/**
+ * Whether some path matches both and literal-before-parameter order cannot decide: both have the same shape,
+ * or each is more specific in another segment (`/a/{x}` and `/{y}/b` both match `/a/b`).
+ */
+export function overlaps(a: Match, b: Match): boolean {
+  if (a.method !== b.method || a.segments.length !== b.segments.length) return false
+  let aMoreSpecific = false
+  let bMoreSpecific = false
+  for (const [index, left] of a.segments.entries()) {
+    const right = b.segments[index]!
+    if ('literal' in left && 'literal' in right && left.literal !== right.literal) return false
+    if ('literal' in left && 'param' in right) aMoreSpecific = true
+    if ('param' in left && 'literal' in right) bMoreSpecific = true
+  }
+  return aMoreSpecific === bMoreSpecific
+}

@@ -1,0 +1,168 @@
+// THE schema of the configuration file: every key, what it accepts, its default as one would write it.
+// In: plain values with references resolved. Out: parsed values, still under the names of the file.
+// Never: what needs two fields at once; that is relations.ts.
+import { z } from 'zod'
+import { risks, sensitivities } from '../lease/lease.ts'
+import { count, duration, filePath, flag, list, oneOf, seconds, section, size, text } from './fields.ts'
+import { parseCredentialHeader, parseForwardHeader } from './headers.ts'
+import { parseMatch, parseResource } from './operations.ts'
+import {
+  parseAuthority,
+  parseBackendUrl,
+  parseKeyUrl,
+  parseListen,
+  parseOrigin,
+  parsePathPrefix,
+  parsePlain,
+  parseRedisUrl,
+} from './scalars.ts'
+
+/** Asymmetric only: with a shared key or `none`, whoever verifies could also sign (RFC 8725 §3.2). */
+export const algorithms = [
+  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+] as const
+
+const word = parsePlain(/^[a-z][a-z0-9_-]{0,62}$/, 'write a lower-case word: letters, digits, - and _')
+const token = parsePlain(/^[!-~]{1,255}$/, 'write printable characters without spaces')
+const claimPath = parsePlain(/^[^.\s]+(\.[^.\s]+)*$/, 'write a dotted path into the claims, such as act.sub')
+const pseudonym = parsePlain(/^[A-Za-z0-9._-]{1,64}$/, 'write a token of letters, digits, dots, - and _')
+const fieldValue = parsePlain(
+  /^[!-~]([ -~]*[!-~])?$/,
+  'write printable ASCII on one line, without spaces around',
+)
+const redisPrefix = parsePlain(/^[A-Za-z0-9:._{}-]{1,64}$/, 'write letters, digits and : . _ - { } only')
+const queryName = parsePlain(
+  /^(?!access_token$|_method$)[A-Za-z0-9._~-]{1,64}$/,
+  'write the name of a query parameter; access_token and _method are always refused',
+)
+
+const operation = section({
+  match: text(parseMatch, '"GET /customers/{id}"'),
+  verb: text(word, 'read'),
+  resource: text(parseResource, '"customer/{id}"'),
+  sensitivity: oneOf(sensitivities),
+  risk: oneOf(risks).optional(),
+  body: oneOf(['stream', 'json', 'opaque']).prefault('stream'),
+  body_limit: size('0B', '64GiB').optional(),
+  allow_encoded_slash: flag().prefault(false),
+  opaque_query: list(text(queryName, 'cursor')).prefault([]),
+})
+
+const backend = section({
+  url: text(parseBackendUrl, 'http://127.0.0.1:3000'),
+  path_prefix: text(parsePathPrefix, '/crm').optional(),
+  hosts: list(text(parseAuthority, 'crm.gate.example')).prefault([]),
+  credential: section({
+    header: text(parseCredentialHeader, 'authorization'),
+    value: text(fieldValue, `"Bearer \${env:TOKEN}"`),
+  }).optional(),
+  timeouts: section({
+    connect: duration('1ms', '1m').prefault('2s'),
+    headers: duration('1ms', '1h').prefault('30s'),
+    idle: duration('1ms', '24h').prefault('60s'),
+  }).prefault({}),
+  connections: count(1, 65_536).prefault(64),
+  max_in_flight: count(1, 1_000_000).prefault(512),
+  upgrade: flag().prefault(false),
+  env: text(token, 'prod').optional(),
+  forward_headers: list(text(parseForwardHeader, 'x-request-id')).prefault([]),
+  operations: list(operation).min(1, 'map at least one operation: what none matches is refused'),
+})
+
+/** One accepted issuer. */
+export const issuerSchema = section({
+  issuer: text(token, 'https://broker.example'),
+  audience: text(token, 'https://gate.example').optional(),
+  jwks: section({
+    url: text(parseKeyUrl, 'https://broker.example/jwks').optional(),
+    file: filePath().optional(),
+    local: z.literal(true, { error: 'write true, or leave it out' }).optional(),
+  }),
+  algorithms: list(oneOf(algorithms)).min(1, 'name at least one algorithm').prefault(['ES256']),
+  clock_tolerance: seconds('0s', '30s').prefault('5s'),
+  max_token_lifetime: seconds('1s', '24h').prefault('300s'),
+  allow_any_action: flag().prefault(false),
+  workflows: list(text(token, '"workflow:"')).prefault([]),
+  max_act_depth: count(1, 8).prefault(1),
+  status_lists: list(text(parseKeyUrl, 'https://broker.example/status/')).prefault([]),
+  claims: section({
+    user: text(claimPath, 'sub').prefault('sub'),
+    agent: text(claimPath, 'act.sub').prefault('act.sub'),
+    lease: text(claimPath, 'lease').prefault('lease'),
+    details: text(claimPath, 'authorization_details').prefault('authorization_details'),
+  }).prefault({}),
+})
+
+const staleness = () => duration('100ms', '60s')
+
+const state = section({
+  store: oneOf(['embedded', 'redis']).prefault('embedded'),
+  path: filePath().optional(),
+  max_staleness: staleness().optional(),
+  url: text(parseRedisUrl, 'redis://127.0.0.1:6379').optional(),
+  prefix: text(redisPrefix, '"leasegate:"').optional(),
+  redis: section({
+    url: text(parseRedisUrl, 'redis://127.0.0.1:6379'),
+    max_staleness: staleness().optional(),
+    prefix: text(redisPrefix, '"leasegate:"').optional(),
+  }).optional(),
+})
+
+const limits = section({
+  header_size: size('1KiB', '256KiB').prefault('16KiB'),
+  header_fields: count(1, 2000).prefault(100),
+  target_size: size('64B', '64KiB').prefault('8KiB'),
+  headers_timeout: duration('100ms', '10m').prefault('10s'),
+  request_timeout: duration('100ms', '24h').prefault('5m'),
+  body_idle: duration('100ms', '1h').prefault('30s'),
+  body: size('0B', '64GiB').prefault('100MiB'),
+  inspected_body: size('0B', '64MiB').prefault('1MiB'),
+  gather: duration('1ms', '1m').prefault('500ms'),
+  drain: duration('0s', '10m').prefault('20s'),
+})
+
+/** The whole file. */
+export const configSchema = section({
+  listen: section({
+    proxy: text(parseListen, '127.0.0.1:8080').prefault('127.0.0.1:8080'),
+    control: text(parseListen, '127.0.0.1:8081').prefault('127.0.0.1:8081'),
+    metrics: text(parseListen, '127.0.0.1:9464').prefault('127.0.0.1:9464'),
+  }).prefault({}),
+  public_origin: text(parseOrigin, 'https://gate.example'),
+  workers: z.literal(1, { error: 'write 1: a single worker is the only number supported' }).prefault(1),
+  state: state.prefault({}),
+  issuers: list(issuerSchema)
+    .min(1, 'name at least one issuer, or leave issuers out for the local broker')
+    .optional(),
+  broker: section({
+    issuer: text(token, 'http://127.0.0.1:8081').optional(),
+    key_file: filePath().prefault('./data/broker.key'),
+    ttl: seconds('1s', '1h').prefault('300s'),
+  }).prefault({}),
+  control: section({ token_file: filePath().prefault('./data/control.token') }).prefault({}),
+  policy: section({
+    dir: filePath().prefault('./policies'),
+    reload: oneOf(['on_change', 'never']).prefault('on_change'),
+  }).prefault({}),
+  audit: section({
+    file: filePath().prefault('./data/audit.jsonl'),
+    reads_on_fault: oneOf(['refuse', 'allow']).prefault('refuse'),
+  }).prefault({}),
+  log: section({
+    level: oneOf(['debug', 'info', 'warn', 'error']).prefault('info'),
+    requests: oneOf(['auto', 'line', 'none']).prefault('auto'),
+  }).prefault({}),
+  limits: limits.prefault({}),
+  via: text(pseudonym, 'leasegate').prefault('leasegate'),
+  backends: z.record(z.string(), backend, {
+    error: (issue) =>
+      issue.input === undefined ? 'add this key: it has no default' : 'write a mapping of backends',
+  }),
+})
+
+/** What the schema gives: parsed values under the names of the file. */
+export type ParsedConfig = z.output<typeof configSchema>
+
+/** One issuer, parsed. */
+export type ParsedIssuer = z.output<typeof issuerSchema>
