@@ -1,0 +1,11 @@
+// How long both stores keep what has expired. Nothing comes in; it never decides whether something is
+// still valid: expiry itself is compared where it is asked for.
+
+/**
+ * Seconds that state is kept beyond its expiry. Machines whose clocks differ by less than this agree on
+ * what is still remembered (tokens fail closed at 30 s of skew, long before).
+ */
+export const keepSeconds = 120
+
+/** Seconds a lease record outlives the lease, for `lease show` and the console; audit is for later. */
+export const leaseKeepSeconds = 30 * 24 * 3600

@@ -1,0 +1,156 @@
+// In: a way to run SQL. Out: the tables of the embedded store, and the lease, budget, approval and replay
+// ports on them. Each write is one transaction. It never sees a file or a driver: embedded.ts does.
+import type { Approval, Approvals, Budgets, LeaseRecord, Leases, Replay } from '../ports.ts'
+import { keepSeconds, leaseKeepSeconds } from './lifetimes.ts'
+
+export type SqlValue = string | number | null
+
+/** One database. Every method throws `Unavailable` when the database cannot answer. */
+export interface Sql {
+  /** Rows of one query. */
+  all(sql: string, ...values: SqlValue[]): Record<string, unknown>[]
+  /** Runs one statement inside `write`; the number of rows it changed. */
+  run(sql: string, ...values: SqlValue[]): number
+  /** Runs `work` in one immediate transaction and resolves after COMMIT. */
+  write<T>(work: () => T): Promise<T>
+}
+
+/** Schema steps; `user_version` counts the ones a file has had. Append, never edit. */
+export const migrations: readonly string[] = [
+  `CREATE TABLE revocations (
+     seq INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused: readers ask for what is above the last one
+     key TEXT NOT NULL UNIQUE, keep_until REAL NOT NULL, entry TEXT NOT NULL) STRICT;
+   CREATE TABLE leases (
+     id TEXT PRIMARY KEY, issued_at REAL NOT NULL, keep_until REAL NOT NULL,
+     agent TEXT NOT NULL, user TEXT NOT NULL, task TEXT NOT NULL, record TEXT NOT NULL) STRICT;
+   CREATE TABLE budgets (
+     key TEXT PRIMARY KEY, used INTEGER NOT NULL, keep_until REAL NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE approvals (
+     fingerprint TEXT NOT NULL, id TEXT NOT NULL, open INTEGER NOT NULL,
+     expires_at REAL NOT NULL, keep_until REAL NOT NULL, approval TEXT NOT NULL,
+     PRIMARY KEY (fingerprint, id)) STRICT, WITHOUT ROWID;
+   CREATE TABLE replay (id TEXT PRIMARY KEY, keep_until REAL NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE INDEX revocations_keep ON revocations (keep_until);
+   CREATE INDEX leases_keep ON leases (keep_until);
+   CREATE INDEX budgets_keep ON budgets (keep_until);
+   CREATE INDEX approvals_keep ON approvals (keep_until);
+   CREATE INDEX replay_keep ON replay (keep_until);
+   CREATE INDEX leases_issued ON leases (issued_at, id);
+   CREATE INDEX leases_agent ON leases (agent, issued_at, id);
+   CREATE INDEX leases_user ON leases (user, issued_at, id);
+   CREATE INDEX leases_task ON leases (task, issued_at, id);`,
+]
+
+const tables = {
+  revocations: 'seq',
+  leases: 'id',
+  budgets: 'key',
+  approvals: '(fingerprint, id)',
+  replay: 'id',
+} as const
+
+/** Deletes what nobody can ask for any more, in small transactions so that other writers get their turn. */
+export async function purgeTables(sql: Sql, now: number): Promise<void> {
+  for (const [table, key] of Object.entries(tables)) {
+    const columns = key.replace(/[()]/g, '')
+    const batch = `DELETE FROM ${table} WHERE ${key} IN
+      (SELECT ${columns} FROM ${table} WHERE keep_until < ? LIMIT 500)`
+    while ((await sql.write(() => sql.run(batch, now))) === 500);
+  }
+}
+
+/** Leases; a `task` filter is written `system:id`, as in revocations. */
+export function sqlLeases(sql: Sql): Leases {
+  return {
+    async put(record) {
+      const values = [
+        record.id,
+        record.issuedAt,
+        record.maxExpiresAt + leaseKeepSeconds,
+        record.agent,
+        record.user,
+        `${record.task.system}:${record.task.id}`,
+        JSON.stringify(record),
+      ]
+      await sql.write(() => sql.run('INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)', ...values))
+    },
+    async get(id) {
+      const [row] = sql.all('SELECT record FROM leases WHERE id = ?', id)
+      return row === undefined ? undefined : parse<LeaseRecord>(row.record)
+    },
+    async list({ limit, ...filter }) {
+      const wanted = Object.entries({ agent: filter.agent, user: filter.user, task: filter.task }).flatMap(
+        ([column, value]) => (value === undefined ? [] : [{ column, value }]),
+      )
+      const where = wanted.map(({ column }) => `AND ${column} = ?`).join(' ')
+      const rows = sql.all(
+        `SELECT record FROM leases WHERE TRUE ${where} ORDER BY issued_at DESC, id DESC LIMIT ?`,
+        ...wanted.map(({ value }) => value),
+        Math.max(0, Math.floor(limit)),
+      )
+      return rows.map((row) => parse<LeaseRecord>(row.record))
+    },
+  }
+}
+
+/** Budgets: one statement decides and spends. */
+export function sqlBudgets(sql: Sql, now: () => number): Budgets {
+  const spend = `INSERT INTO budgets VALUES (?, 1, ?)
+    ON CONFLICT (key) DO UPDATE SET used = used + 1, keep_until = max(keep_until, excluded.keep_until)
+    WHERE used < ? RETURNING used`
+  return {
+    async spend(key, max, expiresAt) {
+      const keepUntil = expiresAt + keepSeconds
+      const whole = Math.floor(max)
+      // Also refuses a count that would be forgotten at once, and every NaN.
+      if (!(whole >= 1) || !(keepUntil > now() / 1000)) return { spent: false, left: 0 }
+      const [row] = await sql.write(() => sql.all(spend, key, keepUntil, whole))
+      return row === undefined ? { spent: false, left: 0 } : { spent: true, left: whole - Number(row.used) }
+    },
+  }
+}
+
+/**
+ * Approvals. A fingerprint has at most one open approval, the newest; an approval that was used or
+ * replaced stays in the table until it expires, so that a repeated `put` cannot open it again.
+ */
+export function sqlApprovals(sql: Sql): Approvals {
+  const put = `INSERT INTO approvals VALUES (?, ?, 1, ?, ?, ?)
+    ON CONFLICT (fingerprint, id) DO UPDATE SET expires_at = excluded.expires_at,
+      keep_until = max(keep_until, excluded.keep_until), approval = excluded.approval
+    WHERE open = 1`
+  return {
+    async put(approval) {
+      const { fingerprint, id, expiresAt } = approval
+      const text = JSON.stringify(approval)
+      await sql.write(() => {
+        if (sql.run(put, fingerprint, id, expiresAt, expiresAt + keepSeconds, text) === 0) return
+        sql.run('UPDATE approvals SET open = 0 WHERE fingerprint = ? AND id <> ?', fingerprint, id)
+      })
+    },
+    async find(fingerprint, now) {
+      const query = 'SELECT approval FROM approvals WHERE fingerprint = ? AND open = 1 AND expires_at > ?'
+      const [row] = sql.all(query, fingerprint, now)
+      return row === undefined ? undefined : parse<Approval>(row.approval)
+    },
+    async use(fingerprint, now) {
+      const use = 'UPDATE approvals SET open = 0 WHERE fingerprint = ? AND open = 1 AND expires_at > ?'
+      return (await sql.write(() => sql.run(use, fingerprint, now))) === 1
+    },
+  }
+}
+
+/** Used ids. One that has expired is refused: it could no longer be remembered. */
+export function sqlReplay(sql: Sql): Replay {
+  return {
+    async use(id, expiresAt, now) {
+      if (!(expiresAt > now)) return false
+      const insert = 'INSERT INTO replay VALUES (?, ?) ON CONFLICT (id) DO NOTHING'
+      return (await sql.write(() => sql.run(insert, id, expiresAt + keepSeconds))) === 1
+    },
+  }
+}
+
+function parse<T>(text: unknown): T {
+  return JSON.parse(String(text)) as T
+}

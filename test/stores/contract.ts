@@ -1,0 +1,369 @@
+// In: a way to open one store's state several times, as several processes would. Out: the promises of
+// ports.ts as tests, the same for every adapter.
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type RevocationScope, revocationKey } from '../../src/lease/lease.ts'
+import type { Approval, LeaseRecord, Revocation, Store } from '../../src/ports.ts'
+
+/** One state, and the means to open it. */
+export interface SharedState {
+  open(): Promise<Store>
+  /** Ends and deletes the state; the stores have been closed. */
+  end(): Promise<void>
+}
+
+export const nowSeconds = () => Math.floor(Date.now() / 1000)
+
+/** A revocation of lease `value` that holds for an hour, except where `over` says otherwise. */
+export function revocation(value: string, over: Partial<Revocation> = {}): Revocation {
+  const at = nowSeconds()
+  const rest = { cutoff: at, expiresAt: at + 3600, reason: 'laptop stolen', by: 'test', at }
+  return { scope: 'lease', value, ...rest, ...over }
+}
+
+/** What the gate asks for one lease; by default issued a minute ago. */
+export function found(
+  store: Store,
+  value: string,
+  {
+    issuedAt = nowSeconds() - 60,
+    scope = 'lease' as RevocationScope,
+    issuer = 'https://broker.example',
+  } = {},
+): Revocation | undefined {
+  const keys = [revocationKey(scope, value), revocationKey(scope, value, issuer)]
+  return store.revocations.find(keys, issuedAt)
+}
+
+/** Waits, without a bound of its own on speed, until `probe` gives a value. */
+export function eventually<T>(probe: () => T) {
+  return expect.poll(probe, { timeout: 20_000, interval: 5 })
+}
+
+/** Runs the whole contract against one adapter. */
+export function storeContract(kind: Store['kind'], setUp: () => Promise<SharedState>): void {
+  describe(`the ${kind} store keeps the contract of the state ports:`, () => {
+    let state: SharedState
+    let stores: Store[] = []
+    const open = async () => {
+      const store = await state.open()
+      stores.push(store)
+      return store
+    }
+    beforeEach(async () => {
+      state = await setUp()
+    })
+    afterEach(async () => {
+      await Promise.all(stores.map((store) => store.close()))
+      stores = []
+      await state.end()
+    })
+    itself(kind, open)
+    revocations(open)
+    leases(open)
+    counted(open)
+    approvals(open)
+  })
+}
+
+type Open = () => Promise<Store>
+
+function itself(kind: Store['kind'], open: Open): void {
+  it('it says what it is, answers a ping, and its view is fresh when it opens', async () => {
+    const store = await open()
+    expect(store.kind).toBe(kind)
+    await expect(store.ping()).resolves.toBeUndefined()
+    expect(store.revocations.ageMs(Date.now())).toBeLessThan(Number.POSITIVE_INFINITY)
+  })
+
+  it('after close it answers nothing, and its view ages', async () => {
+    const store = await open()
+    await store.close()
+    await expect(store.ping()).rejects.toMatchObject({ name: 'Unavailable' })
+    await expect(store.revocations.revoke(revocation('lse_1'))).rejects.toMatchObject({ name: 'Unavailable' })
+    await expect(store.leases.get('lse_1')).rejects.toMatchObject({ name: 'Unavailable' })
+    await eventually(() => store.revocations.ageMs(Date.now())).toBeGreaterThan(50)
+  })
+
+  it('closing twice is harmless', async () => {
+    const store = await open()
+    await store.close()
+    await expect(store.close()).resolves.toBeUndefined()
+  })
+}
+
+function revocations(open: Open): void {
+  it('a revocation is in the view when revoke resolves, and there again after a restart', async () => {
+    const store = await open()
+    const entry = revocation('lse_1', { reason: 'naïve "quotes"\nand lines' })
+    await store.revocations.revoke(entry)
+    expect(found(store, 'lse_1')).toEqual(entry)
+    expect(found(store, 'lse_2')).toBeUndefined()
+    await store.close()
+    expect(found(await open(), 'lse_1')).toEqual(entry)
+  })
+
+  it('two processes see and hear of each other’s revocations', async () => {
+    const [a, b] = [await open(), await open()]
+    const heard: string[] = []
+    const unwatch = b.revocations.watch((entry) => heard.push(entry.value))
+    await a.revocations.revoke(revocation('lse_a'))
+    await b.revocations.revoke(revocation('lse_b'))
+    await eventually(() => found(b, 'lse_a')).toBeDefined()
+    await eventually(() => found(a, 'lse_b')).toBeDefined()
+    expect(heard.toSorted()).toEqual(['lse_a', 'lse_b'])
+    unwatch()
+    await a.revocations.revoke(revocation('lse_c'))
+    await eventually(() => found(b, 'lse_c')).toBeDefined()
+    expect(heard).not.toContain('lse_c')
+  })
+
+  it('it kills what was issued up to its cutoff and nothing issued later', async () => {
+    const store = await open()
+    await store.revocations.revoke(revocation('agent:x', { scope: 'agent', cutoff: 1000 }))
+    const at = (issuedAt: number) => found(store, 'agent:x', { scope: 'agent', issuedAt })
+    expect(at(999)).toBeDefined()
+    expect(at(1000)).toBeDefined()
+    expect(at(1001)).toBeUndefined()
+    expect(at(Number.NaN)).toBeDefined()
+  })
+
+  it('an entry limited to an issuer spares the leases of others, one without spares none', async () => {
+    const store = await open()
+    await store.revocations.revoke(revocation('lse_1', { issuer: 'https://one.example' }))
+    await store.revocations.revoke(revocation('lse_2'))
+    expect(found(store, 'lse_1', { issuer: 'https://one.example' })).toBeDefined()
+    expect(found(store, 'lse_1', { issuer: 'https://two.example' })).toBeUndefined()
+    expect(found(store, 'lse_2', { issuer: 'https://one.example' })).toBeDefined()
+    expect(found(store, 'lse_2', { issuer: 'https://two.example' })).toBeDefined()
+  })
+
+  it('whatever is written by whom in which order, the latest cutoff and the latest expiry stand', async () => {
+    const [a, b] = [await open(), await open()]
+    const base = nowSeconds() + 1000
+    const times = fc.record({
+      cutoff: fc.integer({ min: 0, max: 99 }),
+      expiry: fc.integer({ min: 0, max: 99 }),
+    })
+    let run = 0
+    const latestStands = fc.asyncProperty(fc.array(times, { minLength: 1, maxLength: 8 }), async (writes) => {
+      const value = `lse_${run++}`
+      const entries = writes.map(({ cutoff, expiry }) =>
+        revocation(value, { cutoff: cutoff + 0.125, expiresAt: base + expiry }),
+      )
+      await Promise.all(entries.map((entry, i) => (i % 2 === 0 ? a : b).revocations.revoke(entry)))
+      const wanted = {
+        cutoff: Math.max(...entries.map((entry) => entry.cutoff)),
+        expiresAt: Math.max(...entries.map((entry) => entry.expiresAt)),
+      }
+      await eventually(() => found(a, value, { issuedAt: 0 })).toMatchObject(wanted)
+      await eventually(() => found(b, value, { issuedAt: 0 })).toMatchObject(wanted)
+    })
+    await fc.assert(latestStands, { numRuns: 25 })
+    const reopened = await open()
+    for (let i = 0; i < run; i++) {
+      const [kept, seen] = [
+        found(reopened, `lse_${i}`, { issuedAt: 0 }),
+        found(a, `lse_${i}`, { issuedAt: 0 }),
+      ]
+      expect(kept).toMatchObject({ cutoff: seen?.cutoff, expiresAt: seen?.expiresAt })
+    }
+  })
+
+  it('an entry among hundreds is found, and a restart brings all of them back', async () => {
+    const store = await open()
+    const values = Array.from({ length: 300 }, (_, i) => `lse_${i}`)
+    await Promise.all(values.map((value) => store.revocations.revoke(revocation(value))))
+    const reopened = await open()
+    for (const each of [store, reopened]) {
+      expect(each.revocations.size()).toBe(300)
+      expect(values.every((value) => found(each, value) !== undefined)).toBe(true)
+      expect(found(each, 'lse_300')).toBeUndefined()
+    }
+  })
+
+  it('what has long expired is forgotten, what has not is kept', async () => {
+    const store = await open()
+    await store.revocations.revoke(revocation('lse_over', { expiresAt: nowSeconds() - 3600 }))
+    await store.revocations.revoke(revocation('lse_just_over', { expiresAt: nowSeconds() - 1 }))
+    await store.revocations.revoke(revocation('lse_live'))
+    await store.close()
+    const reopened = await open()
+    await eventually(() => found(reopened, 'lse_over')).toBeUndefined()
+    expect(found(reopened, 'lse_just_over')).toBeDefined()
+    expect(found(reopened, 'lse_live')).toBeDefined()
+  })
+
+  it.each(['cutoff', 'expiresAt', 'at'] as const)(
+    'an entry whose %s is not a number is refused',
+    async (name) => {
+      const store = await open()
+      await expect(store.revocations.revoke(revocation('lse_1', { [name]: Number.NaN }))).rejects.toThrow(
+        RangeError,
+      )
+      expect(store.revocations.size()).toBe(0)
+    },
+  )
+}
+
+function lease(id: string, over: Partial<LeaseRecord> = {}): LeaseRecord {
+  const issuedAt = nowSeconds()
+  return {
+    id,
+    issuer: 'https://broker.example',
+    user: 'alice@example.com',
+    agent: 'agent:support',
+    agentVersion: '1.0.0',
+    task: { system: 'jira', id: 'SUP-1', purpose: 'answer a question' },
+    session: 'ses_1',
+    stage: 'observe',
+    details: [{ type: 'lease', actions: ['read'], identifier: 'crm:customer/9821' }],
+    issuedAt,
+    expiresAt: issuedAt + 300,
+    maxExpiresAt: issuedAt + 3600,
+    state: 'active',
+    ...over,
+  }
+}
+
+function leases(open: Open): void {
+  it('a lease comes back as it was put, and the newest put stands', async () => {
+    const store = await open()
+    const record = lease('lse_1')
+    await store.leases.put(record)
+    expect(await store.leases.get('lse_1')).toEqual(record)
+    const revoked = lease('lse_1', { state: 'revoked' })
+    await store.leases.put(revoked)
+    expect(await store.leases.get('lse_1')).toEqual(revoked)
+    expect(await (await open()).leases.get('lse_1')).toEqual(revoked)
+    expect(await store.leases.get('lse_2')).toBeUndefined()
+  })
+
+  it('leases are listed newest first, filtered, at most as many as asked for', async () => {
+    const store = await open()
+    const at = nowSeconds()
+    const task = { system: 'jira', id: 'SUP-2', purpose: 'refund' }
+    await store.leases.put(lease('lse_1', { issuedAt: at - 3 }))
+    await store.leases.put(lease('lse_2', { issuedAt: at - 1, agent: 'agent:billing' }))
+    await store.leases.put(lease('lse_3', { issuedAt: at - 2, user: 'bob@example.com', task }))
+    await store.leases.put(lease('lse_4', { issuedAt: at, agent: 'agent:billing', task }))
+    const ids = async (filter: Parameters<typeof store.leases.list>[0]) =>
+      (await store.leases.list(filter)).map((record) => record.id)
+    expect(await ids({ limit: 10 })).toEqual(['lse_4', 'lse_2', 'lse_3', 'lse_1'])
+    expect(await ids({ limit: 2 })).toEqual(['lse_4', 'lse_2'])
+    expect(await ids({ limit: 0 })).toEqual([])
+    expect(await ids({ limit: -1 })).toEqual([])
+    expect(await ids({ agent: 'agent:billing', limit: 10 })).toEqual(['lse_4', 'lse_2'])
+    expect(await ids({ user: 'bob@example.com', limit: 10 })).toEqual(['lse_3'])
+    expect(await ids({ task: 'jira:SUP-2', limit: 10 })).toEqual(['lse_4', 'lse_3'])
+    expect(await ids({ agent: 'agent:billing', task: 'jira:SUP-2', limit: 10 })).toEqual(['lse_4'])
+    expect(await ids({ agent: "' OR 1=1 --", limit: 10 })).toEqual([])
+  })
+}
+
+function counted(open: Open): void {
+  it('of forty parallel calls over two processes exactly the budget of twenty is spent', async () => {
+    const stores = [await open(), await open()]
+    const spends = Array.from({ length: 40 }, (_, i) =>
+      stores[i % 2]!.budgets.spend('lse_1#0', 20, nowSeconds() + 60),
+    )
+    const answers = await Promise.all(spends)
+    const left = answers.filter(({ spent }) => spent).map((answer) => answer.left)
+    expect(left.toSorted((a, b) => b - a)).toEqual(Array.from({ length: 20 }, (_, i) => 19 - i))
+    expect(answers.filter(({ spent }) => !spent)).toEqual(Array(20).fill({ spent: false, left: 0 }))
+    expect(await stores[0]!.budgets.spend('lse_2#0', 20, nowSeconds() + 60)).toEqual({
+      spent: true,
+      left: 19,
+    })
+  })
+
+  it('a spent budget stays spent after a restart', async () => {
+    const store = await open()
+    await store.budgets.spend('lse_1#0', 1, nowSeconds() + 60)
+    await store.close()
+    const reopened = await open()
+    expect(await reopened.budgets.spend('lse_1#0', 1, nowSeconds() + 60)).toEqual({ spent: false, left: 0 })
+  })
+
+  it.each([
+    ['a maximum of zero', 0, 60],
+    ['a maximum below one', 0.5, 60],
+    ['a negative maximum', -1, 60],
+    ['a maximum that is not a number', Number.NaN, 60],
+    ['an expiry long past', 5, -3600],
+    ['an expiry that is not a number', 5, Number.NaN],
+  ])('%s has nothing to spend', async (_, max, lifetime) => {
+    const store = await open()
+    expect(await store.budgets.spend('k', max, nowSeconds() + lifetime)).toEqual({ spent: false, left: 0 })
+  })
+
+  it('a single-use id passes once, however many try on whichever process', async () => {
+    const stores = [await open(), await open()]
+    const at = nowSeconds()
+    const tries = Array.from({ length: 20 }, (_, i) => stores[i % 2]!.replay.use('jti_1', at + 60, at))
+    expect((await Promise.all(tries)).filter(Boolean)).toHaveLength(1)
+    expect(await stores[1]!.replay.use('jti_2', at + 60, at)).toBe(true)
+  })
+
+  it('a single-use id stays used after a restart, and an expired one never passes', async () => {
+    const store = await open()
+    const at = nowSeconds()
+    expect(await store.replay.use('jti_1', at + 60, at)).toBe(true)
+    expect(await store.replay.use('jti_2', at, at)).toBe(false)
+    expect(await store.replay.use('jti_3', Number.NaN, at)).toBe(false)
+    await store.close()
+    expect(await (await open()).replay.use('jti_1', at + 60, at)).toBe(false)
+  })
+}
+
+function approval(id: string, over: Partial<Approval> = {}): Approval {
+  const rest = { fingerprint: 'sha256:f', approvedBy: ['carol@example.com'], expiresAt: nowSeconds() + 600 }
+  return { id, ...rest, ...over }
+}
+
+function approvals(open: Open): void {
+  it('an approval is used exactly once, however many try on whichever process', async () => {
+    const stores = [await open(), await open()]
+    const granted = approval('apr_1')
+    await stores[0]!.approvals.put(granted)
+    expect(await stores[1]!.approvals.find('sha256:f', nowSeconds())).toEqual(granted)
+    const tries = Array.from({ length: 20 }, (_, i) => stores[i % 2]!.approvals.use('sha256:f', nowSeconds()))
+    expect((await Promise.all(tries)).filter(Boolean)).toHaveLength(1)
+    expect(await stores[0]!.approvals.find('sha256:f', nowSeconds())).toBeUndefined()
+    await stores[0]!.close()
+    expect(await (await open()).approvals.use('sha256:f', nowSeconds())).toBe(false)
+  })
+
+  it('putting a used approval again does not open it, a new approval of the same action does', async () => {
+    const store = await open()
+    await store.approvals.put(approval('apr_1'))
+    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(true)
+    await store.approvals.put(approval('apr_1'))
+    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(false)
+    await store.approvals.put(approval('apr_2'))
+    await store.approvals.put(approval('apr_1'))
+    expect(await store.approvals.find('sha256:f', nowSeconds())).toMatchObject({ id: 'apr_2' })
+    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(true)
+    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(false)
+  })
+
+  it('an open approval can be replaced, and then counts once', async () => {
+    const store = await open()
+    await store.approvals.put(approval('apr_1'))
+    const both = approval('apr_1', { approvedBy: ['carol@example.com', 'dave@example.com'] })
+    await store.approvals.put(both)
+    expect(await store.approvals.find('sha256:f', nowSeconds())).toEqual(both)
+    await store.approvals.put(approval('apr_2'))
+    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(true)
+    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(false)
+  })
+
+  it('an expired approval is neither found nor used', async () => {
+    const store = await open()
+    const expiresAt = nowSeconds() + 60
+    await store.approvals.put(approval('apr_1', { expiresAt }))
+    expect(await store.approvals.find('sha256:f', expiresAt)).toBeUndefined()
+    expect(await store.approvals.use('sha256:f', expiresAt)).toBe(false)
+    expect(await store.approvals.use('sha256:f', expiresAt - 1)).toBe(true)
+  })
+}

@@ -1,0 +1,309 @@
+import { inspect } from 'node:util'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Store } from '../../src/ports.ts'
+import { openRedis, type RedisStoreOptions } from '../../src/stores/redis.ts'
+import { revokeArguments, scripts } from '../../src/stores/scripts.ts'
+import { keyOf } from '../../src/stores/view.ts'
+import { sharedRedis, startRedis, type TestRedis } from '../support/redis.ts'
+import { eventually, found, nowSeconds, revocation, storeContract } from './contract.ts'
+
+const server = await sharedRedis()
+afterAll(() => server.stop())
+
+storeContract('redis', async () => {
+  const { url } = server
+  const prefix = server.prefix()
+  // A loaded test machine is no reason to time out; the bounds are tested below.
+  const options = { url, prefix, maxStalenessMs: 2000, heartbeatMs: 100, commandTimeoutMs: 5000 }
+  const end = async () => {
+    const client = new Redis(url)
+    await client.del('none', ...(await client.keys(`${prefix}*`)))
+    client.disconnect()
+  }
+  return { open: () => openRedis(options), end }
+})
+
+describe('the Redis store', () => {
+  const maxStalenessMs = 400
+  const prefix = 'gate:'
+  const hash = `${prefix}{leasegate}:revocations`
+  const stream = `${prefix}{leasegate}:feed`
+  let redis: TestRedis
+  const stores: Store[] = []
+  const raw: Redis[] = []
+
+  const open = async (over: Partial<RedisStoreOptions> = {}) => {
+    const bounds = { maxStalenessMs, heartbeatMs: 100, commandTimeoutMs: 2000 }
+    const store = await openRedis({ url: redis.url, prefix, ...bounds, ...over })
+    stores.push(store)
+    return store
+  }
+  const admin = () => {
+    const client = new Redis(redis.url, { protocol: 2 })
+    client.on('error', () => {})
+    raw.push(client)
+    return client
+  }
+  const age = (store: Store) => eventually(() => store.revocations.ageMs(Date.now()))
+  const stale = (store: Store) => age(store).toBeGreaterThan(maxStalenessMs)
+  const fresh = (store: Store) => age(store).toBeLessThan(maxStalenessMs)
+  const afterNextProof = async (store: Store) => {
+    const since = Date.now()
+    await eventually(() => store.revocations.ageMs(Date.now()) < Date.now() - since).toBe(true)
+  }
+  const answersNothing = async (store: Store) => {
+    const at = nowSeconds()
+    const asked = [
+      store.ping(),
+      store.revocations.revoke(revocation('lse_x')),
+      store.leases.get('lse_1'),
+      store.leases.list({ limit: 1 }),
+      store.budgets.spend('k', 5, at + 60),
+      store.approvals.find('f', at),
+      store.approvals.use('f', at),
+      store.replay.use('j', at + 60, at),
+    ]
+    for (const result of await Promise.allSettled(asked)) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { name: 'Unavailable' } })
+    }
+  }
+
+  beforeEach(async () => {
+    redis = await startRedis()
+  })
+  afterEach(async () => {
+    redis.thaw()
+    for (const client of raw.splice(0)) client.disconnect()
+    await Promise.all(stores.splice(0).map((store) => store.close()))
+    await redis.stop()
+  })
+
+  it('keeps every key under its prefix and in one Cluster slot', async () => {
+    const store = await open()
+    const at = nowSeconds()
+    await store.revocations.revoke(revocation('lse_1'))
+    await store.budgets.spend('lse_1#0', 5, at + 60)
+    await store.replay.use('jti', at + 60, at)
+    const rest = { approvedBy: ['carol'], expiresAt: at + 60 }
+    await store.approvals.put({ fingerprint: 'f', id: 'apr_1', ...rest })
+    const keys = await admin().keys('*')
+    expect(keys.length).toBeGreaterThanOrEqual(5)
+    for (const key of keys) expect(key).toMatch(/^gate:\{leasegate\}:/)
+  })
+
+  it('gives every count, used id and approval a lifetime', async () => {
+    const store = await open()
+    const at = nowSeconds()
+    await store.budgets.spend('b', 5, at + 600)
+    await store.budgets.spend('b', 5, at + 60)
+    await store.replay.use('r', at + 60, at)
+    await store.approvals.put({ fingerprint: 'f', id: 'apr_1', approvedBy: ['carol'], expiresAt: at + 60 })
+    const client = admin()
+    for (const key of ['budget:b', 'replay:r', 'approval:f']) {
+      expect(await client.pttl(`${prefix}{leasegate}:${key}`)).toBeGreaterThan(60_000)
+    }
+    expect(await client.pttl(`${prefix}{leasegate}:budget:b`)).toBeGreaterThan(600_000)
+  })
+
+  it('grows stale and refuses everything while the server is frozen, and recovers when it thaws', async () => {
+    const errors: string[] = []
+    const store = await open({ commandTimeoutMs: 200, onError: (error) => errors.push(error.message) })
+    await store.revocations.revoke(revocation('lse_1'))
+    redis.freeze()
+    await stale(store)
+    await answersNothing(store)
+    expect(found(store, 'lse_1')).toBeDefined()
+    await eventually(() => errors).toContain('Redis: timed out')
+    redis.thaw()
+    await fresh(store)
+    await eventually(() => store.revocations.revoke(revocation('lse_2')).catch(String)).toBeUndefined()
+    expect(found(store, 'lse_2')).toBeDefined()
+  })
+
+  it('recovers from a freeze so long that it gave up its connections', async () => {
+    const errors: string[] = []
+    const store = await open({ commandTimeoutMs: 200, onError: (error) => errors.push(error.message) })
+    redis.freeze()
+    await eventually(() => errors).toContain('Redis: connection lost')
+    redis.thaw()
+    await fresh(store)
+    await eventually(() => store.ping().catch(String)).toBeUndefined()
+  })
+
+  it('never forgets what it has seen: an empty server gets every revocation back', async () => {
+    const [a, b] = [await open(), await open()]
+    await a.revocations.revoke(revocation('lse_1'))
+    await b.revocations.revoke(revocation('agent:x', { scope: 'agent', issuer: 'https://broker.example' }))
+    await eventually(() => [a.revocations.size(), b.revocations.size()]).toEqual([2, 2])
+    await redis.kill()
+    await stale(a)
+    await answersNothing(a)
+    await redis.restart()
+    await fresh(a)
+    await fresh(b)
+    const c = await open()
+    for (const store of [a, b, c]) {
+      expect(found(store, 'lse_1')).toBeDefined()
+      expect(found(store, 'agent:x', { scope: 'agent' })).toBeDefined()
+    }
+    await b.revocations.revoke(revocation('lse_2'))
+    await eventually(() => found(a, 'lse_2')).toBeDefined()
+    await eventually(() => found(c, 'lse_2')).toBeDefined()
+  })
+
+  it('does not give back what has expired', async () => {
+    const store = await open()
+    await store.revocations.revoke(revocation('lse_over', { expiresAt: nowSeconds() - 1 }))
+    await store.revocations.revoke(revocation('lse_live'))
+    await admin().flushall()
+    await eventually(() => admin().hkeys(hash)).toEqual([keyOf(revocation('lse_live'))])
+  })
+
+  it.each([
+    ['the whole state', [hash, stream]],
+    ['the hash alone', [hash]],
+    ['the stream alone', [stream]],
+  ])(
+    'when the server loses %s, gates that were there and gates that come later know everything',
+    async (_, keys) => {
+      const store = await open()
+      await store.revocations.revoke(revocation('lse_1'))
+      const client = admin()
+      await client.del(...keys)
+      await eventually(() => client.hlen(hash)).toBe(1)
+      await store.revocations.revoke(revocation('lse_2'))
+      const later = await open()
+      for (const each of [store, later]) {
+        expect(found(each, 'lse_1')).toBeDefined()
+        expect(found(each, 'lse_2')).toBeDefined()
+        await fresh(each)
+      }
+    },
+  )
+
+  it('a weaker entry on the server, as after a failover, is made strong again', async () => {
+    const store = await open()
+    const weak = revocation('lse_1', { cutoff: 10 })
+    await store.revocations.revoke(revocation('lse_1', { cutoff: 20 }))
+    const client = admin()
+    await client.multi().del(stream).hset(hash, keyOf(weak), revokeArguments(weak).join(' ')).exec()
+    await eventually(async () => (await client.hget(hash, keyOf(weak)))?.split(' ')[0]).toBe('20')
+    expect(found(store, 'lse_1', { issuedAt: 15 })).toBeDefined()
+  })
+
+  it.each([
+    ['to its last entry', 1],
+    ['to nothing', 0],
+  ])('misses nothing when the stream is trimmed %s before it has read it', async (_, kept) => {
+    const store = await open()
+    await store.revocations.revoke(revocation('lse_0'))
+    // One transaction: no gate can read between the writes and the trim.
+    const transaction = admin().multi()
+    for (const value of ['lse_1', 'lse_2', 'lse_3']) {
+      const entry = revocation(value)
+      const args = [keyOf(entry), ...revokeArguments(entry), 1000]
+      transaction.eval(scripts.leasegateRevoke.lua, 2, hash, stream, ...args)
+    }
+    await transaction.xtrim(stream, 'MAXLEN', kept).exec()
+    for (const value of ['lse_0', 'lse_1', 'lse_2', 'lse_3']) {
+      await eventually(() => found(store, value)).toBeDefined()
+    }
+    await afterNextProof(store)
+    await store.revocations.revoke(revocation('lse_4'))
+    expect(found(await open(), 'lse_4')).toBeDefined()
+  })
+
+  it('is not led astray by an entry in the stream that no gate wrote', async () => {
+    const store = await open()
+    await admin().xadd(stream, '*', 'hello', 'world')
+    await (await open()).revocations.revoke(revocation('lse_1'))
+    await eventually(() => found(store, 'lse_1')).toBeDefined()
+    await afterNextProof(store)
+  })
+
+  it('stays stale while the hash holds something it cannot read, and says so once', async () => {
+    const errors: string[] = []
+    const store = await open({ onError: (error) => errors.push(error.message) })
+    const client = admin()
+    await client.multi().hset(hash, 'x', 'garbage').del(stream).xadd(stream, '*', 'a', 'b').exec()
+    await stale(store)
+    expect(errors).toEqual(['a stored revocation is malformed'])
+    await expect(open()).rejects.toMatchObject({ name: 'Unavailable' })
+    await client.hdel(hash, 'x')
+    await fresh(store)
+  })
+
+  it('grows stale when its server has become a replica, which still answers reads', async () => {
+    const store = await open()
+    const client = admin()
+    await client.replicaof('127.0.0.1', 1)
+    await stale(store)
+    // Between two attempts the connection is made anew: the address may lead to the new primary.
+    await eventually(() => store.revocations.revoke(revocation('lse_1')).catch(String)).toMatch(/READONLY$/)
+    await client.replicaof('NO', 'ONE')
+    await fresh(store)
+  })
+
+  it('follows on after its connections were cut', async () => {
+    const [a, b] = [await open(), await open()]
+    await admin().call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await eventually(() => b.revocations.revoke(revocation('lse_1')).catch(String)).toBeUndefined()
+    await eventually(() => found(a, 'lse_1')).toBeDefined()
+  })
+
+  it('works on after the script cache was emptied', async () => {
+    const store = await open()
+    await store.revocations.revoke(revocation('lse_1'))
+    await admin().script('FLUSH')
+    await expect(store.revocations.revoke(revocation('lse_2'))).resolves.toBeUndefined()
+  })
+
+  it('does not open on a server that is frozen', async () => {
+    redis.freeze()
+    await expect(open()).rejects.toMatchObject({
+      name: 'Unavailable',
+      message: /^Redis at 127\.0\.0\.1:\d+ /,
+    })
+  })
+
+  it('does not open where nothing listens', async () => {
+    await redis.kill()
+    await expect(open()).rejects.toMatchObject({
+      name: 'Unavailable',
+      message: /cannot be used: ECONNREFUSED$/,
+    })
+  })
+
+  it.each([
+    ['another scheme', { url: 'http://hunter2@127.0.0.1:6379' }],
+    ['no host', { url: 'redis:hunter2' }],
+    ['no url at all', { url: 'hunter2' }],
+    ['a query, which could undo safe settings', { url: 'redis://:hunter2@127.0.0.1:6379?commandTimeout=0' }],
+    [
+      'a prefix that would change the Cluster slot',
+      { url: 'redis://:hunter2@127.0.0.1:6379', prefix: '{a}' },
+    ],
+  ])('does not open with %s, and does not say the secret in it', async (_, over) => {
+    const error = await open(over).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ name: 'Unavailable' })
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('hunter2')
+  })
+})
+
+describe('a Redis that asks for a password', () => {
+  it('is opened with the right one; the wrong one is refused and shown nowhere', async () => {
+    const redis = await startRedis(['--requirepass', 'right-horse'])
+    const url = (password: string) => redis.url.replace('//', `//:${password}@`)
+    const options = { prefix: '', maxStalenessMs: 2000, commandTimeoutMs: 5000 }
+    const store = await openRedis({ ...options, url: url('right-horse') })
+    await expect(store.ping()).resolves.toBeUndefined()
+    await store.close()
+    const error = await openRedis({ ...options, url: url('wrong-battery') }).catch(
+      (reason: unknown) => reason,
+    )
+    expect(error).toMatchObject({ name: 'Unavailable', message: /cannot be used: WRONGPASS$/ })
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toMatch(/right-horse|wrong-battery/)
+    await redis.stop()
+  })
+})
