@@ -1,0 +1,92 @@
+// THE table of metrics: every name, its labels and what it means. In: nothing. Out: what metrics.ts registers
+// and docs/metrics.md lists (test/telemetry/metrics.test.ts compares the two). Add a metric here first.
+
+/** One metric. Every label value comes from the configuration or from a table of the code. */
+export interface MetricRow {
+  readonly name: string
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly labels: readonly string[]
+  readonly help: string
+}
+
+/** By the word the code uses for it. */
+export const metricTable = {
+  decisions: {
+    name: 'leasegate_decisions_total',
+    type: 'counter',
+    labels: ['backend', 'verb', 'effect', 'code'],
+    help: 'Finished requests by what was decided; code is the refusal, or none.',
+  },
+  request: {
+    name: 'leasegate_request_duration_seconds',
+    type: 'histogram',
+    labels: ['backend'],
+    help: 'Time from a parsed request head to the end of the answer.',
+  },
+  step: {
+    name: 'leasegate_step_duration_seconds',
+    type: 'histogram',
+    labels: ['step'],
+    help: 'Time spent in one step of the pipeline, measured on a sample of the requests.',
+  },
+  upstream: {
+    name: 'leasegate_upstream_duration_seconds',
+    type: 'histogram',
+    labels: ['backend'],
+    help: 'Time from handing a request to a backend to the end of its answer.',
+  },
+  openStreams: {
+    name: 'leasegate_open_streams',
+    type: 'gauge',
+    labels: [],
+    help: 'Exchanges with a backend under way.',
+  },
+  revocationAge: {
+    name: 'leasegate_revocation_view_age_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'Time since the view of revocations was last complete.',
+  },
+  revocationEntries: {
+    name: 'leasegate_revocation_entries',
+    type: 'gauge',
+    labels: [],
+    help: 'Entries in the view of revocations.',
+  },
+  policyInfo: {
+    name: 'leasegate_policy_info',
+    type: 'gauge',
+    labels: ['digest'],
+    help: 'Digest of the live policy; always 1.',
+  },
+  policyReloads: {
+    name: 'leasegate_policy_reloads_total',
+    type: 'counter',
+    labels: ['result'],
+    help: 'Changes of the policy directory: reloaded is live, rejected left the policy before it live.',
+  },
+  auditFault: {
+    name: 'leasegate_audit_fault',
+    type: 'gauge',
+    labels: [],
+    help: '1 while audit records cannot be written. Alert above 0.',
+  },
+  auditLost: {
+    name: 'leasegate_audit_lost_total',
+    type: 'counter',
+    labels: [],
+    help: 'Audit records that could neither be written nor kept. Alert above 0.',
+  },
+  eventLoopDelay: {
+    name: 'leasegate_event_loop_delay_seconds',
+    type: 'gauge',
+    labels: ['quantile'],
+    help: 'How late the event loop ran since the last scrape.',
+  },
+  build: {
+    name: 'leasegate_build_info',
+    type: 'gauge',
+    labels: ['version', 'node'],
+    help: 'Version of Leasegate and of Node; always 1.',
+  },
+} as const satisfies Record<string, MetricRow>

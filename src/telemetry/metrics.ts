@@ -1,0 +1,210 @@
+// Every metric of the gate, and the only file that imports prom-client. In: what happened. Out: /metrics.
+// Never: a label value from a request. Each comes from the configuration or from a table of the code; what
+// is in neither is counted as "none".
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { StepName } from '../enforce/gate.ts'
+import type { Backend } from '../enforce/operation.ts'
+import type { Effect } from '../ports.ts'
+import { type RefusalCode, refusals } from '../refusals.ts'
+import { DurationHistogram } from './histogram.ts'
+import { type MetricRow, metricTable } from './metric_table.ts'
+
+/** What is counted about one finished request; undefined is what it did not get to. */
+export interface DecisionLabels {
+  readonly backend: string | undefined
+  readonly verb: string | undefined
+  readonly effect: Effect
+  readonly code: RefusalCode | undefined
+}
+
+/** Where the gate counts. Durations are seconds. Nothing here throws or waits. */
+export interface Metrics {
+  /** Once per request, whatever became of it. */
+  decision(labels: DecisionLabels): void
+  /** From the first byte of the head being parsed to the end of the answer. */
+  request(backend: string | undefined, seconds: number): void
+  /** One step of the pipeline. */
+  step(name: StepName, seconds: number): void
+  /** From handing a request to the backend's connection to the end of its answer. */
+  upstream(backend: string, seconds: number): void
+  /** The following are read at each scrape. */
+  openStreams(read: () => number): void
+  revocationAge(readSeconds: () => number): void
+  revocationEntries(read: () => number): void
+  auditFault(read: () => boolean): void
+  /** The digest of the policy that is live from now on. */
+  policyInfo(digest: string): void
+  policyReload(result: 'reloaded' | 'rejected'): void
+  auditLost(records: number): void
+  /** The exposition in the Prometheus text format. */
+  render(): Promise<{ readonly contentType: string; readonly body: string }>
+}
+
+/** Fine where policy and verification are (10 µs to 1 ms), coarse above. */
+const stepBuckets = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1, 5]
+const requestBuckets = [5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+/** In the order of the pipeline. */
+const steps: readonly StepName[] = [
+  'receive',
+  'route',
+  'authenticate',
+  'gather',
+  'decide',
+  'commit',
+  'outbound',
+  'forward',
+]
+
+/** Registers everything in a registry of its own. `backends` gives the values that labels may have. */
+export function createMetrics(options: {
+  readonly backends: readonly Backend[]
+  readonly version: string
+}): Metrics {
+  const registry = new Registry()
+  const names = [...options.backends.map(({ name }) => name), 'none']
+  const known = new Set(names)
+  const durations = createDurations(names)
+  const decisions = countDecisions(registry, options.backends)
+  const counters = createCounters(registry)
+  const gauges = createGauges(registry, options.version)
+  watchEventLoop(registry)
+  collectDefaultMetrics({ register: registry })
+  return {
+    ...gauges,
+    ...counters,
+    decision: decisions,
+    request: (backend, seconds) => {
+      durations.request.observe(backend !== undefined && known.has(backend) ? backend : 'none', seconds)
+    },
+    step: (name, seconds) => durations.step.observe(name, seconds),
+    upstream: (backend, seconds) => durations.upstream.observe(backend, seconds),
+    render: async () => {
+      const rest = Object.values(durations).map((histogram) => histogram.render())
+      return { contentType: registry.contentType, body: [await registry.metrics(), ...rest].join('\n') }
+    },
+  }
+}
+
+function createDurations(backends: readonly string[]) {
+  const { request, step, upstream } = metricTable
+  return {
+    request: new DurationHistogram({ ...request, values: backends, buckets: requestBuckets }),
+    step: new DurationHistogram({ ...step, values: steps, buckets: stepBuckets }),
+    upstream: new DurationHistogram({ ...upstream, values: backends, buckets: requestBuckets }),
+  }
+}
+
+/** What prom-client calls a row of the table. */
+function registered({ name, help, labels }: MetricRow, registry: Registry) {
+  return { name, help, labelNames: [...labels], registers: [registry] }
+}
+
+interface Cell {
+  readonly labels: Record<'backend' | 'verb' | 'effect' | 'code', string>
+  count: number
+}
+
+/**
+ * Counts in plain cells found through nested maps and hands the totals to prom-client at each scrape: its own
+ * `inc` with four labels costs 650 ns (measured on Node 24), this 25.
+ */
+function countDecisions(registry: Registry, backends: readonly Backend[]): Metrics['decision'] {
+  const names = new Set(backends.map(({ name }) => name))
+  const verbs = new Set(backends.flatMap(({ operations }) => operations.map(({ verb }) => verb)))
+  const cells: Cell[] = []
+  const root = new Map<string, Map<string, Map<string, Map<string, Cell>>>>()
+  new Counter({
+    ...registered(metricTable.decisions, registry),
+    collect() {
+      this.reset()
+      for (const { labels, count } of cells) this.inc(labels, count)
+    },
+  })
+  return (labels) => {
+    const backend = labels.backend !== undefined && names.has(labels.backend) ? labels.backend : 'none'
+    const verb = labels.verb !== undefined && verbs.has(labels.verb) ? labels.verb : 'none'
+    const code = labels.code !== undefined && Object.hasOwn(refusals, labels.code) ? labels.code : 'none'
+    const { effect } = labels
+    const leaf = within(within(within(root, backend), verb), effect)
+    let cell = leaf.get(code)
+    if (cell === undefined) {
+      cell = { labels: { backend, verb, effect, code }, count: 0 }
+      leaf.set(code, cell)
+      cells.push(cell)
+    }
+    cell.count++
+  }
+}
+
+function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  let next = map.get(key)
+  if (next === undefined) {
+    next = new Map()
+    map.set(key, next)
+  }
+  return next
+}
+
+function createCounters(registry: Registry): Pick<Metrics, 'policyReload' | 'auditLost'> {
+  const reloads = new Counter(registered(metricTable.policyReloads, registry))
+  for (const result of ['reloaded', 'rejected']) reloads.inc({ result }, 0)
+  const lost = new Counter(registered(metricTable.auditLost, registry))
+  return {
+    policyReload: (result) => reloads.inc({ result }),
+    auditLost: (records) => lost.inc(records),
+  }
+}
+
+type GaugeSetters = Pick<
+  Metrics,
+  'openStreams' | 'revocationAge' | 'revocationEntries' | 'auditFault' | 'policyInfo'
+>
+
+function createGauges(registry: Registry, version: string): GaugeSetters {
+  const read = (row: MetricRow) => {
+    let source = () => 0
+    new Gauge({
+      ...registered(row, registry),
+      collect() {
+        this.set(source())
+      },
+    })
+    return (next: () => number) => {
+      source = next
+    }
+  }
+  const build = new Gauge(registered(metricTable.build, registry))
+  build.set({ version, node: process.version }, 1)
+  const policy = new Gauge(registered(metricTable.policyInfo, registry))
+  const fault = read(metricTable.auditFault)
+  return {
+    openStreams: read(metricTable.openStreams),
+    revocationAge: read(metricTable.revocationAge),
+    revocationEntries: read(metricTable.revocationEntries),
+    auditFault: (isFault) => fault(() => (isFault() ? 1 : 0)),
+    policyInfo: (digest) => {
+      policy.reset()
+      policy.set({ digest }, 1)
+    },
+  }
+}
+
+/** How late timers run since the last scrape: above a few milliseconds, everything on this core waits. */
+function watchEventLoop(registry: Registry): void {
+  const resolutionMs = 10
+  const delay = monitorEventLoopDelay({ resolution: resolutionMs })
+  delay.enable()
+  new Gauge({
+    ...registered(metricTable.eventLoopDelay, registry),
+    collect() {
+      for (const quantile of [0.5, 0.99, 1]) {
+        // Node reports the whole interval between two samples; the delay is what exceeds the resolution.
+        const nanoseconds = delay.percentile(quantile * 100) - resolutionMs * 1e6
+        this.set({ quantile }, delay.count === 0 ? 0 : Math.max(0, nanoseconds / 1e9))
+      }
+      delay.reset()
+    },
+  })
+}

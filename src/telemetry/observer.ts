@@ -1,0 +1,132 @@
+// Where the end of every walk is seen: one audit record, one count, one line for people. Also writes what
+// a consequential call intends before it is forwarded. Never throws, never waits but for an intent.
+import type { IntentLog } from '../enforce/commit.ts'
+import type { Permit } from '../enforce/decide.ts'
+import type { Observer, Outcome, StepName, Trail } from '../enforce/gate.ts'
+import type { AuditSink, Effect, Revocation } from '../ports.ts'
+import { isRefusal } from '../refusals.ts'
+import { type AuditFacts, auditRecord } from './audit.ts'
+import { requestLine } from './line.ts'
+import type { Logger } from './log.ts'
+import type { Metrics } from './metrics.ts'
+
+/** The gate's eyes. */
+export interface GateObserver extends Observer, IntentLog {
+  /** A revocation entered the view of this process. */
+  revoked(entry: Revocation): void
+  /** The live policy changed, or a change of it was rejected. */
+  policy(change: { readonly digest: string } | { readonly rejected: readonly string[] }): void
+}
+
+export interface ObserverParts {
+  readonly audit: AuditSink
+  readonly metrics: Metrics
+  readonly log: Logger
+  /** `auto`: a line per request when standard output is a terminal. */
+  readonly requests: 'auto' | 'line' | 'none'
+}
+
+/** One request in so many is timed step by step; the rest pay nothing for it. */
+const sampleEvery = 16
+
+/** Ties audit, metrics and log together. */
+export function createObserver({ audit, metrics, log, requests }: ObserverParts): GateObserver {
+  const terminal = process.stdout.isTTY === true
+  const lines = requests === 'line' || (requests === 'auto' && terminal)
+  let seen = 0
+  return {
+    begin: () => (seen++ % sampleEvery === 0 ? performance.now() : Number.NaN),
+    step(trail: Trail, name: StepName) {
+      if (Number.isNaN(trail.mark)) return
+      const now = performance.now()
+      metrics.step(name, (now - trail.mark) / 1000)
+      trail.mark = now
+    },
+    finished(trail, outcome) {
+      const facts = factsOf(trail, outcome)
+      audit.append(auditRecord(facts))
+      const code = trail.refusal?.code
+      metrics.decision({ backend: facts.backend, verb: facts.operation?.verb, effect: facts.effect, code })
+      metrics.request(facts.backend, facts.durationMs / 1000)
+      if (lines) process.stdout.write(`${requestLine(facts, { colour: terminal })}\n`)
+    },
+    bug: (trail, error) => log.error({ err: error, decision_id: trail.decisionId }, 'a bug; answered 500'),
+    fault: () => audit.fault(),
+    intend: (permit, decisionId) => audit.appendDurably(auditRecord(intentOf(permit, decisionId))),
+    revoked(entry) {
+      const { scope, value, issuer, cutoff, reason, by, at } = entry
+      log.warn({ scope, value, reason, by }, 'revoked')
+      audit.append(event('revocation', { scope, value, issuer, cutoff, reason, by, at }))
+    },
+    policy: (change) => audit.append(event('policy', change)),
+  }
+}
+
+function event(name: string, facts: object): string {
+  return JSON.stringify({ time: new Date().toISOString(), event: name, ...facts })
+}
+
+function factsOf(trail: Trail, outcome: Outcome): AuditFacts {
+  const { lease, permit, refusal, routed } = trail
+  const mapped = routed === undefined || isRefusal(routed.mapped) ? undefined : routed.mapped
+  return {
+    timeMs: trail.startedAt,
+    decisionId: trail.decisionId,
+    traceId: trail.traceparent?.slice(3, 35),
+    lease,
+    backend: routed?.backend?.name,
+    operation: mapped?.operation,
+    resource: mapped?.resource,
+    method: trail.head.method,
+    target: trail.head.target,
+    effect: effectOf(trail),
+    code: refusal?.code,
+    reasons: refusal?.facts.reasons ?? permit?.decision.reasons ?? [],
+    policyDigest: trail.policyDigest,
+    cause: refusal?.facts.cause,
+    status: outcome.status === 0 ? undefined : outcome.status,
+    bytesIn: outcome.bytesIn,
+    bytesOut: outcome.bytesOut,
+    durationMs: performance.now() - trail.began,
+    ended: failedAtBackend(trail) ? 'backend_failed' : outcome.ended,
+    peerIp: trail.head.peer,
+  }
+}
+
+/** What was decided; a backend that fails afterwards does not change it. */
+function effectOf({ forwarded, refusal }: Trail): Effect {
+  if (forwarded || refusal === undefined) return 'allow'
+  return refusal.code === 'approval_required' ? 'hold' : 'deny'
+}
+
+/** The gate answers such a request with a refusal, but it was the backend that failed it. */
+function failedAtBackend({ forwarded, refusal }: Trail): boolean {
+  return forwarded && refusal?.code.startsWith('backend_') === true
+}
+
+function intentOf(permit: Permit, decisionId: string): AuditFacts {
+  const { request, backend, mapped, lease } = permit.evidence
+  const query = request.queryText === undefined ? '' : `?${request.queryText}`
+  return {
+    timeMs: Date.now(),
+    decisionId,
+    traceId: request.traceparent?.slice(3, 35),
+    lease,
+    backend: backend.name,
+    operation: mapped.operation,
+    resource: mapped.resource,
+    method: request.method,
+    target: `${request.path}${query}`,
+    effect: 'allow',
+    code: undefined,
+    reasons: permit.decision.reasons,
+    policyDigest: permit.decision.policyDigest,
+    cause: undefined,
+    status: undefined,
+    bytesIn: 0,
+    bytesOut: 0,
+    durationMs: 0,
+    ended: 'intent',
+    peerIp: request.peer,
+  }
+}
