@@ -1,0 +1,251 @@
+# METADATA
+# title: Tests of what an agent may do
+# description: Run twice, in OPA and in the engine of the gate; the data is the one that ships.
+package leasegate.authz_test
+
+import data.leasegate.authz
+
+reading := {
+	"version": 1,
+	"lease": {
+		"id": "lse_1",
+		"user": "alice@example.com",
+		"agent": {"id": "agent:support-triage", "version": "3.2.1", "env": "prod", "profile": "support"},
+		"task": {"system": "jira", "id": "SUP-4711", "purpose": "answer the customer's billing question"},
+		"stage": "observe",
+		"session": "ses_1",
+		"granted": [{"actions": ["read"], "resource": "crm:customer/9821", "sensitivity": "confidential"}],
+		"age_seconds": 12,
+		"expires_in_seconds": 288,
+	},
+	"request": {
+		"backend": "crm",
+		"operation": "GET /customers/{id}",
+		"verb": "read",
+		"resource": "crm:customer/9821",
+		"sensitivity": "confidential",
+		"risk": "low",
+		"method": "GET",
+		"path": "/customers/9821",
+		"params": {"id": "9821"},
+		"query": {},
+		"body": null,
+	},
+	"context": {
+		"now": 1795300012,
+		"source_ip": "10.1.2.3",
+		"recent_calls": {"lease_1m": 4, "agent_1m": 40},
+		"provenance": "untrusted",
+		"approval": null,
+	},
+}
+
+deleting := object.union(reading, {
+	"lease": {
+		"stage": "execute",
+		"granted": [{"actions": ["delete"], "resource": "crm:customer/*", "sensitivity": "restricted"}],
+	},
+	"request": {"verb": "delete", "sensitivity": "restricted", "risk": "high", "method": "DELETE"},
+	"context": {"provenance": "trusted"},
+})
+
+updating := object.union(reading, {
+	"lease": {
+		"stage": "execute",
+		"granted": [{"actions": ["update"], "resource": "crm:customer/9821", "sensitivity": "confidential"}],
+	},
+	"request": {"verb": "update", "risk": "medium", "method": "PATCH", "body": {"city": "Oslo"}},
+	"context": {"provenance": "trusted"},
+})
+
+approved_by(person) := {"context": {"approval": {"id": "apr_1", "approved_by": [person]}}}
+
+# Both must be the whole answer: one reason more would be a second rule that fired.
+denied(request, reasons) if {
+	authz.decision == {"effect": "deny", "reasons": reasons} with input as request
+}
+
+allowed(request) if {
+	authz.decision == {"effect": "allow", "reasons": []} with input as request
+}
+
+held(request, reasons) if {
+	approval := {"approvers": ["group:crm-owners"], "expires_in": 600}
+	authz.decision == {"effect": "hold", "reasons": reasons, "approval": approval} with input as request
+}
+
+drafted(request) if {
+	authz.decision == {"effect": "draft", "reasons": ["stage_draft_writes_are_drafts"]} with input as request
+}
+
+test_a_read_within_the_lease_is_allowed if allowed(reading)
+
+test_an_update_asked_for_by_trusted_content_is_allowed if allowed(updating)
+
+test_another_verb_is_denied if {
+	denied(object.union(reading, {"request": {"verb": "list"}}), {"verb_not_in_lease"})
+}
+
+test_another_resource_is_denied if {
+	denied(object.union(reading, {"request": {"resource": "crm:customer/98210"}}), {"resource_not_in_lease"})
+}
+
+test_a_resource_is_not_covered_by_a_prefix_of_its_segment if {
+	grant := {"actions": ["read"], "resource": "crm:customer/98/*", "sensitivity": "confidential"}
+	denied(object.union(reading, {"lease": {"granted": [grant]}}), {"resource_not_in_lease"})
+}
+
+test_the_parent_itself_is_not_below_itself if {
+	grant := {"actions": ["read"], "resource": "crm:customer/*", "sensitivity": "confidential"}
+	request := object.union(reading, {"lease": {"granted": [grant]}, "request": {"resource": "crm:customer/"}})
+	denied(request, {"resource_not_in_lease"})
+}
+
+test_everything_below_the_parent_is_covered if {
+	grant := {"actions": ["*"], "resource": "crm:customer/*", "sensitivity": "confidential"}
+	request := object.union(reading, {"lease": {"granted": [grant]}, "request": {"resource": "crm:customer/1/note/2"}})
+	allowed(request)
+}
+
+test_grants_are_alternatives if {
+	other := {"actions": ["list"], "resource": "crm:customer", "sensitivity": "internal"}
+	allowed(object.union(reading, {"lease": {"granted": array.concat([other], reading.lease.granted)}}))
+}
+
+test_grants_are_never_combined if {
+	verb := {"actions": ["read"], "resource": "crm:customer/1", "sensitivity": "confidential"}
+	resource := {"actions": ["update"], "resource": "crm:customer/9821", "sensitivity": "confidential"}
+	denied(object.union(reading, {"lease": {"granted": [verb, resource]}}), {"resource_not_in_lease"})
+}
+
+test_a_lease_without_grants_covers_nothing if {
+	denied(object.union(reading, {"lease": {"granted": []}}), {"verb_not_in_lease"})
+}
+
+test_sensitivity_above_the_grant_is_denied if {
+	denied(object.union(reading, {"request": {"sensitivity": "restricted"}}), {"sensitivity_above_ceiling"})
+}
+
+test_sensitivity_off_the_scale_is_denied if {
+	reasons := {"sensitivity_above_ceiling", "user_not_entitled"}
+	denied(object.union(reading, {"request": {"sensitivity": "secret"}}), reasons)
+}
+
+test_sensitivity_above_the_profile_is_denied if {
+	trial := object.union(updating, {"lease": {
+		"stage": "draft",
+		"agent": {"profile": "support-trial"},
+		"granted": [{"actions": ["update"], "resource": "crm:customer/9821", "sensitivity": "restricted"}],
+	}})
+	denied(object.union(trial, {"request": {"sensitivity": "restricted"}}), {"sensitivity_above_ceiling"})
+}
+
+test_an_observer_does_not_write if {
+	denied(object.union(updating, {"lease": {"stage": "observe"}}), {"stage_observe_is_read_only"})
+}
+
+test_a_stage_outside_the_profile_is_denied if {
+	trial := object.union(updating, {"lease": {"agent": {"profile": "support-trial"}}})
+	denied(trial, {"agent_profile_lacks_stage"})
+}
+
+test_a_verb_outside_the_profile_is_denied if {
+	trial := object.union(deleting, {"lease": {"stage": "draft", "agent": {"profile": "support-trial"}}})
+	denied(trial, {"agent_profile_lacks_verb"})
+}
+
+test_an_unknown_profile_is_denied if {
+	reasons := {"agent_profile_lacks_stage", "agent_profile_lacks_verb", "rate_exceeded"}
+	denied(object.union(reading, {"lease": {"agent": {"profile": "unheard-of"}}}), reasons)
+}
+
+test_an_unknown_user_is_denied if {
+	denied(object.union(reading, {"lease": {"user": "mallory@example.com"}}), {"user_not_entitled"})
+}
+
+test_an_entitlement_of_the_user_alone_counts if {
+	bob := {"lease": {"user": "bob@example.com"}, "request": {"sensitivity": "internal"}}
+	allowed(object.union(reading, bob))
+}
+
+test_an_entitlement_reaches_only_its_ceiling if {
+	denied(object.union(reading, {"lease": {"user": "bob@example.com"}}), {"user_not_entitled"})
+}
+
+test_a_right_taken_from_the_group_is_gone_at_once if {
+	authz.decision == {"effect": "deny", "reasons": {"user_not_entitled"}} with input as reading
+		with data.groups as {}
+}
+
+test_another_backend_is_denied if {
+	reasons := {"agent_profile_lacks_verb", "user_not_entitled"}
+	denied(object.union(reading, {"request": {"backend": "billing"}}), reasons)
+}
+
+test_one_call_too_many_of_the_lease_is_denied if {
+	allowed(object.union(reading, {"context": {"recent_calls": {"lease_1m": 119}}}))
+	denied(object.union(reading, {"context": {"recent_calls": {"lease_1m": 120}}}), {"rate_exceeded"})
+}
+
+test_one_call_too_many_of_the_agent_is_denied if {
+	allowed(object.union(reading, {"context": {"recent_calls": {"agent_1m": 1199}}}))
+	denied(object.union(reading, {"context": {"recent_calls": {"agent_1m": 1200}}}), {"rate_exceeded"})
+}
+
+test_a_draft_is_a_draft_whatever_its_risk if {
+	drafted(object.union(updating, {"lease": {"stage": "draft"}}))
+	drafted(object.union(deleting, {"lease": {"stage": "draft"}}))
+}
+
+test_a_draft_still_reads if allowed(object.union(reading, {"lease": {"stage": "draft"}}))
+
+test_a_confirmed_draft_is_executed if {
+	draft := object.union(updating, {"lease": {"stage": "draft"}})
+	allowed(object.union(draft, approved_by("alice@example.com")))
+}
+
+test_a_confirmed_draft_of_high_risk_still_waits_for_somebody_else if {
+	draft := object.union(deleting, {"lease": {"stage": "draft"}})
+	held(object.union(draft, approved_by("alice@example.com")), {"high_risk_needs_approval"})
+	allowed(object.union(draft, approved_by("carol@example.com")))
+}
+
+test_high_risk_waits_for_a_human if held(deleting, {"high_risk_needs_approval"})
+
+test_high_risk_is_allowed_once_approved if {
+	allowed(object.union(deleting, approved_by("carol@example.com")))
+}
+
+test_nobody_approves_their_own_request if {
+	held(object.union(deleting, approved_by("alice@example.com")), {"high_risk_needs_approval"})
+}
+
+test_an_approval_by_nobody_is_none if {
+	empty := {"context": {"approval": {"id": "apr_1", "approved_by": []}}}
+	held(object.union(deleting, empty), {"high_risk_needs_approval"})
+}
+
+test_an_approval_does_not_widen_the_lease if {
+	other := object.union(deleting, {"request": {"resource": "crm:invoice/1"}})
+	denied(object.union(other, approved_by("carol@example.com")), {"resource_not_in_lease"})
+}
+
+test_risk_that_untrusted_content_asked_for_waits_for_a_human if {
+	untrusted := {"context": {"provenance": "untrusted"}}
+	held(object.union(updating, untrusted), {"untrusted_provenance"})
+	held(object.union(deleting, untrusted), {"high_risk_needs_approval", "untrusted_provenance"})
+}
+
+test_unknown_words_count_as_the_worst if {
+	held(object.union(updating, {"context": {"provenance": "probably fine"}}), {"untrusted_provenance"})
+	held(object.union(updating, {"request": {"risk": "unrated"}}), {"high_risk_needs_approval"})
+}
+
+test_without_anybody_to_ask_it_is_denied if {
+	authz.decision == {"effect": "deny", "reasons": {"no_approver_named"}} with input as deleting
+		with data.approvers as {}
+}
+
+test_an_empty_input_is_denied if {
+	authz.decision.effect == "deny" with input as {}
+}

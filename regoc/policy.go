@@ -1,0 +1,152 @@
+// Policy sources in; checked modules, a WebAssembly module or formatted text out.
+// Never optimises: at -O1 and above `data` is folded in, and a revoked id was seen to be allowed.
+//
+//go:build js && wasm
+
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/bundle"
+	"github.com/open-policy-agent/opa/v1/compile"
+	"github.com/open-policy-agent/opa/v1/format"
+	"github.com/open-policy-agent/opa/v1/util"
+)
+
+// parse reads every module as Rego v1, annotations included, and reports all syntax errors at once.
+func parse(files map[string]string) (map[string]*ast.Module, error) {
+	modules := map[string]*ast.Module{}
+	var failed ast.Errors
+	for _, path := range util.KeysSorted(files) {
+		module, err := ast.ParseModuleWithOpts(path, files[path], parserOptions())
+		switch found := err.(type) {
+		case nil:
+			modules[path] = module
+		case ast.Errors:
+			failed = append(failed, found...)
+		default:
+			return nil, err
+		}
+	}
+	if len(failed) > 0 {
+		return nil, failed
+	}
+	if len(modules) == 0 {
+		return nil, errors.New("no .rego file")
+	}
+	return modules, nil
+}
+
+func parserOptions() ast.ParserOptions {
+	return ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true, Capabilities: capabilities()}
+}
+
+// strictCompiler refuses what is unused, deprecated, shadowed, outside the capabilities or not in the
+// schema of the input.
+func strictCompiler(schema any) *ast.Compiler {
+	compiler := ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true).SetErrorLimit(0)
+	if schema == nil {
+		return compiler
+	}
+	schemas := ast.NewSchemaSet()
+	schemas.Put(ast.SchemaRootRef, schema)
+	return compiler.WithSchemas(schemas)
+}
+
+// checked parses and compiles the sources, and returns fresh modules: compiling rewrites them in place.
+func checked(req request) (map[string]*ast.Module, error) {
+	modules, err := parse(req.Files)
+	if err != nil {
+		return nil, err
+	}
+	compiler := strictCompiler(req.Schema)
+	if compiler.Compile(modules); compiler.Failed() {
+		return nil, compiler.Errors
+	}
+	return parse(req.Files)
+}
+
+func check(req request) reply {
+	if _, err := checked(req); err != nil {
+		return refuse(err)
+	}
+	return reply{OK: true, Errors: []diagnostic{}}
+}
+
+func build(ctx context.Context, req request) reply {
+	modules, err := checked(req)
+	if err != nil {
+		return refuse(err)
+	}
+	wasm, err := toWasm(ctx, req, modules, req.Entrypoints)
+	if err != nil {
+		return refuse(err)
+	}
+	return reply{OK: true, Errors: []diagnostic{}, Wasm: wasm}
+}
+
+// toWasm compiles without the data, which is set at run time, and under the packages' own roots.
+func toWasm(ctx context.Context, req request, modules map[string]*ast.Module, entrypoints []string) ([]byte, error) {
+	roots := packageRoots(modules)
+	b := &bundle.Bundle{Manifest: bundle.Manifest{Roots: &roots}}
+	b.SetRegoVersion(ast.RegoV1)
+	b.Manifest.Init()
+	for _, path := range util.KeysSorted(modules) {
+		b.Modules = append(b.Modules, bundle.ModuleFile{
+			URL: path, Path: path, Parsed: modules[path], Raw: []byte(req.Files[path]),
+		})
+	}
+	c := compile.New().
+		WithTarget(compile.TargetWasm).
+		WithOptimizationLevel(0).
+		WithPruneUnused(true).
+		WithRegoVersion(ast.RegoV1).
+		WithCapabilities(capabilities()).
+		WithEntrypoints(entrypoints...).
+		WithBundle(b)
+	if err := c.Build(ctx); err != nil {
+		return nil, err
+	}
+	return c.Bundle().WasmModules[0].Raw, nil
+}
+
+// packageRoots are the packages as bundle roots, without those that lie below another one.
+func packageRoots(modules map[string]*ast.Module) []string {
+	var roots []string
+	for _, module := range modules {
+		path, err := module.Package.Path.Ptr()
+		if err == nil {
+			roots = append(roots, path)
+		}
+	}
+	slices.Sort(roots)
+	var top []string
+	for _, root := range roots {
+		below := func(other string) bool { return root == other || strings.HasPrefix(root, other+"/") }
+		if !slices.ContainsFunc(top, below) {
+			top = append(top, root)
+		}
+	}
+	return top
+}
+
+// formatted returns every file in the canonical layout of `opa fmt`.
+func formatted(req request) reply {
+	out := map[string]string{}
+	options := parserOptions()
+	for _, path := range util.KeysSorted(req.Files) {
+		text, err := format.SourceWithOpts(path, []byte(req.Files[path]), format.Opts{
+			RegoVersion: ast.RegoV1, ParserOptions: &options, Capabilities: capabilities(),
+		})
+		if err != nil {
+			return refuse(err)
+		}
+		out[path] = string(text)
+	}
+	return reply{OK: true, Errors: []diagnostic{}, Files: out}
+}
