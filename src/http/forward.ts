@@ -1,0 +1,461 @@
+// In: an OutboundRequest and the client's message pair. Out: the request on a backend connection, the
+// answer streamed back, one result. Only importer of undici. Never forwards what no decision made, never
+// retries, follows a redirect, rewrites a path or a header, or holds a whole answer in memory.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { Client, type Dispatcher, Pool } from 'undici'
+import type { Backend } from '../enforce/operation.ts'
+import { isOutboundRequest, type OutboundRequest } from '../enforce/outbound.ts'
+import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
+
+/** Why the gate itself ended an exchange that was already under way. */
+export type MidwayEnd = 'revoked_midway' | 'expired_midway'
+
+/**
+ * How an exchange ended. `completed`: the caller got a whole answer, be it the backend's or a refusal that
+ * was not the backend's doing. `aborted_by_client`: it left, stalled, or broke its own upload midway.
+ */
+export type Ended = 'completed' | 'aborted_by_client' | 'backend_failed' | MidwayEnd
+
+/** The outcome of one exchange, for the audit record. Bytes are body bytes; `status` 0: no answer at all. */
+export interface ForwardResult {
+  readonly status: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly ended: Ended
+}
+
+/** The head of the answer as the caller may see it. `headers` is flat: name, value, name, value. */
+export interface ReplyHead {
+  readonly status: number
+  readonly headers: readonly string[]
+}
+
+/** One client exchange and what to do with it. `done` is called exactly once, after `fail` if that is. */
+export interface ForwardExchange {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  /** Filters the backend's final head (never a 1xx); a refusal ends the exchange. Pure. */
+  replyHead(status: number, rawHeaders: readonly Buffer[], statusText: string): ReplyHead | Refusal
+  /** Answers with a refusal: nothing has been written to `res`. `cause` holds error codes, never text. */
+  fail(refusal: Refusal, cause: string): void
+  done(result: ForwardResult): void
+  /** Bytes. */
+  readonly bodyLimit: number
+  /** Milliseconds without progress: of the upload, or of a client that has stopped reading the answer. */
+  readonly bodyIdleMs: number
+}
+
+export interface ForwardHandle {
+  /** Cuts the exchange: the backend request is aborted, the client's socket destroyed. Then a no-op. */
+  end(reason: MidwayEnd): void
+  /** Ends it with a refusal, or cuts an answer that has begun; for a message that broke midway. */
+  refuse(refusal: Refusal, cause?: string): void
+}
+
+export interface Forwarder {
+  /** Starts one exchange. Throws, as a bug, when `outbound` was not made by the pipeline. */
+  forward(outbound: OutboundRequest, exchange: ForwardExchange): ForwardHandle
+  /** Lets exchanges under way finish for at most `graceMs`, then cuts them. New ones are `overloaded`. */
+  close(graceMs?: number): Promise<void>
+}
+
+/** A change of one backend connection, for metrics. */
+export type UpstreamEvent = 'connect' | 'disconnect' | 'connectionError'
+
+/** A backend's connections, and the requests that hold or await one. */
+interface Upstream {
+  readonly backend: Backend
+  readonly pool: Pool
+  inFlight: number
+}
+
+const maxAnswerHeadBytes = 16_384
+/** A chunked body of operations limited to this is read whole, so that none of a too large one is sent. */
+const readWholeBelow = 1_048_576
+const lingerMs = 1_000
+/** What a reason phrase may hold (RFC 9112 §4); any other is dropped, `writeHead` would throw on it. */
+const reasonPhrase = /^[\t\x20-\x7e]*$/
+const over = new Error('the exchange is over')
+
+const faultsOfClients: ReadonlySet<RefusalCode> = new Set([
+  'body_too_large',
+  'malformed_framing',
+  'request_timeout',
+])
+
+/** What undici's and Node's error codes, or else names, mean to the caller. Any other: unreachable. */
+const codes: Readonly<Record<string, RefusalCode>> = {
+  UND_ERR_CONNECT_TIMEOUT: 'backend_timeout',
+  UND_ERR_HEADERS_TIMEOUT: 'backend_timeout',
+  UND_ERR_BODY_TIMEOUT: 'backend_timeout',
+  UND_ERR_HEADERS_OVERFLOW: 'backend_malformed',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'backend_malformed',
+  HTTPParserError: 'backend_malformed',
+  ERR_INVALID_CHAR: 'backend_malformed',
+  UND_ERR_CLOSED: 'overloaded',
+  UND_ERR_DESTROYED: 'overloaded',
+  UND_ERR_INVALID_ARG: 'internal_error',
+  UND_ERR_NOT_SUPPORTED: 'internal_error',
+  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: 'internal_error',
+}
+
+/**
+ * One bounded pool per backend. `onUpstream` is told of every connection made, lost and not made.
+ */
+export function createForwarder(
+  backends: readonly Backend[],
+  { onUpstream }: { onUpstream?: (backend: Backend, event: UpstreamEvent) => void } = {},
+): Forwarder {
+  const upstreams = new Map(backends.map((backend) => [backend.name, connectTo(backend, onUpstream)]))
+  return {
+    forward(outbound, exchange) {
+      if (!isOutboundRequest(outbound)) throw new Error('only an OutboundRequest can be forwarded')
+      const upstream = upstreams.get(outbound.backend.name)
+      if (upstream === undefined) throw new Error('the backend of the request has no pool')
+      const forward = new Forward(upstream, exchange)
+      forward.start(outbound)
+      return forward
+    },
+    async close(graceMs = 5_000) {
+      await Promise.all([...upstreams.values()].map(({ pool }) => closePool(pool, graceMs)))
+    },
+  }
+}
+
+/**
+ * Ends an answer. While the client is still uploading, what it sends is discarded for up to a second
+ * first: closing a socket with unread bytes resets it, and the client would lose the answer (RFC 9112 §9.6).
+ */
+export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
+  if (req.complete) {
+    res.end()
+    return
+  }
+  const end = () => {
+    clearTimeout(timer)
+    res.end()
+  }
+  const timer = setTimeout(end, lingerMs)
+  req.once('end', end)
+  res.once('close', () => clearTimeout(timer))
+  req.resume()
+}
+
+/** One exchange: undici's handler, the client's listeners and the handle in one object, for speed. */
+class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
+  readonly #upstream: Upstream
+  readonly #exchange: ForwardExchange
+  #controller: Dispatcher.DispatchController | undefined = undefined
+  #waiting: NodeJS.Timeout | undefined = undefined
+  #upload: Upload | undefined = undefined
+  /** The backend has begun to answer: what goes wrong from here is in its answer. */
+  #answering = false
+  #over = false
+  #status = 0
+  #bytesIn = 0
+  #bytesOut = 0
+
+  constructor(upstream: Upstream, exchange: ForwardExchange) {
+    this.#upstream = upstream
+    this.#exchange = exchange
+  }
+
+  start(outbound: OutboundRequest): void {
+    const { res } = this.#exchange
+    if (res.closed) {
+      this.#finish('aborted_by_client')
+      return
+    }
+    res.once('close', () => this.#clientClosed())
+    this.#send(outbound)
+  }
+
+  end(reason: MidwayEnd): void {
+    this.#cut(reason)
+  }
+
+  /** An answer that has begun is cut, so that nobody takes it for whole. */
+  refuse(refusal: Refusal, cause: string = refusal.code): void {
+    if (this.#over) return
+    if (this.#exchange.res.headersSent) {
+      this.#cut(faultsOfClients.has(refusal.code) ? 'aborted_by_client' : 'backend_failed')
+      return
+    }
+    this.#stop()
+    this.#status = refusal.row.status
+    this.#exchange.fail(refusal, cause)
+    this.#finish(refusal.code.startsWith('backend_') ? 'backend_failed' : 'completed')
+  }
+
+  /** Chooses how the body travels. A length that belies the body is a bug, and would desync the backend. */
+  #send(outbound: OutboundRequest): void {
+    const { body } = outbound
+    const { bodyLimit } = this.#exchange
+    const length = declaredLength(outbound.headers)
+    const known = body.kind === 'none' ? 0 : body.kind === 'bytes' ? body.bytes.byteLength : undefined
+    if (known !== undefined && length !== undefined && length !== known) {
+      this.refuse(refuse('internal_error'), 'content_length_mismatch')
+    } else if ((known ?? length ?? 0) > bodyLimit) {
+      this.refuse(tooLarge(bodyLimit), 'body_limit')
+    } else if (body.kind === 'none') {
+      this.#dispatch(outbound, null)
+    } else if (body.kind === 'bytes') {
+      this.#bytesIn = body.bytes.byteLength
+      this.#dispatch(outbound, body.bytes)
+    } else {
+      const upload = new Upload(this.#exchange, (refusal) => this.refuse(refusal, 'upload'))
+      this.#upload = upload
+      if (length !== undefined || bodyLimit > readWholeBelow) this.#dispatch(outbound, upload)
+      else upload.collect((bytes) => this.#dispatch(outbound, bytes))
+    }
+  }
+
+  #dispatch(outbound: OutboundRequest, body: Uint8Array | Readable | null): void {
+    const { backend, pool } = this.#upstream
+    if (this.#upstream.inFlight >= backend.maxInFlight) {
+      this.refuse(refuse('overloaded'), 'max_in_flight')
+      return
+    }
+    this.#upstream.inFlight += 1
+    // undici bounds the connect and the answer, but not the wait for a free connection.
+    this.#waiting = setTimeout(waitedTooLong, backend.connectTimeoutMs + backend.headersTimeoutMs, this)
+    const { path, method } = outbound
+    // undici reads the list and keeps nothing of it; its type merely fails to say so.
+    const headers = outbound.headers as string[]
+    // Anything but an origin-form target would choose another host (undici takes `http://…` as a path).
+    if (path.charCodeAt(0) === 47) pool.dispatch({ path, method, headers, body }, this)
+    else this.onResponseError(null, new TypeError('the path is not in origin form'))
+  }
+
+  /** No connection came free in time. */
+  waitedTooLong(): void {
+    this.refuse(refuse('overloaded'), 'no_free_connection')
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    clearTimeout(this.#waiting)
+    // The client left while this waited. A throw here costs nothing; an abort would cost the connection.
+    if (this.#over) throw over
+    this.#controller = controller
+  }
+
+  onResponseStarted(): void {
+    this.#answering = true
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: unknown,
+    statusText = '',
+  ): void {
+    if (status < 200) return
+    const { req, res } = this.#exchange
+    const head = this.#exchange.replyHead(status, controller.rawHeaders as Buffer[], statusText)
+    if (isRefusal(head)) {
+      this.refuse(head, `backend_status_${status}`)
+      return
+    }
+    this.#status = head.status
+    // Whether the rest of the upload will be read is now open, so the connection cannot be kept.
+    const early = this.#upload !== undefined && !req.complete
+    const headers = early ? [...head.headers, 'connection', 'close'] : [...head.headers]
+    if (head.status === status && reasonPhrase.test(statusText)) res.writeHead(status, statusText, headers)
+    else res.writeHead(head.status, headers)
+    process.nextTick(flushHead, this)
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const { req, res, bodyIdleMs } = this.#exchange
+    this.#bytesOut += chunk.length
+    if (res.write(chunk) || controller.paused) return
+    controller.pause()
+    // Node's socket timer knows partial writes: only a client that takes nothing at all is cut.
+    req.socket.setTimeout(bodyIdleMs)
+    res.once('drain', () => {
+      req.socket.setTimeout(0)
+      // By now the connection may be serving another exchange.
+      if (!res.writableEnded) controller.resume()
+    })
+  }
+
+  onResponseEnd(): void {
+    this.#release()
+    const { req, res } = this.#exchange
+    if (this.#upload === undefined) res.end()
+    else endAnswer(req, res)
+  }
+
+  onResponseError(_controller: unknown, error: Error): void {
+    this.#release()
+    const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name
+    this.refuse(refuse(this.#classify(error, code)), code)
+  }
+
+  /** A stream's head does not wait for its first event; any other head leaves with the body. */
+  flushHead(): void {
+    if (this.#bytesOut === 0 && !this.#over && !this.#exchange.res.writableEnded)
+      this.#exchange.res.flushHeaders()
+  }
+
+  #classify(error: Error, code: string): RefusalCode {
+    if (!('code' in error)) return 'internal_error'
+    if (code === 'UND_ERR_SOCKET' && this.#answering) return 'backend_malformed'
+    return codes[code] ?? codes[error.name] ?? 'backend_unreachable'
+  }
+
+  #cut(ended: Ended): void {
+    if (this.#over) return
+    this.#stop()
+    this.#exchange.res.destroy()
+    this.#finish(ended)
+  }
+
+  #clientClosed(): void {
+    if (this.#over) return
+    const whole = this.#exchange.res.writableFinished
+    this.#stop()
+    this.#finish(whole ? 'completed' : 'aborted_by_client')
+  }
+
+  /** From here on every callback is a no-op. Aborting calls `onResponseError` before it returns. */
+  #stop(): void {
+    this.#over = true
+    clearTimeout(this.#waiting)
+    this.#controller?.abort(over)
+    this.#upload?.destroy()
+  }
+
+  /** undici is through with the request: its place is free. */
+  #release(): void {
+    clearTimeout(this.#waiting)
+    this.#upstream.inFlight -= 1
+  }
+
+  #finish(ended: Ended): void {
+    this.#over = true
+    const bytesIn = this.#upload?.bytes ?? this.#bytesIn
+    this.#exchange.done({ status: this.#status, bytesIn, bytesOut: this.#bytesOut, ended })
+  }
+}
+
+/**
+ * A request body on its way: counted, limited, and watched for progress while the backend wants more.
+ * Destroying it lets the client go on sending into nothing; the client's socket is never touched.
+ */
+class Upload extends Readable {
+  /** Bytes received, the one that broke the limit included. */
+  bytes = 0
+  readonly #req: IncomingMessage
+  readonly #limit: number
+  readonly #refused: (refusal: Refusal) => void
+  readonly #idle: NodeJS.Timeout
+  readonly #onData = (chunk: Buffer) => this.#received(chunk)
+  readonly #onEnd = () => this.push(null)
+
+  constructor({ req, bodyLimit, bodyIdleMs }: ForwardExchange, refused: (refusal: Refusal) => void) {
+    super()
+    this.#req = req
+    this.#limit = bodyLimit
+    this.#refused = refused
+    this.#idle = setTimeout(() => this.#stalled(), bodyIdleMs)
+    req.pause().on('data', this.#onData).on('end', this.#onEnd)
+  }
+
+  /** Reads the whole body; calls back once, unless it is refused or the client leaves. */
+  collect(callback: (bytes: Uint8Array) => void): void {
+    const chunks: Buffer[] = []
+    this.on('data', (chunk: Buffer) => chunks.push(chunk))
+    this.once('end', () => callback(Buffer.concat(chunks)))
+  }
+
+  override _read(): void {
+    this.#idle.refresh()
+    this.#req.resume()
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    clearTimeout(this.#idle)
+    this.#req.off('data', this.#onData).off('end', this.#onEnd).resume()
+    callback(error)
+  }
+
+  #received(chunk: Buffer): void {
+    this.bytes += chunk.length
+    this.#idle.refresh()
+    if (this.bytes > this.#limit) this.#refused(tooLarge(this.#limit))
+    else if (!this.push(chunk)) this.#req.pause()
+  }
+
+  /** While paused it is the backend that is slow: its own timeouts apply, and `_read` starts this again. */
+  #stalled(): void {
+    if (!this.#req.isPaused()) this.#refused(refuse('request_timeout', { detail: 'the body stalled' }))
+  }
+}
+
+function connectTo(
+  backend: Backend,
+  onUpstream?: (backend: Backend, event: UpstreamEvent) => void,
+): Upstream {
+  const pool = new Pool(backend.origin, {
+    factory: wedgeProof,
+    connections: backend.connections,
+    pipelining: 1,
+    allowH2: false,
+    connectTimeout: backend.connectTimeoutMs,
+    headersTimeout: backend.headersTimeoutMs,
+    bodyTimeout: backend.idleTimeoutMs,
+    maxHeaderSize: maxAnswerHeadBytes,
+    // Unlimited: answers are streamed, and nothing of them is kept.
+    maxResponseSize: -1,
+  })
+  if (onUpstream !== undefined) {
+    pool.on('connect', () => onUpstream(backend, 'connect'))
+    pool.on('disconnect', () => onUpstream(backend, 'disconnect'))
+    pool.on('connectionError', () => onUpstream(backend, 'connectionError'))
+  }
+  return { backend, pool, inFlight: 0 }
+}
+
+/**
+ * A rejected request must not make its idle connection count as busy: the pool would wait for a drain
+ * event that never comes, and stop for good after as many such requests as it has connections
+ * (undici 8.12.4; test "a third of the requests invalid").
+ */
+function wedgeProof(origin: URL, options: object): Dispatcher {
+  const client = new Client(origin, options)
+  const dispatch = client.dispatch.bind(client)
+  client.dispatch = (request, handler) => dispatch(request, handler) || client.stats.size === 0
+  return client
+}
+
+async function closePool(pool: Pool, graceMs: number): Promise<void> {
+  if (pool.destroyed) return
+  const { promise: late, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, graceMs)
+  await Promise.race([pool.close(), late])
+  clearTimeout(timer)
+  await pool.destroy()
+}
+
+function tooLarge(limit: number): Refusal {
+  return refuse('body_too_large', { detail: `the body is larger than ${limit} bytes` })
+}
+
+function declaredLength(headers: readonly string[]): number | undefined {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return Number(headers[i + 1])
+  }
+  return undefined
+}
+
+// Shared functions, not a closure per request.
+function waitedTooLong(forward: Forward): void {
+  forward.waitedTooLong()
+}
+
+function flushHead(forward: Forward): void {
+  forward.flushHead()
+}

@@ -1,0 +1,34 @@
+// The SREs' listener: /metrics, /healthz, /readyz. Not ready says why, in words. Shows no secret and no
+// caller's data, and answers without a credential: bind it where only operators can reach it.
+import { createServer, type Server } from 'node:http'
+
+/** One thing that has to hold for the gate to be ready. */
+export interface Readiness {
+  readonly name: string
+  readonly ready: boolean
+  /** Facts for people: ages, digests, errors. */
+  readonly detail: string
+}
+
+export interface HealthParts {
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>
+  readonly readiness: () => readonly Readiness[]
+}
+
+/** Builds the listener; the caller binds it. */
+export function createHealthListener(parts: HealthParts): Server {
+  return createServer({ headersTimeout: 10_000, requestTimeout: 10_000 }, async (req, res) => {
+    const path = (req.url ?? '').split('?')[0]
+    if (req.method !== 'GET' && req.method !== 'HEAD') res.writeHead(405, { allow: 'GET, HEAD' }).end()
+    else if (path === '/healthz') res.writeHead(200, { 'content-type': 'text/plain' }).end('ok\n')
+    else if (path === '/readyz') {
+      const checks = parts.readiness()
+      const ready = checks.every((check) => check.ready)
+      res.writeHead(ready ? 200 : 503, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+      res.end(`${JSON.stringify({ ready, checks }, null, 2)}\n`)
+    } else if (path === '/metrics') {
+      const { contentType, body } = await parts.metrics()
+      res.writeHead(200, { 'content-type': contentType }).end(body)
+    } else res.writeHead(404).end()
+  })
+}

@@ -1,0 +1,55 @@
+// Every exchange under way, so that a revocation or an expiry ends it: a stream, a download, an upload or
+// a WebSocket does not outlive its lease (test/http/in_flight.test.ts).
+import type { Lease } from '../lease/lease.ts'
+import { revocationKey } from '../lease/lease.ts'
+import type { Revocation, Revocations } from '../ports.ts'
+
+/** Something that can be cut from outside. */
+export interface Endable {
+  end(reason: 'revoked_midway' | 'expired_midway'): void
+}
+
+/** Leases with their open exchanges. */
+export class InFlight {
+  readonly #open = new Map<Endable, Lease>()
+  readonly #unwatch: () => void
+  readonly #sweep: NodeJS.Timeout
+
+  /** `clock`: milliseconds since 1970. Expiry is looked for every second. */
+  constructor(revocations: Revocations, clock: () => number) {
+    this.#unwatch = revocations.watch((entry) => this.#revoked(entry))
+    this.#sweep = setInterval(() => this.#expire(clock() / 1000), 1_000)
+    this.#sweep.unref()
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  add(exchange: Endable, lease: Lease): void {
+    this.#open.set(exchange, lease)
+  }
+
+  delete(exchange: Endable): void {
+    this.#open.delete(exchange)
+  }
+
+  close(): void {
+    clearInterval(this.#sweep)
+    this.#unwatch()
+  }
+
+  #revoked(entry: Revocation): void {
+    const key = revocationKey(entry.scope, entry.value, entry.issuer)
+    for (const [exchange, lease] of this.#open) {
+      const hit = lease.issuedAt - lease.clockTolerance <= entry.cutoff && lease.revocationKeys.includes(key)
+      if (hit) exchange.end('revoked_midway')
+    }
+  }
+
+  #expire(now: number): void {
+    for (const [exchange, lease] of this.#open) {
+      if (now >= lease.expiresAt + lease.clockTolerance) exchange.end('expired_midway')
+    }
+  }
+}

@@ -1,0 +1,151 @@
+// Between node:http and the pipeline: an IncomingMessage and its ServerResponse become an Exchange. Reads
+// a body only when the pipeline asks for it, and sends 100 Continue no earlier than that.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Exchange, HeadFilter, Outcome } from '../enforce/gate.ts'
+import type { OutboundRequest } from '../enforce/outbound.ts'
+import type { OwnAnswer } from '../enforce/reply.ts'
+import type { RawHead } from '../enforce/stages.ts'
+import { type Refusal, refuse } from '../refusals.ts'
+import { endAnswer, type Forwarder, type ForwardHandle } from './forward.ts'
+import type { Endable, InFlight } from './in_flight.ts'
+
+/** What every exchange of one listener shares. */
+export interface ProxyParts {
+  readonly forwarder: Forwarder
+  readonly inFlight: InFlight
+  readonly bodyIdleMs: number
+}
+
+/** The raw head of a message, before anything in it is believed. */
+export function rawHead(req: IncomingMessage): RawHead {
+  return {
+    method: req.method ?? '',
+    target: req.url ?? '',
+    httpVersion: req.httpVersion,
+    rawHeaders: req.rawHeaders,
+    peer: req.socket.remoteAddress ?? 'unknown',
+  }
+}
+
+/** One request over HTTP/1.1. */
+export class HttpExchange implements Exchange, Endable {
+  readonly head: RawHead
+  readonly upgrade = false
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  readonly #parts: ProxyParts
+  #awaitsContinue: boolean
+  #forwarding: ForwardHandle | undefined
+  /** The parser gave up on the message after its head had been read. */
+  #broken: Refusal | undefined
+
+  constructor(req: IncomingMessage, res: ServerResponse, parts: ProxyParts, awaitsContinue = false) {
+    this.head = rawHead(req)
+    this.#req = req
+    this.#res = res
+    this.#parts = parts
+    this.#awaitsContinue = awaitsContinue
+  }
+
+  async read(limit: number): Promise<Uint8Array | Refusal> {
+    this.#continue()
+    return this.#broken ?? readWhole(this.#req, limit, this.#parts.bodyIdleMs)
+  }
+
+  answer(answer: OwnAnswer, ended: 'refused' | 'answered_locally'): Promise<Outcome> {
+    const { status, body } = answer
+    const res = this.#res
+    if (res.headersSent || res.destroyed) {
+      res.destroy()
+      return Promise.resolve({ status, bytesIn: 0, bytesOut: 0, ended: 'aborted_by_client' })
+    }
+    const headers = [...answer.headers]
+    // A body that nobody will read must not hold the connection open.
+    if (!this.#req.complete && !headers.includes('connection')) headers.push('connection', 'close')
+    res.writeHead(status, headers)
+    const bytesOut = this.#req.method === 'HEAD' ? 0 : Buffer.byteLength(body)
+    if (bytesOut > 0) res.write(body)
+    endAnswer(this.#req, res)
+    return Promise.resolve({ status, bytesIn: 0, bytesOut, ended })
+  }
+
+  forward(request: OutboundRequest, filter: HeadFilter): Promise<Outcome | Refusal> {
+    if (this.#broken !== undefined) return Promise.resolve(this.#broken)
+    const { forwarder, inFlight, bodyIdleMs } = this.#parts
+    const { evidence } = request.committed.permit
+    if (request.body.kind === 'stream') this.#continue()
+    return new Promise((resolve) => {
+      let refusal: Refusal | undefined
+      inFlight.add(this, evidence.lease)
+      this.#forwarding = forwarder.forward(request, {
+        req: this.#req,
+        res: this.#res,
+        bodyIdleMs,
+        bodyLimit: evidence.mapped.operation.bodyLimit,
+        replyHead: filter,
+        fail: (reason, cause) => {
+          refusal = refuse(reason.code, { ...reason.facts, cause: reason.facts.cause ?? cause })
+        },
+        done: (result) => {
+          inFlight.delete(this)
+          resolve(refusal ?? result)
+        },
+      })
+    })
+  }
+
+  end(reason: 'revoked_midway' | 'expired_midway'): void {
+    this.#forwarding?.end(reason)
+  }
+
+  /** The whole message has been parsed. */
+  get received(): boolean {
+    return this.#req.complete
+  }
+
+  /** Calls back once the answer is out, or at once when it is already. */
+  afterAnswer(callback: () => void): void {
+    if (this.#res.writableFinished) callback()
+    else this.#res.once('finish', callback)
+  }
+
+  /** The rest of the message cannot be parsed: whatever waits for it gets `refusal` instead. */
+  breakOff(refusal: Refusal): void {
+    this.#broken ??= refusal
+    this.#req.emit(broken, refusal)
+    this.#forwarding?.refuse(refusal)
+  }
+
+  #continue(): void {
+    if (!this.#awaitsContinue) return
+    this.#awaitsContinue = false
+    this.#res.writeContinue()
+  }
+}
+
+/** Event on an IncomingMessage whose body the parser gave up on. */
+const broken = Symbol('broken')
+
+/** Reads a body of at most `limit` bytes; `idleMs` without progress ends it. */
+function readWhole(req: IncomingMessage, limit: number, idleMs: number): Promise<Uint8Array | Refusal> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const settle = (value: Uint8Array | Refusal) => {
+      clearTimeout(idle)
+      req.off('data', onData).off('end', onEnd).off('close', onClose).off(broken, settle)
+      if (size > limit) req.resume()
+      resolve(value)
+    }
+    const idle = setTimeout(() => settle(refuse('request_timeout', { detail: 'the body stalled' })), idleMs)
+    const onData = (chunk: Buffer) => {
+      size += chunk.length
+      idle.refresh()
+      if (size > limit) settle(refuse('body_too_large', { detail: `the body is larger than ${limit} bytes` }))
+      else chunks.push(chunk)
+    }
+    const onEnd = () => settle(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+    const onClose = () => settle(refuse('malformed_framing', { detail: 'the body broke off' }))
+    req.on('data', onData).once('end', onEnd).once('close', onClose).once(broken, settle)
+  })
+}
