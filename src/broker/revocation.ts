@@ -1,0 +1,51 @@
+// What somebody asks to be revoked, and the entry that is written for it. Pure.
+import type { RevocationScope } from '../lease/lease.ts'
+import type { Revocation } from '../ports.ts'
+import { parseAgent, parseTask } from './names.ts'
+
+/** One thing to revoke, as people name it. */
+export interface RevocationAsk {
+  readonly scope: RevocationScope
+  readonly value: string
+  /** Limits the revocation to leases of one issuer. */
+  readonly issuer?: string
+  readonly reason: string
+  readonly by: string
+}
+
+/** An entry is kept this long, seconds: longer than any lease it has to kill may be renewed. */
+export const retentionSeconds = 30 * 86_400
+
+/** A revoked lease never lives again; everything else is killed as far as it was issued up to `now`. */
+const forGood = Number.MAX_SAFE_INTEGER
+
+/** The entry for `ask` at `now` (seconds since 1970). */
+export function makeRevocation(ask: RevocationAsk, now: number): Revocation {
+  return {
+    scope: ask.scope,
+    value: canonicalValue(ask),
+    ...(ask.issuer === undefined ? {} : { issuer: ask.issuer }),
+    cutoff: ask.scope === 'lease' ? forGood : now,
+    expiresAt: now + retentionSeconds,
+    reason: ask.reason,
+    by: ask.by,
+    at: now,
+  }
+}
+
+function canonicalValue({ scope, value }: RevocationAsk): string {
+  switch (scope) {
+    case 'agent':
+      return value.includes(':') ? value : `agent:${value}`
+    case 'agent_version': {
+      const { id, version } = parseAgent(value)
+      return `${id}@${version ?? ''}`
+    }
+    case 'task': {
+      const { system, id } = parseTask(value)
+      return `${system}:${id}`
+    }
+    default:
+      return value
+  }
+}

@@ -1,0 +1,43 @@
+// The caller's credential in, a verified lease out. Reads the Authorization field only; never a query,
+// a body or a cookie. What the token itself must satisfy is in lease/verify.ts.
+import type { Lease } from '../lease/lease.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import type { Authenticated, Routed } from './stages.ts'
+
+/** Turns a compact token into a lease. A value for a known token, a promise where a signature is checked. */
+export interface TokenVerifier {
+  verify(token: string, now: number, audiences: readonly string[]): Lease | Refusal | Promise<Lease | Refusal>
+}
+
+const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
+
+/**
+ * Verifies the lease token of `routed`. `audiences` are the identifiers this request may be addressed by:
+ * the gate's origin, and the backend's own. `now` in seconds. Refuses with `lease_missing`,
+ * `credential_ambiguous` or whatever the verifier says.
+ */
+export function authenticate(
+  routed: Routed,
+  verifier: TokenVerifier,
+  audiences: readonly string[],
+  now: number,
+): Lease | Refusal | Promise<Lease | Refusal> {
+  const credential = routed.request.authorization
+  if (credential === undefined || credential === '') {
+    return refuse('lease_missing', { detail: 'send the lease token as `Authorization: Bearer …`' })
+  }
+  const token = bearer.exec(credential)?.[1]
+  if (token !== undefined) return verifier.verify(token, now, audiences)
+  if (credential.includes(',')) {
+    return refuse('credential_ambiguous', { detail: 'Authorization holds more than one credential' })
+  }
+  return refuse('lease_missing', { detail: 'only the Bearer scheme carries a lease token here' })
+}
+
+/** Joins lease and route. Only now may the caller learn that nothing is mapped at the address. */
+export function admit(routed: Routed, lease: Lease): Authenticated | Refusal {
+  const { request, backend, mapped } = routed
+  if (isRefusal(mapped)) return mapped
+  if (backend === undefined) throw new Error('an operation without a backend')
+  return { request, backend, mapped, lease }
+}

@@ -1,0 +1,96 @@
+// The built-in checks, in order. Each can only refuse; policy runs after the last of them. ADD A CHECK
+// HERE: a function named for what must hold, a row in `checks`, rows in test/enforce/checks.test.ts.
+import { type Grant, identifierCovers, type Lease, sensitivityCovers } from '../lease/lease.ts'
+import { type Refusal, refuse } from '../refusals.ts'
+import type { Evidence, Mapped } from './stages.ts'
+
+/** Undefined when what it is named for holds. */
+export type Check = (evidence: Evidence) => Refusal | undefined
+
+/** Constraint keys the gate enforces; a grant with any other key covers nothing (fail closed). */
+const enforcedConstraints = new Set(['max_calls'])
+
+function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal | undefined {
+  // Written so that a NaN age refuses too.
+  if (viewAgeMs <= maxStalenessMs) return undefined
+  return refuse('evidence_unavailable', {
+    detail: 'the view of revocations is too old to decide on',
+    cause: `revocation view is ${Math.round(viewAgeMs)} ms old, bound ${maxStalenessMs} ms`,
+  })
+}
+
+function leaseIsNotRevoked({ revocation }: Evidence): Refusal | undefined {
+  if (revocation === undefined) return undefined
+  return refuse('lease_revoked', {
+    detail: `revoked by ${revocation.scope}`,
+    reasons: ['lease_inactive', `revoked_by_${revocation.scope}`],
+    cause: `${revocation.scope} revoked at ${revocation.at} by ${revocation.by}: ${revocation.reason}`,
+  })
+}
+
+function leaseHasNotExpired({ lease, now }: Evidence): Refusal | undefined {
+  if (now < lease.expiresAt + lease.clockTolerance) return undefined
+  return refuse('lease_expired', { detail: 'the lease token ended while the request was read' })
+}
+
+function environmentMatches({ lease, backend }: Evidence): Refusal | undefined {
+  if (backend.env === undefined || backend.env === lease.agent.env) return undefined
+  return refuse('outside_lease', {
+    detail: `this backend serves ${backend.env}; the lease is for another environment`,
+    reasons: ['environment_mismatch'],
+  })
+}
+
+function grantCoversRequest({ lease, mapped }: Evidence): Refusal | undefined {
+  if (coveringGrant(lease, mapped) !== undefined) return undefined
+  const { verb, sensitivity } = mapped.operation
+  return refuse('outside_lease', {
+    detail: `the lease does not grant ${verb} on ${mapped.resource} at ${sensitivity}`,
+    reasons: whyNotCovered(lease, mapped),
+    missing: [{ type: 'lease', actions: [verb], identifier: mapped.resource, sensitivity }],
+  })
+}
+
+/** In this order, first refusal wins: a dead lease is refused before anything it grants is looked at. */
+export const checks: readonly Check[] = [
+  revocationViewIsFresh,
+  leaseIsNotRevoked,
+  leaseHasNotExpired,
+  environmentMatches,
+  grantCoversRequest,
+]
+
+/** The first alternative of the lease that covers verb, resource and sensitivity, and that can be enforced. */
+export function coveringGrant(lease: Lease, { operation, resource }: Mapped): Grant | undefined {
+  return lease.grants.find(
+    (grant) =>
+      actionCovers(grant, operation.verb) &&
+      identifierCovers(grant.identifier, resource) &&
+      sensitivityCovers(grant.sensitivity, operation.sensitivity) &&
+      isEnforceable(grant),
+  )
+}
+
+/** `max_calls` of a grant; undefined when it has none. */
+export function maxCallsOf(grant: Grant): number | undefined {
+  return grant.constraints.max_calls as number | undefined
+}
+
+function isEnforceable(grant: Grant): boolean {
+  for (const key in grant.constraints) if (!enforcedConstraints.has(key)) return false
+  const maxCalls = maxCallsOf(grant)
+  return maxCalls === undefined || (Number.isSafeInteger(maxCalls) && maxCalls >= 0)
+}
+
+function actionCovers(grant: Grant, verb: string): boolean {
+  return grant.actions.includes(verb) || grant.actions.includes('*')
+}
+
+function whyNotCovered(lease: Lease, { operation, resource }: Mapped): string[] {
+  const named = lease.grants.filter((grant) => identifierCovers(grant.identifier, resource))
+  if (named.length === 0) return ['resource_not_in_lease']
+  const acting = named.filter((grant) => actionCovers(grant, operation.verb))
+  if (acting.length === 0) return ['verb_not_in_lease']
+  const cleared = acting.filter((grant) => sensitivityCovers(grant.sensitivity, operation.sensitivity))
+  return cleared.length === 0 ? ['sensitivity_above_ceiling'] : ['constraint_not_enforceable']
+}

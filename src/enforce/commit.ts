@@ -1,0 +1,143 @@
+// A Permit in, a Committed out: everything that is used up by letting this request through, atomically
+// and once. After a Committed nothing can say no any more but the backend.
+import type { Approvals, Budgets, Revocations } from '../ports.ts'
+import { type Refusal, refuse } from '../refusals.ts'
+import { maxCallsOf } from './checks.ts'
+import { isPermit, type Permit } from './decide.ts'
+
+const mint = Symbol('mint')
+
+/** A permit whose price has been paid. Made by `commit` alone; exported as a type only. */
+class Committed {
+  readonly #permit: Permit
+
+  constructor(key: symbol, permit: Permit) {
+    if (key !== mint) throw new Error('a permit is committed by commit() alone')
+    this.#permit = permit
+  }
+
+  get permit(): Permit {
+    return this.#permit
+  }
+
+  static owns(value: unknown): value is Committed {
+    return typeof value === 'object' && value !== null && #permit in value
+  }
+}
+
+export type { Committed }
+
+/** Whether `value` came out of `commit`. */
+export function isCommitted(value: unknown): value is Committed {
+  return Committed.owns(value)
+}
+
+/** Where intent goes before a consequential request is forwarded. */
+export interface IntentLog {
+  /** Why records cannot be written now; undefined while all is well. */
+  fault(): string | undefined
+  /** Resolves once the intent is on disk. Rejects when it cannot be written. */
+  intend(permit: Permit, decisionId: string): Promise<void>
+}
+
+export interface CommitSources {
+  readonly budgets: Budgets
+  readonly approvals: Approvals
+  readonly revocations: Revocations
+  readonly intents: IntentLog
+  /** What happens to low-risk reads while the audit file cannot be written. */
+  readonly readsOnFault: 'refuse' | 'allow'
+}
+
+/**
+ * Commits `permit`. In order: audit can take the record; budget spent; intent on disk where the call is
+ * consequential; approval used up; revocation looked at again after all the waiting. A later refusal does
+ * not give back what an earlier step spent: a retry could otherwise exceed the limit.
+ */
+export function commit(
+  permit: Permit,
+  decisionId: string,
+  sources: CommitSources,
+): Committed | Refusal | Promise<Committed | Refusal> {
+  if (!isPermit(permit)) throw new Error('only a permit can be committed')
+  permit.take()
+  const { evidence, decision } = permit
+  const consequential = isConsequential(permit)
+  const fault = sources.intents.fault()
+  if (fault !== undefined && (consequential || sources.readsOnFault === 'refuse')) {
+    return refuse('audit_unavailable', { detail: 'no record of this call could be kept', cause: fault })
+  }
+  if (!consequential && maxCallsOf(decision.grant) === undefined && evidence.approval === undefined) {
+    return new Committed(mint, permit)
+  }
+  return spend(permit, decisionId, sources)
+}
+
+/** A call that changes something, or whose risk is above low: its intent is recorded before it happens. */
+export function isConsequential({ evidence }: Permit): boolean {
+  const { method } = evidence.request
+  const safe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
+  return !safe || evidence.mapped.operation.risk !== 'low'
+}
+
+async function spend(
+  permit: Permit,
+  decisionId: string,
+  sources: CommitSources,
+): Promise<Committed | Refusal> {
+  const { evidence, decision } = permit
+  const { lease } = evidence
+  const maxCalls = maxCallsOf(decision.grant)
+  try {
+    if (maxCalls !== undefined) {
+      const key = `calls\n${lease.issuer}\n${lease.id}\n${lease.grants.indexOf(decision.grant)}`
+      const { spent } = await sources.budgets.spend(key, maxCalls, lease.maxExpiresAt)
+      if (!spent) return refuse('budget_exhausted', { detail: `all ${maxCalls} calls of the lease are used` })
+    }
+  } catch (error) {
+    return refuse('evidence_unavailable', {
+      detail: 'the budget cannot be read now',
+      cause: messageOf(error),
+    })
+  }
+  if (isConsequential(permit)) {
+    try {
+      await sources.intents.intend(permit, decisionId)
+    } catch (error) {
+      return refuse('audit_unavailable', {
+        detail: 'no record of this call could be kept',
+        cause: messageOf(error),
+      })
+    }
+  }
+  return useApproval(permit, sources)
+}
+
+async function useApproval(permit: Permit, sources: CommitSources): Promise<Committed | Refusal> {
+  const { evidence } = permit
+  const { lease, fingerprint } = evidence
+  try {
+    if (evidence.approval !== undefined && fingerprint !== undefined) {
+      const used = await sources.approvals.use(fingerprint, evidence.now)
+      if (!used) return refuse('approval_used', { detail: 'the approval was good for one call' })
+    }
+  } catch (error) {
+    return refuse('evidence_unavailable', {
+      detail: 'the approval cannot be used now',
+      cause: messageOf(error),
+    })
+  }
+  const revocation = sources.revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
+  if (revocation !== undefined) {
+    return refuse('lease_revoked', {
+      detail: `revoked by ${revocation.scope}`,
+      reasons: ['lease_inactive', `revoked_by_${revocation.scope}`],
+      cause: `${revocation.scope} revoked while the call was being committed`,
+    })
+  }
+  return new Committed(mint, permit)
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : 'unknown'
+}

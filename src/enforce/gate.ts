@@ -1,0 +1,103 @@
+// What a walk through the pipeline needs of the world and leaves behind: types only. http/proxy.ts
+// implements Exchange, telemetry implements Observer, compose.ts wires a Gate.
+import type { Lease } from '../lease/lease.ts'
+import type { Policy } from '../ports.ts'
+import type { Refusal } from '../refusals.ts'
+import type { TokenVerifier } from './authenticate.ts'
+import type { CommitSources } from './commit.ts'
+import type { Permit } from './decide.ts'
+import type { EvidenceSources, RequestBody } from './gather.ts'
+import type { PublicFacts } from './local.ts'
+import type { Backend } from './operation.ts'
+import type { OutboundRequest } from './outbound.ts'
+import type { ReceiveRules } from './receive.ts'
+import type { OwnAnswer, PassedHead } from './reply.ts'
+import type { Router } from './route.ts'
+import type { CleanRequest, RawHead, Routed } from './stages.ts'
+
+/** Everything a walk needs of the world, wired once by compose.ts. */
+export interface Gate extends PublicFacts {
+  /** The gate's origin and the identifier of each backend: what a token's `aud` may be. */
+  readonly audiences: ReadonlyMap<Backend | undefined, readonly string[]>
+  readonly rules: ReceiveRules
+  readonly router: Router
+  readonly publicScheme: string
+  readonly verifier: TokenVerifier
+  readonly evidence: EvidenceSources
+  readonly policy: () => Policy
+  readonly commits: CommitSources
+  readonly newDecisionId: (nowMs: number) => string
+  readonly newTraceparent: () => string
+  readonly observer: Observer
+}
+
+/** The client's side of one request; http/proxy.ts implements it over a socket. */
+export interface Exchange extends RequestBody {
+  readonly head: RawHead
+  /** The client offered a WebSocket and the connection can carry one. */
+  readonly upgrade: boolean
+  /** Sends an answer of the gate's own. Resolves once it has been sent or the client has left; never rejects. */
+  answer(answer: OwnAnswer, ended: 'refused' | 'answered_locally'): Promise<Outcome>
+  /** Streams to the backend and back; `filter` turns the backend's head into the client's. */
+  forward(request: OutboundRequest, filter: HeadFilter): Promise<Outcome | Refusal>
+}
+
+/** Turns the head of a backend's answer into what the client gets. `raw` is a flat name, value list. */
+export type HeadFilter = (status: number, raw: readonly (Buffer | string)[]) => PassedHead | Refusal
+
+/** How an exchange ended. Bytes are body bytes. */
+export interface Outcome {
+  readonly status: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly ended:
+    | 'completed'
+    | 'refused'
+    | 'answered_locally'
+    | 'aborted_by_client'
+    | 'backend_failed'
+    | 'revoked_midway'
+    | 'expired_midway'
+}
+
+/** How far a walk came; what the record of a request is written from. */
+export interface Trail {
+  readonly decisionId: string
+  /** Milliseconds since 1970. */
+  readonly startedAt: number
+  /** The same moment on the monotonic clock. */
+  readonly began: number
+  /** When the last step ended, for a request that is timed step by step; else NaN. */
+  mark: number
+  readonly head: RawHead
+  traceparent: string | undefined
+  request: CleanRequest | undefined
+  routed: Routed | undefined
+  lease: Lease | undefined
+  permit: Permit | undefined
+  policyDigest: string | undefined
+  /** Everything said yes: from here on only the backend can fail. */
+  forwarded: boolean
+  refusal: Refusal | undefined
+}
+
+/** Sees every walk. `finished` is called exactly once per request. */
+export interface Observer {
+  /** The first mark of a new trail: a monotonic time, or NaN when its steps are not timed. */
+  begin(): number
+  /** Called after each step with its name. */
+  step(trail: Trail, name: StepName): void
+  finished(trail: Trail, outcome: Outcome): void
+  /** A bug, not a refusal: logged, never shown to the caller. */
+  bug(trail: Trail, error: unknown): void
+}
+
+export type StepName =
+  | 'receive'
+  | 'route'
+  | 'authenticate'
+  | 'gather'
+  | 'decide'
+  | 'commit'
+  | 'outbound'
+  | 'forward'

@@ -1,0 +1,141 @@
+// Everything the decision reads, in one place and with a bound: revocation view, recent calls, approval,
+// body. Reads only; changes nothing but the recent-call counters. What cannot be read in time refuses.
+import { createHash } from 'node:crypto'
+import type { Lease } from '../lease/lease.ts'
+import type { Approvals, Revocations } from '../ports.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { type Inspection, inspectionOf, readInspected } from './body.ts'
+import type { RecentCallCounter } from './recent.ts'
+import type { Authenticated, Evidence } from './stages.ts'
+
+/** Where evidence comes from. */
+export interface EvidenceSources {
+  readonly revocations: Revocations
+  readonly approvals: Approvals
+  readonly recent: RecentCallCounter
+  readonly maxStalenessMs: number
+  /** Bytes of a body that is read before the decision. */
+  readonly inspectedBodyBytes: number
+  /** Bound on reading an approval, milliseconds. */
+  readonly deadlineMs: number
+  /** Milliseconds since 1970. */
+  readonly clock: () => number
+}
+
+/** The client's body, unread until asked for (a waiting 100-continue client is told to go on then). */
+export interface RequestBody {
+  /** The whole body, or `body_too_large`, `request_timeout` or `malformed_framing`. */
+  read(limit: number): Promise<Uint8Array | Refusal>
+}
+
+/** Gathers. A value where nothing has to be waited for, which is the common case. */
+export function gather(
+  authenticated: Authenticated,
+  sources: EvidenceSources,
+  body: RequestBody,
+): Evidence | Refusal | Promise<Evidence | Refusal> {
+  const { request, backend, mapped, lease } = authenticated
+  const fresh = freshness(lease, sources)
+  const evidence: Evidence = {
+    request,
+    backend,
+    mapped,
+    lease,
+    now: fresh.now,
+    revocation: fresh.revocation,
+    viewAgeMs: fresh.viewAgeMs,
+    maxStalenessMs: sources.maxStalenessMs,
+    recentCalls: {
+      lease: sources.recent.countBefore(lease.id, fresh.now),
+      agent: sources.recent.countBefore(lease.agent.id, fresh.now),
+    },
+    approval: undefined,
+    fingerprint: undefined,
+    bodyBytes: undefined,
+    body: null,
+  }
+  // A dead lease is refused without reading a body for it.
+  if (evidence.revocation !== undefined) return evidence
+  const inspection = inspectionOf(authenticated)
+  if (inspection === 'no' && mapped.operation.risk !== 'high') return evidence
+  return gatherMore(evidence, inspection, sources, body)
+}
+
+/** What grows old while the gate waits: read again after every wait (test/enforce/gather.test.ts). */
+function freshness(
+  lease: Lease,
+  { revocations, clock }: EvidenceSources,
+): Pick<Evidence, 'now' | 'revocation' | 'viewAgeMs'> {
+  const nowMs = clock()
+  return {
+    now: Math.floor(nowMs / 1000),
+    revocation: revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance),
+    viewAgeMs: revocations.ageMs(nowMs),
+  }
+}
+
+async function gatherMore(
+  evidence: Evidence,
+  inspection: Inspection,
+  sources: EvidenceSources,
+  body: RequestBody,
+): Promise<Evidence | Refusal> {
+  let read: Pick<Evidence, 'bodyBytes' | 'body'> = { bodyBytes: undefined, body: null }
+  if (inspection !== 'no') {
+    const limit = Math.min(evidence.mapped.operation.bodyLimit, sources.inspectedBodyBytes)
+    const bodyBytes = await body.read(limit)
+    if (isRefusal(bodyBytes)) return bodyBytes
+    const inspected = readInspected(inspection, bodyBytes, evidence)
+    if (isRefusal(inspected)) return inspected
+    read = { bodyBytes, body: inspected.value ?? null }
+  }
+  if (evidence.mapped.operation.risk !== 'high') {
+    return { ...evidence, ...read, ...freshness(evidence.lease, sources) }
+  }
+  const fingerprint = fingerprintOf(evidence, read.bodyBytes)
+  try {
+    const approval = await within(sources.deadlineMs, sources.approvals.find(fingerprint, evidence.now))
+    return { ...evidence, ...read, fingerprint, approval, ...freshness(evidence.lease, sources) }
+  } catch (error) {
+    return refuse('evidence_unavailable', {
+      detail: 'approvals cannot be read now',
+      cause: error instanceof Error ? error.message : 'unknown',
+    })
+  }
+}
+
+/**
+ * Names one exact action: lease, task, method, backend, path, query and body. An approval is for a
+ * fingerprint, so any change of these needs another one.
+ */
+export function fingerprintOf(evidence: Authenticated, body: Uint8Array | undefined): string {
+  const { lease, request, mapped, backend } = evidence
+  const digest = createHash('sha256')
+    .update(body ?? new Uint8Array())
+    .digest('base64url')
+  const parts = [
+    lease.issuer,
+    lease.id,
+    lease.task.system,
+    lease.task.id,
+    request.method,
+    backend.name,
+    mapped.backendPath,
+    request.queryText ?? null,
+    request.contentType ?? null,
+    digest,
+  ]
+  return `sha-256:${createHash('sha256').update(JSON.stringify(parts)).digest('base64url')}`
+}
+
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,55 @@
+// What the gate answers itself, before anybody has authenticated: `OPTIONS *`, the end of a Max-Forwards
+// chain, and the protected-resource metadata that a challenge points to. Pure; says nothing about routes.
+import type { Backend } from './operation.ts'
+import type { OwnAnswer } from './reply.ts'
+import type { CleanRequest } from './stages.ts'
+
+/** Everything public about the gate; compiled once. */
+export interface PublicFacts {
+  readonly publicOrigin: string
+  readonly issuers: readonly string[]
+  readonly backends: readonly Backend[]
+}
+
+/** Well-known path of RFC 9728 §3; a backend's prefix follows it. */
+export const metadataPath = '/.well-known/oauth-protected-resource'
+
+const allow = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
+
+/** The local answer to `request`, or undefined: it goes on to route. */
+export function answerLocally(request: CleanRequest, facts: PublicFacts): OwnAnswer | undefined {
+  if (request.path === '*' || request.maxForwards === 0) {
+    return { status: 204, headers: ['allow', allow], body: '' }
+  }
+  if (!request.path.startsWith(metadataPath)) return undefined
+  if (request.method !== 'GET' && request.method !== 'HEAD') return undefined
+  const document = metadataOf(request, facts)
+  if (document === undefined) return undefined
+  const body = JSON.stringify(document)
+  const headers = ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(body))]
+  return { status: 200, headers: [...headers, 'cache-control', 'max-age=300'], body }
+}
+
+/** Where the metadata of the resource behind a request stands. */
+export function metadataUrl(backend: Backend | undefined, publicOrigin: string): string {
+  return `${publicOrigin}${metadataPath}${backend?.pathPrefix ?? ''}`
+}
+
+function metadataOf(request: CleanRequest, facts: PublicFacts): object | undefined {
+  const below = request.path.slice(metadataPath.length)
+  if (below === '') return metadata(facts.publicOrigin, facts.backends, facts.issuers)
+  const backend = facts.backends.find(({ pathPrefix }) => pathPrefix === below)
+  if (backend === undefined) return undefined
+  return metadata(`${facts.publicOrigin}${below}`, [backend], facts.issuers)
+}
+
+function metadata(resource: string, backends: readonly Backend[], issuers: readonly string[]): object {
+  const scopes = backends.flatMap(({ name, operations }) => operations.map(({ verb }) => `${name}:${verb}`))
+  return {
+    resource,
+    authorization_servers: issuers,
+    bearer_methods_supported: ['header'],
+    scopes_supported: [...new Set(scopes)],
+    authorization_details_types_supported: ['lease'],
+  }
+}

@@ -1,0 +1,128 @@
+// START HERE. One request from its raw head to its one audit record: receive → route → authenticate →
+// gather → decide → commit → outbound → forward → reply. Each step takes the value of the one before it
+// and returns the next, or the refusal that ends the walk. Nothing is forwarded without a Permit.
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { admit, authenticate } from './authenticate.ts'
+import { commit } from './commit.ts'
+import { decide } from './decide.ts'
+import type { Exchange, Gate, Outcome, Trail } from './gate.ts'
+import { gather } from './gather.ts'
+import { answerLocally, metadataUrl } from './local.ts'
+import { outbound } from './outbound.ts'
+import { receive } from './receive.ts'
+import { backendHead, type OwnAnswer, type ReplyFacts, refusalAnswer } from './reply.ts'
+import { route } from './route.ts'
+
+/** Walks one request to its end. Never rejects: whatever happens ends in an answer and one record. */
+export async function handle(exchange: Exchange, gate: Gate): Promise<void> {
+  const trail = newTrail(exchange, gate)
+  let outcome: Outcome = { status: 500, bytesIn: 0, bytesOut: 0, ended: 'refused' }
+  try {
+    const end = await walk(exchange, gate, trail)
+    outcome = isRefusal(end) ? await answerRefusal(end, exchange, gate, trail) : end
+  } catch (bug) {
+    gate.observer.bug(trail, bug)
+    outcome = await answerRefusal(refuse('internal_error'), exchange, gate, trail)
+  } finally {
+    gate.observer.finished(trail, outcome)
+  }
+}
+
+/** The steps in order. Every `return` of a refusal is a "no" from the table in refusals.ts. */
+async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outcome | Refusal> {
+  const { observer } = gate
+  const request = receive(exchange.head, gate.rules)
+  observer.step(trail, 'receive')
+  if (isRefusal(request)) return request
+  trail.request = request
+  trail.traceparent = request.traceparent ?? gate.newTraceparent()
+
+  const local = answerLocally(request, gate)
+  if (local !== undefined) return exchange.answer(local, 'answered_locally')
+
+  const routed = route(request, gate.router)
+  observer.step(trail, 'route')
+  trail.routed = routed
+
+  const now = Math.floor(trail.startedAt / 1000)
+  const lease = await authenticate(routed, gate.verifier, gate.audiences.get(routed.backend)!, now)
+  observer.step(trail, 'authenticate')
+  if (isRefusal(lease)) return lease
+  trail.lease = lease
+  const authenticated = admit(routed, lease)
+  if (isRefusal(authenticated)) return authenticated
+
+  const evidence = await gather(authenticated, gate.evidence, exchange)
+  observer.step(trail, 'gather')
+  if (isRefusal(evidence)) return evidence
+
+  const policy = gate.policy()
+  trail.policyDigest = policy.digest
+  const permit = decide(evidence, policy)
+  observer.step(trail, 'decide')
+  if (isRefusal(permit)) return permit
+  trail.permit = permit
+
+  const committed = await commit(permit, trail.decisionId, gate.commits)
+  observer.step(trail, 'commit')
+  if (isRefusal(committed)) return committed
+
+  const goingOut = outbound(committed, {
+    decisionId: trail.decisionId,
+    traceparent: trail.traceparent,
+    via: gate.rules.via,
+    publicScheme: gate.publicScheme,
+    upgrade: exchange.upgrade,
+  })
+  observer.step(trail, 'outbound')
+
+  trail.forwarded = true
+  const facts = replyFacts(gate, trail)
+  return exchange.forward(goingOut, (status, raw) => backendHead(status, raw, goingOut.backend, facts))
+}
+
+function answerRefusal(refusal: Refusal, exchange: Exchange, gate: Gate, trail: Trail): Promise<Outcome> {
+  trail.refusal = refusal
+  return exchange.answer(refusalAnswer(refusal, replyFacts(gate, trail)), 'refused')
+}
+
+function replyFacts(gate: Gate, trail: Trail): ReplyFacts {
+  return {
+    decisionId: trail.decisionId,
+    leaseId: trail.lease?.id,
+    metadataUrl: metadataUrl(trail.routed?.backend, gate.publicOrigin),
+    publicOrigin: gate.publicOrigin,
+    via: gate.rules.via,
+  }
+}
+
+/** An empty trail for a message from `head`. */
+function newTrail({ head }: Pick<Exchange, 'head'>, gate: Gate): Trail {
+  const startedAt = gate.evidence.clock()
+  return {
+    decisionId: gate.newDecisionId(startedAt),
+    startedAt,
+    began: performance.now(),
+    mark: gate.observer.begin(),
+    head,
+    traceparent: undefined,
+    request: undefined,
+    routed: undefined,
+    lease: undefined,
+    permit: undefined,
+    policyDigest: undefined,
+    forwarded: false,
+    refusal: undefined,
+  }
+}
+
+/** The answer and the one record of a message that the HTTP parser refused before it became a request. */
+export function refuseUnparsed(peer: string, refusal: Refusal, gate: Gate): OwnAnswer {
+  const head = { method: '', target: '', httpVersion: '', rawHeaders: [], peer }
+  const trail = newTrail({ head }, gate)
+  trail.refusal = refusal
+  const answer = refusalAnswer(refusal, replyFacts(gate, trail))
+  const bytesOut = Buffer.byteLength(answer.body)
+  gate.observer.finished(trail, { status: answer.status, bytesIn: 0, bytesOut, ended: 'refused' })
+  return answer
+}

@@ -1,0 +1,182 @@
+// What goes back to the agent: a backend's answer with filtered headers, or a refusal as problem+json.
+// ADD A RESPONSE HEADER HERE. Pure; never tells one caller about another.
+import { type Refusal, refuse } from '../refusals.ts'
+import type { Backend } from './operation.ts'
+
+/** Ids that every answer carries, as far as they are known. */
+export interface ReplyFacts {
+  readonly decisionId: string
+  readonly leaseId: string | undefined
+  /** RFC 9728 metadata URL for the challenge. */
+  readonly metadataUrl: string
+  readonly publicOrigin: string
+  readonly via: string
+}
+
+/** A whole answer that the gate gives itself. */
+export interface OwnAnswer {
+  readonly status: number
+  /** Flat name, value list. */
+  readonly headers: string[]
+  readonly body: string
+}
+
+/** Prefix of a problem's `type`; docs/refusals.md documents the codes. */
+const problemTypes = 'urn:leasegate:problem:'
+
+/** The refusal as RFC 9457 problem+json with its challenge (RFC 6750 §3). */
+export function refusalAnswer({ code, row, facts }: Refusal, reply: ReplyFacts): OwnAnswer {
+  const body = JSON.stringify({
+    type: `${problemTypes}${code}`,
+    title: row.title,
+    status: row.status,
+    detail: facts.detail,
+    code,
+    error: row.error,
+    decision_id: reply.decisionId,
+    lease_id: reply.leaseId,
+    reasons: facts.reasons ?? [],
+    next_action: row.nextAction,
+    authorization_details: facts.missing,
+  })
+  const headers = [
+    'content-type',
+    'application/problem+json',
+    'content-length',
+    String(Buffer.byteLength(body)),
+    'cache-control',
+    'no-store',
+    'decision-id',
+    reply.decisionId,
+  ]
+  if (reply.leaseId !== undefined) headers.push('lease-id', reply.leaseId)
+  const challenge = challengeOf({ code, row, facts } as Refusal, reply.metadataUrl)
+  if (challenge !== undefined) headers.push('www-authenticate', challenge)
+  if (facts.allow !== undefined) headers.push('allow', facts.allow.join(', '))
+  const retryAfter = facts.retryAfter ?? row.retryAfter
+  if (retryAfter !== undefined) headers.push('retry-after', String(retryAfter))
+  if (row.close === true || facts.close === true) headers.push('connection', 'close')
+  return { status: row.status, headers, body }
+}
+
+function challengeOf({ row, facts }: Refusal, metadataUrl: string): string | undefined {
+  if (row.status !== 401 && row.error === undefined) return undefined
+  const parts: string[] = []
+  if (row.error !== undefined) parts.push(`error="${row.error}"`)
+  if (row.error !== undefined) parts.push(`error_description="${quotable(facts.detail ?? row.title)}"`)
+  const scopes = facts.missing?.flatMap(({ actions, identifier }) =>
+    actions.map((action) => `${identifier.split(':')[0]}:${action}`),
+  )
+  if (scopes !== undefined) parts.push(`scope="${quotable(scopes.join(' '))}"`)
+  parts.push(`resource_metadata="${metadataUrl}"`)
+  return `Bearer ${parts.join(', ')}`
+}
+
+/** RFC 6750 §3: visible ASCII without quote and backslash. */
+function quotable(text: string): string {
+  return text.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, '?')
+}
+
+/** Response fields that never pass: hop-by-hop, credentials of the backend, and names that are ours. */
+const stopped = new Set([
+  'alt-svc',
+  'authentication-info',
+  'connection',
+  'decision-id',
+  'keep-alive',
+  'lease-id',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-connection',
+  'refresh',
+  'set-cookie',
+  'set-cookie2',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'via',
+  'www-authenticate',
+])
+
+/** Status and headers that pass on from the backend. */
+export interface PassedHead {
+  readonly status: number
+  readonly headers: string[]
+}
+
+/**
+ * Filters a backend's head. Refuses `backend_unauthorized` (our own credential was refused: 401, 407) and
+ * `backend_malformed` (a redirect to another origin). `raw` is a flat name, value list.
+ */
+export function backendHead(
+  status: number,
+  raw: readonly (Buffer | string)[],
+  backend: Backend,
+  reply: ReplyFacts,
+): PassedHead | Refusal {
+  if (status === 401 || status === 407) {
+    return refuse('backend_unauthorized', {
+      detail: 'the agent can do nothing about this',
+      cause: `backend said ${status}`,
+    })
+  }
+  const names: string[] = []
+  for (let at = 0; at < raw.length; at += 2) names.push(text(raw[at]!).toLowerCase())
+  const nominated = nominatedIn(names, raw)
+  const headers: string[] = []
+  let via = `1.1 ${reply.via}`
+  for (let at = 0; at < names.length; at++) {
+    const name = names[at]!
+    const value = text(raw[at * 2 + 1]!)
+    if (name === 'via') via = `${value}, ${via}`
+    if (stopped.has(name) || nominated?.has(name) === true) continue
+    if (name === 'location') {
+      const location = publicLocation(value, backend, reply.publicOrigin)
+      if (location !== undefined) headers.push(name, location)
+      else if (status >= 300 && status < 400) {
+        return refuse('backend_malformed', {
+          detail: 'the backend redirects to another origin',
+          cause: 'off-origin redirect',
+        })
+      }
+      continue
+    }
+    headers.push(name, value)
+  }
+  headers.push('via', via, 'decision-id', reply.decisionId)
+  if (reply.leaseId !== undefined) headers.push('lease-id', reply.leaseId)
+  return { status, headers }
+}
+
+function nominatedIn(names: readonly string[], raw: readonly (Buffer | string)[]): Set<string> | undefined {
+  let nominated: Set<string> | undefined
+  for (let at = 0; at < names.length; at++) {
+    if (names[at] !== 'connection') continue
+    const value = text(raw[at * 2 + 1]!).toLowerCase()
+    if (value === 'keep-alive' || value === 'close') continue
+    nominated ??= new Set()
+    for (const token of value.split(',')) nominated.add(token.trim())
+  }
+  return nominated
+}
+
+/**
+ * A Location of the backend as the agent has to write it: on the gate's origin, below the backend's
+ * prefix. Undefined: it points to another origin, or outside what the gate serves.
+ */
+function publicLocation(value: string, backend: Backend, publicOrigin: string): string | undefined {
+  if (!URL.canParse(value, `${backend.origin}/`)) return undefined
+  // A relative reference resolves at the agent just as it would at the backend.
+  if (/^[^/?#:\\]+(?:[/?#]|$)/.test(value) || /^[?#]/.test(value)) return value
+  const url = new URL(value, `${backend.origin}/`)
+  if (url.origin !== new URL(backend.origin).origin || url.username !== '') return undefined
+  const path = url.pathname
+  if (path !== backend.basePath && !path.startsWith(`${backend.basePath}/`)) return undefined
+  const below = `${path.slice(backend.basePath.length)}${url.search}${url.hash}`
+  return backend.pathPrefix === undefined ? below : `${publicOrigin}${backend.pathPrefix}${below}`
+}
+
+function text(value: Buffer | string): string {
+  return typeof value === 'string' ? value : value.toString('latin1')
+}
