@@ -21,11 +21,11 @@ import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
 import { formatDiagnostic } from './policy/diagnostic.ts'
 import { type LivePolicy, openPolicy, type PolicyEvent } from './policy/live.ts'
-import type { AuditSink, Store } from './ports.ts'
+import type { Store } from './ports.ts'
 import { openSecretFile } from './secret_file.ts'
 import { openEmbedded } from './stores/embedded.ts'
 import { openRedis } from './stores/redis.ts'
-import { openAuditFile } from './telemetry/audit_file.ts'
+import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
 import type { Logger } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { createObserver, type GateObserver } from './telemetry/observer.ts'
@@ -37,7 +37,7 @@ export interface RunningGate {
   readonly control: Listen
   readonly metrics: Listen
   readonly policyDigest: () => string
-  /** Re-reads policy now; for SIGHUP. */
+  /** Goes on in a new audit file and reads the policy again; for SIGHUP. */
   reload(): Promise<PolicyEvent>
   /** Stops accepting, drains within `limits.drain`, then closes everything. */
   close(): Promise<void>
@@ -65,8 +65,12 @@ export async function startGate(config: Config, log: Logger): Promise<RunningGat
   try {
     const parts = await open(config, log, closers)
     const bound = await listen(parts, closers)
-    const { policy } = parts
-    return { ...bound, policyDigest: () => policy.current.digest, reload: () => policy.reloadNow(), close }
+    const { policy, audit } = parts
+    const reload = async () => {
+      await audit.reopen()
+      return policy.reloadNow()
+    }
+    return { ...bound, policyDigest: () => policy.current.digest, reload, close }
   } catch (error) {
     await close()
     throw error
@@ -77,7 +81,7 @@ interface Parts {
   readonly config: Config
   readonly log: Logger
   readonly metrics: Metrics
-  readonly audit: AuditSink
+  readonly audit: AuditFile
   readonly policy: LivePolicy
   readonly store: Store
   readonly key: LocalKey
@@ -194,7 +198,9 @@ function audiencesOf(config: Config): ReadonlyMap<Backend | undefined, readonly 
 async function listen(parts: Parts, closers: (() => unknown)[]) {
   const { config, store, key, metrics, inFlight } = parts
   const operatorToken = await openSecretFile(config.control.tokenFile)
-  const forwarder = createForwarder(config.backends)
+  const forwarder = createForwarder(config.backends, {
+    onUpstream: (backend, event) => parts.log.debug({ backend: backend.name, event }, 'backend connection'),
+  })
   closers.push(() => forwarder.close())
   const upgrader = createUpgrader()
   closers.push(() => upgrader.close())

@@ -3,6 +3,7 @@
 import { type Refusal, refuse } from '../refusals.ts'
 import { parseStrictJson } from '../strict_json.ts'
 import type { Authenticated } from './stages.ts'
+import { lenientName } from './target.ts'
 
 /** Why a body is read whole before the decision; `no`: it streams through. */
 export type Inspection = 'no' | 'json' | 'form' | 'fingerprint'
@@ -19,10 +20,10 @@ export function inspectionOf({ request, mapped }: Authenticated): Inspection {
   return risk === 'high' ? 'fingerprint' : 'no'
 }
 
+/** As lenient readers see it: PHP ends the type at a comma or a space, Rack takes any multipart for a form. */
 function isForm(contentType: string | undefined): boolean {
-  if (contentType === undefined) return true
-  const type = contentType.split(';')[0]!.trim().toLowerCase()
-  return type === 'application/x-www-form-urlencoded' || type === 'multipart/form-data'
+  const type = (contentType ?? '').split(/[;,\s]/, 1)[0]!.toLowerCase()
+  return type === '' || type === 'application/x-www-form-urlencoded' || type.startsWith('multipart/')
 }
 
 /** Reads `bytes` as `inspection` asks: the JSON value for policy, undefined where policy sees none. */
@@ -43,28 +44,58 @@ function readJson(bytes: Uint8Array, contentType: string | undefined): { readonl
     return refuse('malformed_request', { detail: 'this operation takes application/json only' })
   }
   const parsed = parseStrictJson(bytes, { maxBytes: bytes.byteLength, refuseCaseVariants: true })
-  return parsed.ok
-    ? { value: parsed.value }
-    : refuse('malformed_request', { detail: `the JSON body is not acceptable: ${parsed.problem}` })
+  if (!parsed.ok) {
+    return refuse('malformed_request', { detail: `the JSON body is not acceptable: ${parsed.problem}` })
+  }
+  // Laravel merges a JSON body into the form fields.
+  const { value } = parsed
+  return typeof value === 'object' && value !== null && Object.keys(value).some(overridesMethod)
+    ? refuse('malformed_request', { detail: 'the JSON body overrides the method' })
+    : { value }
 }
 
-const methodPart = /name\*?\s*=\s*"?(?:utf-8'[^']*')?_method/i
+// `charset=ibm037` spells `_method` in other bytes than those looked for.
+const strangeCharset = /charset(?!\s*=\s*"?(?:utf-8|us-ascii|iso-8859-1)"?\s*(?:[;,]|$))/i
 
-function readForm(bytes: Uint8Array, contentType: string | undefined): { readonly value: unknown } | Refusal {
+function readForm(bytes: Uint8Array, contentType = ''): { readonly value: unknown } | Refusal {
+  if (strangeCharset.test(contentType)) {
+    return refuse('malformed_request', { detail: 'a form is read as UTF-8 only' })
+  }
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
-  const multipart = contentType?.toLowerCase().includes('multipart/') ?? false
-  const overrides = multipart
-    ? methodPart.test(text)
-    : text.split(/[&;]/).some((pair) => formName(pair) === '_method')
-  return overrides
+  const names = contentType.toLowerCase().includes('multipart/') ? partNames(text) : pairNames(text)
+  return names === undefined || names.some(overridesMethod)
     ? refuse('malformed_request', { detail: 'the form overrides the method' })
     : { value: undefined }
 }
 
-function formName(pair: string): string {
-  const name = pair.split('=')[0]!.trim()
-  // Lenient on purpose: a name that some decoder would read as `_method` has to be found.
-  return name
-    .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .toLowerCase()
+function overridesMethod(name: string): boolean {
+  return lenientName(name) === '_method'
+}
+
+/** Names of a urlencoded form, decoded leniently: what some decoder would read as `_method` must be found. */
+function pairNames(text: string): string[] {
+  return text.split(/[&;\r\n]/).map((pair) =>
+    pair
+      .split('=', 1)[0]!
+      .replaceAll('+', ' ')
+      .replace(/%(?:u([0-9a-f]{4})|([0-9a-f]{2}))/gi, (_, wide: string | undefined, byte: string) =>
+        String.fromCharCode(Number.parseInt(wide ?? byte, 16)),
+      ),
+  )
+}
+
+const dispositions = /^[ \t]*content-disposition[ \t]*:(.*(?:(?:\r\n?|\n)[ \t].*)*)/gim
+
+/**
+ * Names of the parts, wherever a boundary could make a part begin. Undefined: one is written in a way that
+ * RFC 7578 §4.2 does not know (`name*=`, `name*0=`, an encoded word) and some reader decodes.
+ */
+function partNames(text: string): string[] | undefined {
+  const names: string[] = []
+  for (const [, disposition] of text.matchAll(dispositions)) {
+    const plain = disposition!.replaceAll('\\', '')
+    if (/(?<![a-z])name\s*\*|=\?/i.test(plain)) return undefined
+    for (const [, name] of plain.matchAll(/(?<![a-z])name\s*=\s*["']?([^"';]*)/gi)) names.push(name!)
+  }
+  return names
 }

@@ -48,7 +48,9 @@ const singletons = new Set([
 ])
 const overrides = new Set(['x-http-method', 'x-http-method-override', 'x-method-override'])
 const visible = /^[\t\x20-\x7e]*$/
-const traceparentForm = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/
+// Version 00 ends after the flags; a later one may go on (W3C Trace Context §3.2.2).
+const traceparentForm =
+  /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/
 
 /** Reads the header section of `head`. Checks in order: sizes, octets, duplicates, then each known field. */
 export function readFields(head: RawHead, rules: FieldRules): HeaderFacts | Refusal {
@@ -184,7 +186,7 @@ function refuseRepeated(name: string): Refusal {
 }
 
 const nominationBans =
-  /^(?:authorization|proxy-authorization|dpop|cookie|host|content-.*|transfer-encoding|expect|max-forwards|forwarded|x-forwarded-.*|x-real-ip|via|client-cert.*|txn-token|traceparent|tracestate|lease-.*|decision-id|idempotency-key)$/
+  /^(?:(?:proxy-)?authorization|dpop|cookie2?|x-api-key|x-auth-.*|host|content-.*|transfer-encoding|trailer|expect|max-forwards|(?:x-)?forwarded.*|x-real-ip|(?:x-|true-)?client-ip|x-original-.*|x-rewrite-.*|via|client-cert.*|txn-token|traceparent|tracestate|lease-.*|decision-id|idempotency-key)$/
 
 /** Whether `Connection` may not nominate this field: dropping it would change who asks for what. */
 export function isForbiddenNomination(name: string): boolean {

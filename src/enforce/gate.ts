@@ -76,8 +76,8 @@ export interface Trail {
   lease: Lease | undefined
   permit: Permit | undefined
   policyDigest: string | undefined
-  /** Everything said yes: from here on only the backend can fail. */
-  forwarded: boolean
+  /** When everything had said yes, on the monotonic clock: from here on only the backend can fail. */
+  forwardedAt: number | undefined
   refusal: Refusal | undefined
 }
 

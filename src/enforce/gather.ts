@@ -93,8 +93,9 @@ async function gatherMore(
     return { ...evidence, ...read, ...freshness(evidence.lease, sources) }
   }
   const fingerprint = fingerprintOf(evidence, read.bodyBytes)
+  const { now } = freshness(evidence.lease, sources)
   try {
-    const approval = await within(sources.deadlineMs, sources.approvals.find(fingerprint, evidence.now))
+    const approval = await within(sources.deadlineMs, sources.approvals.find(fingerprint, now))
     return { ...evidence, ...read, fingerprint, approval, ...freshness(evidence.lease, sources) }
   } catch (error) {
     return refuse('evidence_unavailable', {
@@ -123,6 +124,7 @@ export function fingerprintOf(evidence: Authenticated, body: Uint8Array | undefi
     mapped.backendPath,
     request.queryText ?? null,
     request.contentType ?? null,
+    request.contentEncoding ?? null,
     digest,
   ]
   return `sha-256:${createHash('sha256').update(JSON.stringify(parts)).digest('base64url')}`

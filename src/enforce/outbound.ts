@@ -140,6 +140,8 @@ function copyPassing(request: CleanRequest, backend: Backend, upgrade: boolean, 
     const passes =
       passing.has(name) || (upgrade && webSocketFields.has(name)) || backend.forwardHeaders.includes(name)
     if (!passes || name === credentialHeader || request.nominated.includes(name)) continue
+    // The state of a trace that this request does not continue (W3C Trace Context §3.3).
+    if (name === 'tracestate' && request.traceparent === undefined) continue
     headers.push(name, request.headers[at + 1]!)
   }
 }

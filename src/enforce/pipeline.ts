@@ -76,7 +76,7 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   })
   observer.step(trail, 'outbound')
 
-  trail.forwarded = true
+  trail.forwardedAt = performance.now()
   const facts = replyFacts(gate, trail)
   return exchange.forward(goingOut, (status, raw) => backendHead(status, raw, goingOut.backend, facts))
 }
@@ -111,7 +111,7 @@ function newTrail({ head }: Pick<Exchange, 'head'>, gate: Gate): Trail {
     lease: undefined,
     permit: undefined,
     policyDigest: undefined,
-    forwarded: false,
+    forwardedAt: undefined,
     refusal: undefined,
   }
 }

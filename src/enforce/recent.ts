@@ -9,7 +9,7 @@ interface Ring {
   newest: number
 }
 
-/** Counts calls by key over a sliding minute; forgets idle keys, and the idlest first above `maxKeys`. */
+/** Counts calls by key over a sliding minute; above `maxKeys` the idlest key is forgotten. */
 export class RecentCallCounter {
   readonly #rings = new Map<string, Ring>()
   readonly #maxKeys: number
@@ -25,26 +25,28 @@ export class RecentCallCounter {
     if (ring === undefined) {
       ring = { counts: new Uint32Array(buckets), newest: bucket }
       this.#rings.set(key, ring)
-      if (this.#rings.size > this.#maxKeys) this.#forget(bucket)
+      this.#forget()
+    } else if (bucket > ring.newest) {
+      // Again at the end: the map stays in order of the newest bucket.
+      this.#rings.delete(key)
+      this.#rings.set(key, ring)
+      advance(ring, bucket)
     }
-    advance(ring, bucket)
     let before = 0
     for (const count of ring.counts) before += count
     ring.counts[ring.newest % buckets]!++
     return before
   }
 
-  #forget(bucket: number): void {
-    for (const [key, ring] of this.#rings) if (ring.newest <= bucket - buckets) this.#rings.delete(key)
+  #forget(): void {
     for (const key of this.#rings.keys()) {
-      if (this.#rings.size <= this.#maxKeys) break
+      if (this.#rings.size <= this.#maxKeys) return
       this.#rings.delete(key)
     }
   }
 }
 
 function advance(ring: Ring, bucket: number): void {
-  if (bucket <= ring.newest) return
   if (bucket - ring.newest >= buckets) ring.counts.fill(0)
   else for (let passed = ring.newest + 1; passed <= bucket; passed++) ring.counts[passed % buckets] = 0
   ring.newest = bucket

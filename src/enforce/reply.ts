@@ -168,13 +168,15 @@ function nominatedIn(names: readonly string[], raw: readonly (Buffer | string)[]
 function publicLocation(value: string, backend: Backend, publicOrigin: string): string | undefined {
   if (!URL.canParse(value, `${backend.origin}/`)) return undefined
   // A relative reference resolves at the agent just as it would at the backend.
-  if (/^[^/?#:\\]+(?:[/?#]|$)/.test(value) || /^[?#]/.test(value)) return value
+  if (/^[^/?#:\\\x00-\x20]+(?:[/?#]|$)/.test(value) || /^[?#]/.test(value)) return value
   const url = new URL(value, `${backend.origin}/`)
   if (url.origin !== new URL(backend.origin).origin || url.username !== '') return undefined
   const path = url.pathname
   if (path !== backend.basePath && !path.startsWith(`${backend.basePath}/`)) return undefined
-  const below = `${path.slice(backend.basePath.length)}${url.search}${url.hash}`
-  return backend.pathPrefix === undefined ? below : `${publicOrigin}${backend.pathPrefix}${below}`
+  const below = `${path === backend.basePath ? '/' : path.slice(backend.basePath.length)}${url.search}${url.hash}`
+  if (backend.pathPrefix !== undefined) return `${publicOrigin}${backend.pathPrefix}${below}`
+  // `//host/…` alone in a Location is another origin.
+  return below.startsWith('//') ? undefined : below
 }
 
 function text(value: Buffer | string): string {

@@ -4,7 +4,7 @@
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { Backend, Operation } from './operation.ts'
 import type { CleanRequest, Mapped, QueryPair, Routed } from './stages.ts'
-import { decodeSegment } from './target.ts'
+import { decodeSegment, lenientName } from './target.ts'
 
 /** The operation map, compiled once: backends by authority and by path prefix, operations as a tree. */
 export interface Router {
@@ -22,6 +22,8 @@ interface Place {
 /** One segment position: literals are tried before the parameter. */
 interface Node {
   readonly literals: Map<string, Node>
+  /** The literals in lower case. */
+  readonly folded: Set<string>
   param: Node | undefined
   readonly operations: Map<string, Operation>
 }
@@ -43,18 +45,21 @@ export function createRouter(backends: readonly Backend[]): Router {
 }
 
 function node(): Node {
-  return { literals: new Map(), param: undefined, operations: new Map() }
+  return { literals: new Map(), folded: new Set(), param: undefined, operations: new Map() }
 }
 
 function insert(root: Node, operation: Operation): void {
   let at = root
-  for (const segment of operation.segments) {
+  // The pattern `/` means the path `/`: one empty segment.
+  const segments = operation.segments.length === 0 ? [{ literal: '' }] : operation.segments
+  for (const segment of segments) {
     if ('param' in segment) {
       at.param ??= node()
       at = at.param
     } else {
       const next = at.literals.get(segment.literal) ?? node()
       at.literals.set(segment.literal, next)
+      at.folded.add(segment.literal.toLowerCase())
       at = next
     }
   }
@@ -126,7 +131,16 @@ function find(
   const literal = at.literals.get(segment)
   const found = literal && find(literal, segments, index + 1, method, allowed)
   if (found !== undefined || at.param === undefined || segment === '') return found
+  if (literal === undefined && resembles(at, segment)) return undefined
   return find(at.param, segments, index + 1, method, allowed)
+}
+
+/**
+ * Whether a backend that folds letter case or decodes first (`/ME`, `/%40me`) could take `segment` for one
+ * of the literals: then it is no parameter either, or it would borrow the parameter's lower sensitivity.
+ */
+function resembles({ folded }: Node, segment: string): boolean {
+  return folded.size > 0 && folded.has(decodeSegment(segment).toLowerCase())
 }
 
 /** `customer/{id}` filled; `/`, `*` and `%` of an id are encoded, so an id never adds a segment. */
@@ -142,7 +156,7 @@ function encodeMark(mark: string): string {
   return mark === '/' ? '%2F' : mark === '*' ? '%2A' : '%25'
 }
 
-/** What policy may see: each name once, letter case aside, and written in one way only. */
+/** What policy may see: each name once for the most lenient reader, and written in one way only. */
 function readQuery(
   pairs: readonly QueryPair[],
   opaque: readonly string[],
@@ -151,7 +165,7 @@ function readQuery(
   const seen = new Set<string>()
   for (const { name, value, unclear } of pairs) {
     if (opaque.includes(name)) continue
-    const folded = name.toLowerCase()
+    const folded = lenientName(name)
     if (unclear || seen.has(folded)) {
       return refuse('malformed_request', {
         detail: 'a query parameter repeats, or is written in a way two parsers could read differently',

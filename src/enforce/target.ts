@@ -14,8 +14,8 @@ export interface Target {
   readonly query: readonly QueryPair[]
 }
 
-/** Why a target is refused; `in_query` names a credential or a method override in the query. */
-export type TargetProblem = { readonly problem: string; readonly kind?: 'credential' | 'userinfo' }
+/** Why a target is refused; `credential`: a token stands in the query. */
+export type TargetProblem = { readonly problem: string; readonly kind?: 'credential' }
 
 const pathOctets = /^[A-Za-z0-9\-._~!$&'()*+,=:@/%]*$/
 const queryOctets = /^[A-Za-z0-9\-._~!$&'()*+,=:@/?%]*$/
@@ -33,7 +33,7 @@ export function parseTarget(target: string, encodedSlash: boolean): Target | Tar
     const absolute = absoluteForm.exec(target)
     if (absolute === null) return { problem: 'the target is neither a path nor an http URL' }
     authority = absolute[1]!.toLowerCase()
-    if (authority.includes('@')) return { problem: 'the target carries userinfo', kind: 'userinfo' }
+    if (authority.includes('@')) return { problem: 'the target carries userinfo' }
     rest = absolute[2]!.startsWith('/') ? absolute[2]! : `/${absolute[2]!}`
   }
   const mark = rest.indexOf('?')
@@ -92,13 +92,21 @@ function parseQuery(text: string): QueryPair[] | TargetProblem {
     if (name === undefined || value === undefined) {
       return { problem: 'the query has a percent sequence that is malformed, a control or not UTF-8' }
     }
-    const known = name.text.toLowerCase()
+    const known = lenientName(name.text)
     if (known === 'access_token') return { problem: 'a token in the query', kind: 'credential' }
     if (known === '_method') return { problem: 'the query overrides the method' }
     const unclear = name.unclear || value.unclear || name.text === '' || /[[\]]/.test(name.text)
     pairs.push({ name: name.text, value: value.text, unclear })
   }
   return pairs
+}
+
+/**
+ * A decoded parameter name as the most lenient reader has it: PHP trims it, ends it at NUL and `[`, and
+ * reads `.` and space as `_`; others fold letter case.
+ */
+export function lenientName(name: string): string {
+  return name.split(/[\0[]/, 1)[0]!.trim().replace(/[ .]/g, '_').toLowerCase()
 }
 
 /** Form decoding of a name or a value. `unclear`: encodes what needs no encoding, or `%` itself. */

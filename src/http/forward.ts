@@ -2,56 +2,13 @@
 // answer streamed back, one result. Only importer of undici. Never forwards what no decision made, never
 // retries, follows a redirect, rewrites a path or a header, or holds a whole answer in memory.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Readable } from 'node:stream'
-import { Client, type Dispatcher, Pool } from 'undici'
+import type { Readable } from 'node:stream'
 import type { Backend } from '../enforce/operation.ts'
 import { isOutboundRequest, type OutboundRequest } from '../enforce/outbound.ts'
 import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
-
-/** Why the gate itself ended an exchange that was already under way. */
-export type MidwayEnd = 'revoked_midway' | 'expired_midway'
-
-/**
- * How an exchange ended. `completed`: the caller got a whole answer, be it the backend's or a refusal that
- * was not the backend's doing. `aborted_by_client`: it left, stalled, or broke its own upload midway.
- */
-export type Ended = 'completed' | 'aborted_by_client' | 'backend_failed' | MidwayEnd
-
-/** The outcome of one exchange, for the audit record. Bytes are body bytes; `status` 0: no answer at all. */
-export interface ForwardResult {
-  readonly status: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly ended: Ended
-}
-
-/** The head of the answer as the caller may see it. `headers` is flat: name, value, name, value. */
-export interface ReplyHead {
-  readonly status: number
-  readonly headers: readonly string[]
-}
-
-/** One client exchange and what to do with it. `done` is called exactly once, after `fail` if that is. */
-export interface ForwardExchange {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  /** Filters the backend's final head (never a 1xx); a refusal ends the exchange. Pure. */
-  replyHead(status: number, rawHeaders: readonly Buffer[], statusText: string): ReplyHead | Refusal
-  /** Answers with a refusal: nothing has been written to `res`. `cause` holds error codes, never text. */
-  fail(refusal: Refusal, cause: string): void
-  done(result: ForwardResult): void
-  /** Bytes. */
-  readonly bodyLimit: number
-  /** Milliseconds without progress: of the upload, or of a client that has stopped reading the answer. */
-  readonly bodyIdleMs: number
-}
-
-export interface ForwardHandle {
-  /** Cuts the exchange: the backend request is aborted, the client's socket destroyed. Then a no-op. */
-  end(reason: MidwayEnd): void
-  /** Ends it with a refusal, or cuts an answer that has begun; for a message that broke midway. */
-  refuse(refusal: Refusal, cause?: string): void
-}
+import type { Ended, ForwardExchange, ForwardHandle, MidwayEnd } from './exchange.ts'
+import { tooLarge, Upload } from './upload.ts'
+import { closePool, connectTo, type Dispatcher, type Upstream, type UpstreamEvent } from './upstream.ts'
 
 export interface Forwarder {
   /** Starts one exchange. Throws, as a bug, when `outbound` was not made by the pipeline. */
@@ -60,17 +17,6 @@ export interface Forwarder {
   close(graceMs?: number): Promise<void>
 }
 
-/** A change of one backend connection, for metrics. */
-export type UpstreamEvent = 'connect' | 'disconnect' | 'connectionError'
-
-/** A backend's connections, and the requests that hold or await one. */
-interface Upstream {
-  readonly backend: Backend
-  readonly pool: Pool
-  inFlight: number
-}
-
-const maxAnswerHeadBytes = 16_384
 /** A chunked body of operations limited to this is read whole, so that none of a too large one is sent. */
 const readWholeBelow = 1_048_576
 const lingerMs = 1_000
@@ -338,109 +284,6 @@ class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
     const bytesIn = this.#upload?.bytes ?? this.#bytesIn
     this.#exchange.done({ status: this.#status, bytesIn, bytesOut: this.#bytesOut, ended })
   }
-}
-
-/**
- * A request body on its way: counted, limited, and watched for progress while the backend wants more.
- * Destroying it lets the client go on sending into nothing; the client's socket is never touched.
- */
-class Upload extends Readable {
-  /** Bytes received, the one that broke the limit included. */
-  bytes = 0
-  readonly #req: IncomingMessage
-  readonly #limit: number
-  readonly #refused: (refusal: Refusal) => void
-  readonly #idle: NodeJS.Timeout
-  readonly #onData = (chunk: Buffer) => this.#received(chunk)
-  readonly #onEnd = () => this.push(null)
-
-  constructor({ req, bodyLimit, bodyIdleMs }: ForwardExchange, refused: (refusal: Refusal) => void) {
-    super()
-    this.#req = req
-    this.#limit = bodyLimit
-    this.#refused = refused
-    this.#idle = setTimeout(() => this.#stalled(), bodyIdleMs)
-    req.pause().on('data', this.#onData).on('end', this.#onEnd)
-  }
-
-  /** Reads the whole body; calls back once, unless it is refused or the client leaves. */
-  collect(callback: (bytes: Uint8Array) => void): void {
-    const chunks: Buffer[] = []
-    this.on('data', (chunk: Buffer) => chunks.push(chunk))
-    this.once('end', () => callback(Buffer.concat(chunks)))
-  }
-
-  override _read(): void {
-    this.#idle.refresh()
-    this.#req.resume()
-  }
-
-  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    clearTimeout(this.#idle)
-    this.#req.off('data', this.#onData).off('end', this.#onEnd).resume()
-    callback(error)
-  }
-
-  #received(chunk: Buffer): void {
-    this.bytes += chunk.length
-    this.#idle.refresh()
-    if (this.bytes > this.#limit) this.#refused(tooLarge(this.#limit))
-    else if (!this.push(chunk)) this.#req.pause()
-  }
-
-  /** While paused it is the backend that is slow: its own timeouts apply, and `_read` starts this again. */
-  #stalled(): void {
-    if (!this.#req.isPaused()) this.#refused(refuse('request_timeout', { detail: 'the body stalled' }))
-  }
-}
-
-function connectTo(
-  backend: Backend,
-  onUpstream?: (backend: Backend, event: UpstreamEvent) => void,
-): Upstream {
-  const pool = new Pool(backend.origin, {
-    factory: wedgeProof,
-    connections: backend.connections,
-    pipelining: 1,
-    allowH2: false,
-    connectTimeout: backend.connectTimeoutMs,
-    headersTimeout: backend.headersTimeoutMs,
-    bodyTimeout: backend.idleTimeoutMs,
-    maxHeaderSize: maxAnswerHeadBytes,
-    // Unlimited: answers are streamed, and nothing of them is kept.
-    maxResponseSize: -1,
-  })
-  if (onUpstream !== undefined) {
-    pool.on('connect', () => onUpstream(backend, 'connect'))
-    pool.on('disconnect', () => onUpstream(backend, 'disconnect'))
-    pool.on('connectionError', () => onUpstream(backend, 'connectionError'))
-  }
-  return { backend, pool, inFlight: 0 }
-}
-
-/**
- * A rejected request must not make its idle connection count as busy: the pool would wait for a drain
- * event that never comes, and stop for good after as many such requests as it has connections
- * (undici 8.12.4; test "a third of the requests invalid").
- */
-function wedgeProof(origin: URL, options: object): Dispatcher {
-  const client = new Client(origin, options)
-  const dispatch = client.dispatch.bind(client)
-  client.dispatch = (request, handler) => dispatch(request, handler) || client.stats.size === 0
-  return client
-}
-
-async function closePool(pool: Pool, graceMs: number): Promise<void> {
-  if (pool.destroyed) return
-  const { promise: late, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, graceMs)
-  await Promise.race([pool.close(), late])
-  clearTimeout(timer)
-  await pool.destroy()
-}
-
-function tooLarge(limit: number): Refusal {
-  return refuse('body_too_large', { detail: `the body is larger than ${limit} bytes` })
 }
 
 function declaredLength(headers: readonly string[]): number | undefined {

@@ -6,7 +6,8 @@ import type { OutboundRequest } from '../enforce/outbound.ts'
 import type { OwnAnswer } from '../enforce/reply.ts'
 import type { RawHead } from '../enforce/stages.ts'
 import { type Refusal, refuse } from '../refusals.ts'
-import { endAnswer, type Forwarder, type ForwardHandle } from './forward.ts'
+import type { ForwardHandle } from './exchange.ts'
+import { endAnswer, type Forwarder } from './forward.ts'
 import type { Endable, InFlight } from './in_flight.ts'
 
 /** What every exchange of one listener shares. */

@@ -8,7 +8,7 @@ import httpProxy from 'http-proxy'
 import type { Backend } from '../enforce/operation.ts'
 import { isOutboundRequest, type OutboundRequest } from '../enforce/outbound.ts'
 import { type Refusal, refuse } from '../refusals.ts'
-import type { Ended, ForwardHandle, ForwardResult, MidwayEnd } from './forward.ts'
+import type { Ended, ForwardHandle, ForwardResult, MidwayEnd } from './exchange.ts'
 
 export interface UpgradeOptions {
   /** Milliseconds for the backend to connect and answer with 101. */

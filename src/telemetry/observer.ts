@@ -48,6 +48,9 @@ export function createObserver({ audit, metrics, log, requests }: ObserverParts)
       const code = trail.refusal?.code
       metrics.decision({ backend: facts.backend, verb: facts.operation?.verb, effect: facts.effect, code })
       metrics.request(facts.backend, facts.durationMs / 1000)
+      if (trail.forwardedAt !== undefined && facts.backend !== undefined) {
+        metrics.upstream(facts.backend, (performance.now() - trail.forwardedAt) / 1000)
+      }
       if (lines) process.stdout.write(`${requestLine(facts, { colour: terminal })}\n`)
     },
     bug: (trail, error) => log.error({ err: error, decision_id: trail.decisionId }, 'a bug; answered 500'),
@@ -94,14 +97,14 @@ function factsOf(trail: Trail, outcome: Outcome): AuditFacts {
 }
 
 /** What was decided; a backend that fails afterwards does not change it. */
-function effectOf({ forwarded, refusal }: Trail): Effect {
-  if (forwarded || refusal === undefined) return 'allow'
+function effectOf({ forwardedAt, refusal }: Trail): Effect {
+  if (forwardedAt !== undefined || refusal === undefined) return 'allow'
   return refusal.code === 'approval_required' ? 'hold' : 'deny'
 }
 
 /** The gate answers such a request with a refusal, but it was the backend that failed it. */
-function failedAtBackend({ forwarded, refusal }: Trail): boolean {
-  return forwarded && refusal?.code.startsWith('backend_') === true
+function failedAtBackend({ forwardedAt, refusal }: Trail): boolean {
+  return forwardedAt !== undefined && refusal?.code.startsWith('backend_') === true
 }
 
 function intentOf(permit: Permit, decisionId: string): AuditFacts {

@@ -7,15 +7,9 @@ import type { Writable } from 'node:stream'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Backend } from '../../src/enforce/operation.ts'
 import type { OutboundRequest } from '../../src/enforce/outbound.ts'
-import {
-  createForwarder,
-  endAnswer,
-  type ForwardExchange,
-  type Forwarder,
-  type ForwardHandle,
-  type ForwardResult,
-  type UpstreamEvent,
-} from '../../src/http/forward.ts'
+import type { ForwardExchange, ForwardHandle, ForwardResult } from '../../src/http/exchange.ts'
+import { createForwarder, endAnswer, type Forwarder } from '../../src/http/forward.ts'
+import type { UpstreamEvent } from '../../src/http/upstream.ts'
 import { type Refusal, refuse } from '../../src/refusals.ts'
 import {
   listening,

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import WebSocket from 'ws'
 import type { Backend } from '../../src/enforce/operation.ts'
 import type { OutboundRequest } from '../../src/enforce/outbound.ts'
-import type { ForwardHandle, ForwardResult } from '../../src/http/forward.ts'
+import type { ForwardHandle, ForwardResult } from '../../src/http/exchange.ts'
 import { createUpgrader, type Upgrader } from '../../src/http/upgrade.ts'
 import {
   listening,

@@ -87,7 +87,7 @@ function trailOf(changes: Partial<Trail> = {}): Trail {
     startedAt: Date.UTC(2026, 2, 14, 14, 32, 1),
     began: performance.now(),
     mark: Number.NaN,
-    forwarded: false,
+    forwardedAt: undefined,
     head: {
       method: 'PATCH',
       target: '/crm/customers/9821?note=hunter2',
@@ -161,7 +161,7 @@ describe('a finished request', () => {
     ],
     [
       'failed by the backend',
-      { permit: permit(), forwarded: true, refusal: refuse('backend_timeout') },
+      { permit: permit(), forwardedAt: 0, refusal: refuse('backend_timeout') },
       refused,
       'allow',
       'backend_timeout',
