@@ -170,6 +170,7 @@ function composeGate(parts: Parts): Gate {
       revocations: store.revocations,
       intents: observer,
       readsOnFault: config.audit.readsOnFault,
+      deadlineMs: limits.gatherMs,
     },
     newDecisionId: (nowMs) => newId('dec_', nowMs),
     newTraceparent,

@@ -72,16 +72,17 @@ function overridesMethod(name: string): boolean {
   return lenientName(name) === '_method'
 }
 
-/** Names of a urlencoded form, decoded leniently: what some decoder would read as `_method` must be found. */
 function pairNames(text: string): string[] {
-  return text.split(/[&;\r\n]/).map((pair) =>
-    pair
-      .split('=', 1)[0]!
-      .replaceAll('+', ' ')
-      .replace(/%(?:u([0-9a-f]{4})|([0-9a-f]{2}))/gi, (_, wide: string | undefined, byte: string) =>
-        String.fromCharCode(Number.parseInt(wide ?? byte, 16)),
-      ),
-  )
+  return text.split(/[&;\r\n]/).map((pair) => decodeLeniently(pair.split('=', 1)[0]!))
+}
+
+/** Percent sequences, `%u005f` and `+` decoded: what some reader takes for `_method` has to be found. */
+function decodeLeniently(name: string): string {
+  return name
+    .replaceAll('+', ' ')
+    .replace(/%(?:u([0-9a-f]{4})|([0-9a-f]{2}))/gi, (_, wide: string | undefined, byte: string) =>
+      String.fromCharCode(Number.parseInt(wide ?? byte, 16)),
+    )
 }
 
 const dispositions = /^[ \t]*content-disposition[ \t]*:(.*(?:(?:\r\n?|\n)[ \t].*)*)/gim
@@ -95,7 +96,9 @@ function partNames(text: string): string[] | undefined {
   for (const [, disposition] of text.matchAll(dispositions)) {
     const plain = disposition!.replaceAll('\\', '')
     if (/(?<![a-z])name\s*\*|=\?/i.test(plain)) return undefined
-    for (const [, name] of plain.matchAll(/(?<![a-z])name\s*=\s*["']?([^"';]*)/gi)) names.push(name!)
+    for (const [, name] of plain.matchAll(/(?<![a-z])name\s*=\s*["']?([^"';]*)/gi)) {
+      names.push(decodeLeniently(name!))
+    }
   }
   return names
 }

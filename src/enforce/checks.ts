@@ -60,14 +60,26 @@ export const checks: readonly Check[] = [
   grantCoversRequest,
 ]
 
-/** The first alternative of the lease that covers verb, resource and sensitivity, and that can be enforced. */
-export function coveringGrant(lease: Lease, { operation, resource }: Mapped): Grant | undefined {
-  return lease.grants.find(
-    (grant) =>
-      actionCovers(grant, operation.verb) &&
-      identifierCovers(grant.identifier, resource) &&
-      sensitivityCovers(grant.sensitivity, operation.sensitivity) &&
-      isEnforceable(grant),
+/**
+ * The alternative of the lease that covers verb, resource and sensitivity and that can be enforced; of
+ * several, one without a budget, else the first.
+ */
+export function coveringGrant(lease: Lease, mapped: Mapped): Grant | undefined {
+  let covering: Grant | undefined
+  for (const grant of lease.grants) {
+    if (!covers(grant, mapped)) continue
+    if (maxCallsOf(grant) === undefined) return grant
+    covering ??= grant
+  }
+  return covering
+}
+
+function covers(grant: Grant, { operation, resource }: Mapped): boolean {
+  return (
+    actionCovers(grant, operation.verb) &&
+    identifierCovers(grant.identifier, resource) &&
+    sensitivityCovers(grant.sensitivity, operation.sensitivity) &&
+    isEnforceable(grant)
   )
 }
 

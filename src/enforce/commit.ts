@@ -3,6 +3,7 @@
 import type { Approvals, Budgets, Revocations } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { maxCallsOf } from './checks.ts'
+import { within } from './deadline.ts'
 import { isPermit, type Permit } from './decide.ts'
 
 const mint = Symbol('mint')
@@ -47,6 +48,8 @@ export interface CommitSources {
   readonly intents: IntentLog
   /** What happens to low-risk reads while the audit file cannot be written. */
   readonly readsOnFault: 'refuse' | 'allow'
+  /** Bound on each of the writes, milliseconds. */
+  readonly deadlineMs: number
 }
 
 /**
@@ -90,8 +93,10 @@ async function spend(
   const maxCalls = maxCallsOf(decision.grant)
   try {
     if (maxCalls !== undefined) {
-      const key = `calls\n${lease.issuer}\n${lease.id}\n${lease.grants.indexOf(decision.grant)}`
-      const { spent } = await sources.budgets.spend(key, maxCalls, lease.maxExpiresAt)
+      // One counter per lease: a renewal that rewrites its grants must not start a new one.
+      const key = `calls\n${lease.issuer}\n${lease.id}`
+      const spending = sources.budgets.spend(key, maxCalls, lease.maxExpiresAt)
+      const { spent } = await within(sources.deadlineMs, spending)
       if (!spent) return refuse('budget_exhausted', { detail: `all ${maxCalls} calls of the lease are used` })
     }
   } catch (error) {
@@ -102,7 +107,7 @@ async function spend(
   }
   if (isConsequential(permit)) {
     try {
-      await sources.intents.intend(permit, decisionId)
+      await within(sources.deadlineMs, sources.intents.intend(permit, decisionId))
     } catch (error) {
       return refuse('audit_unavailable', {
         detail: 'no record of this call could be kept',
@@ -118,7 +123,7 @@ async function useApproval(permit: Permit, sources: CommitSources): Promise<Comm
   const { lease, fingerprint } = evidence
   try {
     if (evidence.approval !== undefined && fingerprint !== undefined) {
-      const used = await sources.approvals.use(fingerprint, evidence.now)
+      const used = await within(sources.deadlineMs, sources.approvals.use(fingerprint, evidence.now))
       if (!used) return refuse('approval_used', { detail: 'the approval was good for one call' })
     }
   } catch (error) {

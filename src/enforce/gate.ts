@@ -36,8 +36,10 @@ export interface Exchange extends RequestBody {
   readonly head: RawHead
   /** The client offered a WebSocket and the connection can carry one. */
   readonly upgrade: boolean
-  /** Sends an answer of the gate's own. Resolves once it has been sent or the client has left; never rejects. */
+  /** Sends an answer of the gate's own. Resolves once it has been sent or the client has left; */
   answer(answer: OwnAnswer, ended: 'refused' | 'answered_locally'): Promise<Outcome>
+  /** Ends the connection without an answer: for a bug while answering. */
+  abort(): void
   /** Streams to the backend and back; `filter` turns the backend's head into the client's. */
   forward(request: OutboundRequest, filter: HeadFilter): Promise<Outcome | Refusal>
 }

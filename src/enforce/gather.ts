@@ -5,6 +5,7 @@ import type { Lease } from '../lease/lease.ts'
 import type { Approvals, Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { type Inspection, inspectionOf, readInspected } from './body.ts'
+import { within } from './deadline.ts'
 import type { RecentCallCounter } from './recent.ts'
 import type { Authenticated, Evidence } from './stages.ts'
 
@@ -128,16 +129,4 @@ export function fingerprintOf(evidence: Authenticated, body: Uint8Array | undefi
     digest,
   ]
   return `sha-256:${createHash('sha256').update(JSON.stringify(parts)).digest('base64url')}`
-}
-
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -22,7 +22,11 @@ export async function handle(exchange: Exchange, gate: Gate): Promise<void> {
     outcome = isRefusal(end) ? await answerRefusal(end, exchange, gate, trail) : end
   } catch (bug) {
     gate.observer.bug(trail, bug)
-    outcome = await answerRefusal(refuse('internal_error'), exchange, gate, trail)
+    try {
+      outcome = await answerRefusal(refuse('internal_error'), exchange, gate, trail)
+    } catch {
+      exchange.abort()
+    }
   } finally {
     gate.observer.finished(trail, outcome)
   }

@@ -131,6 +131,8 @@ export function backendHead(
     const value = text(raw[at * 2 + 1]!)
     if (name === 'via') via = `${value}, ${via}`
     if (stopped.has(name) || nominated?.has(name) === true) continue
+    // RFC 9110 §8.6: a 204 has no Content-Length, and Node would send it on.
+    if (status === 204 && name === 'content-length') continue
     if (name === 'location') {
       const location = publicLocation(value, backend, reply.publicOrigin)
       if (location !== undefined) headers.push(name, location)

@@ -70,6 +70,10 @@ export class HttpExchange implements Exchange, Endable {
     return Promise.resolve({ status, bytesIn: 0, bytesOut, ended })
   }
 
+  abort(): void {
+    this.#res.destroy()
+  }
+
   forward(request: OutboundRequest, filter: HeadFilter): Promise<Outcome | Refusal> {
     if (this.#broken !== undefined) return Promise.resolve(this.#broken)
     const { forwarder, inFlight, bodyIdleMs } = this.#parts
@@ -77,7 +81,7 @@ export class HttpExchange implements Exchange, Endable {
     if (request.body.kind === 'stream') this.#continue()
     return new Promise((resolve) => {
       let refusal: Refusal | undefined
-      inFlight.add(this, evidence.lease)
+      let over = false
       this.#forwarding = forwarder.forward(request, {
         req: this.#req,
         res: this.#res,
@@ -88,10 +92,12 @@ export class HttpExchange implements Exchange, Endable {
           refusal = refuse(reason.code, { ...reason.facts, cause: reason.facts.cause ?? cause })
         },
         done: (result) => {
+          over = true
           inFlight.delete(this)
           resolve(refusal ?? result)
         },
       })
+      if (!over) inFlight.add(this, evidence.lease)
     })
   }
 

@@ -45,6 +45,10 @@ export class WebSocketExchange implements Exchange, Endable {
     return Promise.resolve({ status: answer.status, bytesIn: 0, bytesOut, ended })
   }
 
+  abort(): void {
+    this.#socket.destroy()
+  }
+
   forward(request: OutboundRequest): Promise<Outcome | Refusal> {
     const { evidence } = request.committed.permit
     return new Promise((resolve) => {

@@ -1,0 +1,14 @@
+// A bound on waiting: nothing on the request path waits for ever.
+
+/** `promise`, or a rejection after `ms`; what it comes to later is ignored. */
+export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
