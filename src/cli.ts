@@ -43,6 +43,9 @@ program
   .option('--json', 'for programs')
   .action(checkConfig)
 
+// A reader that has left (`| head`, a log collector that died) must not end a gate.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
 try {
   await program.parseAsync()
 } catch (error) {

@@ -21,7 +21,10 @@ import { say, style } from './terminal.ts'
 export async function demo(options: { config?: string; once?: boolean }): Promise<void> {
   const file = options.config ?? join(packageRoot, 'config.example.yaml')
   const apiKey = randomBytes(18).toString('base64url')
-  const config = loadConfig(file, { ...process.env, CRM_TOKEN: apiKey })
+  const loaded = loadConfig(file, { ...process.env, CRM_TOKEN: apiKey })
+  // A demo is there to be watched, also through a pipe.
+  const requests = options.once === true ? 'none' : 'line'
+  const config: Config = { ...loaded, log: { ...loaded.log, requests } }
   const running = await startAll(config, apiKey)
   try {
     const store = await openStore(config)

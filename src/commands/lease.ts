@@ -2,7 +2,6 @@
 import type { Command } from 'commander'
 import { parseAgent, parseTask } from '../broker/names.ts'
 import { openStore } from '../compose.ts'
-import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config.ts'
 import { parseAllow } from '../lease/allow.ts'
 import { type IssuedLease, issueLease } from '../lease/issue.ts'
@@ -10,7 +9,16 @@ import { type Stage, stages } from '../lease/lease.ts'
 import { openLocalKey } from '../lease/local_key.ts'
 import type { LeaseRecord, Store } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
-import { duration, parseDuration, say, sayFacts, sayJson, style, UsageError } from './terminal.ts'
+import {
+  duration,
+  loadStateConfig,
+  parseDuration,
+  say,
+  sayFacts,
+  sayJson,
+  style,
+  UsageError,
+} from './terminal.ts'
 
 /** What `lease issue` is asked for, as typed. */
 export interface IssueOptions {
@@ -63,7 +71,7 @@ export function addLeaseCommands(program: Command): void {
 }
 
 async function issue(options: IssueOptions): Promise<void> {
-  const config = loadConfig(options.config)
+  const config = loadStateConfig(options.config)
   const issued = await withStore(config, (store) => issueFrom(options, config, store))
   if (options.json === true) {
     sayJson({ token: issued.token, lease: issued.record })
@@ -112,7 +120,7 @@ export async function issueFrom(options: IssueOptions, config: Config, store: St
 }
 
 async function show(id: string, options: { config: string; json?: boolean }): Promise<void> {
-  const record = await withStore(loadConfig(options.config), (store) => store.leases.get(id))
+  const record = await withStore(loadStateConfig(options.config), (store) => store.leases.get(id))
   if (record === undefined) throw new Error(`no lease ${id}`)
   if (options.json === true) sayJson(record)
   else {
@@ -140,7 +148,7 @@ async function list(options: ListOptions): Promise<void> {
     ...(options.user === undefined ? {} : { user: options.user }),
     ...(task === undefined ? {} : { task: `${task.system}:${task.id}` }),
   }
-  const records = await withStore(loadConfig(options.config), (store) => store.leases.list(filter))
+  const records = await withStore(loadStateConfig(options.config), (store) => store.leases.list(filter))
   if (options.json === true) sayJson(records)
   else if (records.length === 0) say(style.dim('no leases'))
   else for (const record of records) sayLine(record)

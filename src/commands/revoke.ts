@@ -3,9 +3,8 @@ import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
 import { makeRevocation } from '../broker/revocation.ts'
 import { openStore } from '../compose.ts'
-import { loadConfig } from '../config/load.ts'
 import type { RevocationScope } from '../lease/lease.ts'
-import { say, sayJson, style, UsageError } from './terminal.ts'
+import { loadStateConfig, say, sayJson, style, UsageError } from './terminal.ts'
 
 const flags: Readonly<Record<RevocationScope, string>> = {
   lease: '--lease <id>',
@@ -50,7 +49,7 @@ async function revoke(options: RevokeOptions): Promise<void> {
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
   }
   const entry = makeRevocation(ask, Math.floor(Date.now() / 1000))
-  const store = await openStore(loadConfig(options.config))
+  const store = await openStore(loadStateConfig(options.config))
   try {
     await store.revocations.revoke(entry)
   } finally {

@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { version } from '../version.ts'
-import { say, sayFacts, style } from './terminal.ts'
+import { count, say, sayFacts, style } from './terminal.ts'
 
 /** Serves `configFile` until SIGTERM or SIGINT; SIGHUP reads the policy again. */
 export async function serve(configFile: string): Promise<void> {
@@ -31,7 +31,10 @@ export function sayStarted(config: Config, gate: RunningGate): void {
   const operations = config.backends.reduce((sum, backend) => sum + backend.operations.length, 0)
   say(`${style.bold('leasegate')} ${version}`)
   sayFacts([
-    ['agents', `${config.publicOrigin}  ${config.backends.length} backends, ${operations} operations`],
+    [
+      'agents',
+      `${config.publicOrigin}  ${count(config.backends.length, 'backend')}, ${count(operations, 'operation')}`,
+    ],
     ['control', `http://${gate.control.host}:${gate.control.port}`],
     ['metrics', `http://${gate.metrics.host}:${gate.metrics.port}/metrics  /healthz  /readyz`],
     ['policy', gate.policyDigest()],

@@ -1,5 +1,8 @@
 // How commands talk to people: colour only on a terminal that wants it, columns, and one sort of error.
 
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config.ts'
+
 /** What was asked cannot be done as asked; exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
@@ -37,6 +40,11 @@ export function sayFacts(facts: readonly (readonly [string, string])[]): void {
   for (const [label, value] of facts) say(`  ${style.dim(label.padEnd(width))}  ${value}`)
 }
 
+/** `1 backend`, `2 backends`. */
+export function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`
+}
+
 /** Seconds as `4m 12s`. */
 export function duration(seconds: number): string {
   if (seconds <= 0) return 'over'
@@ -55,4 +63,9 @@ export function parseDuration(text: string): number {
   const [, amount, unit] = /^([1-9][0-9]{0,5})(s|m|h)$/.exec(text) ?? []
   if (amount === undefined) throw new UsageError(`'${text}' is not a duration: write 90s, 5m or 1h`)
   return Number(amount) * { s: 1, m: 60, h: 3_600 }[unit as 's' | 'm' | 'h']
+}
+
+/** The configuration for a command that works on the state store only and forwards nothing. */
+export function loadStateConfig(file: string): Config {
+  return loadConfig(file, process.env, { credentials: 'unused' })
 }

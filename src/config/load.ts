@@ -11,6 +11,12 @@ import { errorCode, hideSecret, resolveReferences } from './references.ts'
 import { checkRelations } from './relations.ts'
 import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from './schema.ts'
 
+/** What the caller is going to do with the configuration. */
+interface LoadOptions {
+  /** `unused`: forwards nothing, so the secrets of backends need not be there; `lease` and `revoke` are such. */
+  readonly credentials: 'needed' | 'unused'
+}
+
 /**
  * Reads, resolves, checks. Relative paths in the file start at its directory. The result is frozen; the two
  * values that hold credentials (a backend's `credential.value`, the Redis `url`) print as `[redacted]`.
@@ -18,6 +24,7 @@ import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from
 export function loadConfig(
   path: string,
   env: Readonly<Record<string, string | undefined>> = process.env,
+  { credentials }: LoadOptions = { credentials: 'needed' },
 ): Config {
   const dir = dirname(resolve(path))
   const source = parseSource(readText(path))
@@ -27,7 +34,11 @@ export function loadConfig(
   const report = (at: ConfigPath, message: string) => {
     problems.push({ file: path, ...source.locate(at), path: writePath(at), message })
   }
-  const value = resolveReferences(source.value, { dir, env, report })
+  const reportReference = (at: ConfigPath, message: string) => {
+    const spare = credentials === 'unused' && at[0] === 'backends' && at[2] === 'credential'
+    if (!spare) report(at, message)
+  }
+  const value = resolveReferences(source.value, { dir, env, report: reportReference })
   const parsed = configSchema.safeParse(value)
   for (const issue of parsed.error?.issues ?? []) reportIssue(issue, report)
   checkRelations(value, { dir, report, lineOf: (at) => source.locate(at).line })
