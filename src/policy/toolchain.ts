@@ -14,7 +14,7 @@ import type { Job, Operation, Outcome } from './toolchain_child.ts'
 
 export type { Outcome } from './toolchain_child.ts'
 
-const childTimeoutMs = 60_000
+const childTimeoutMs = 30_000
 const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 const childUrl = new URL(`./toolchain_child.${suffix}`, import.meta.url)
 

@@ -99,13 +99,14 @@ async function secondOpinion(reply: Reply, data: Tree): Promise<Outcome> {
   const diagnostics = tests.flatMap(({ entrypoint, file, line, column, pass, error }): Diagnostic[] => {
     const at = { file, line, column }
     const name = entrypoint.slice(entrypoint.lastIndexOf('/') + 1)
+    // A builtin that fails is an error in OPA's tests and merely undefined in Wasm: no test may rest on that.
+    if (error !== undefined) return [{ ...at, code: 'test_failed', message: `${name}: ${error}` }]
     const also = passesInWasm(() => engine.evaluate(entrypoint))
     if (pass !== also) {
       const message = `${name} ${pass ? 'passes' : 'fails'} in OPA and ${also ? 'passes' : 'fails'} in WebAssembly`
       return [{ ...at, code: 'engines_differ', message }]
     }
-    if (pass) return []
-    return [{ ...at, code: 'test_failed', message: error === undefined ? name : `${name}: ${error}` }]
+    return pass ? [] : [{ ...at, code: 'test_failed', message: name }]
   })
   const { coverage } = reply
   return { diagnostics, tests: tests.length, ...(coverage === undefined ? {} : { coverage }) }

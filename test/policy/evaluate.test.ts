@@ -77,7 +77,10 @@ decision := {"effect": "deny", "reasons": []} if input.lease.stage == "observe"`
 
   it('an input that is not JSON', async () => {
     const policy = await loadPolicy({ wasm, data: { answer: { effect: 'allow', reasons: [] } } })
-    expect(policy.evaluate('not json')).toMatchObject({ effect: 'deny', reasons: ['policy_failed'] })
+    for (const text of ['not json', '{"version":1', `${input.slice(0, -1)},"n":01}`]) {
+      expect(policy.evaluate(text)).toEqual(failure('failed to parse json value'))
+    }
+    expect(policy.evaluate('{"lone":"\\ud800"}')).toMatchObject({ effect: 'deny', fault: expect.any(String) })
     expect(policy.evaluate('')).toEqual(failure('the input is empty'))
     expect(policy.evaluate(input)).toEqual({ effect: 'allow', reasons: [] })
   })
@@ -152,7 +155,7 @@ describe('the policy that ships', () => {
     ],
     ['too large in UTF-8 only', JSON.stringify({ ...reading, x: '€'.repeat(maxInputBytes / 2) })],
     ['nested too deeply', withExtra(`${'['.repeat(200_000)}${']'.repeat(200_000)}`)],
-    ['wide enough to fill the memory', withExtra(`[${'{"":0},'.repeat(140_000)}1]`)],
+    ['wide enough to fill the memory', withExtra(`[${'{},'.repeat(330_000)}1]`)],
   ])('denies an input %s and answers the next as ever', (_name, bad) => {
     expect(policy.evaluate(bad)).toMatchObject({ effect: 'deny', fault: expect.any(String) })
     expect(policy.evaluate(input)).toEqual({ effect: 'allow', reasons: [] })
