@@ -72,7 +72,8 @@ export async function startGate(config: Config, log: Logger): Promise<RunningGat
     }
     return { ...bound, policyDigest: () => policy.current.digest, reload, close }
   } catch (error) {
-    await close()
+    // What failed first is what has to be mended; a part that cannot close after it is only noise.
+    await close().catch(() => {})
     throw error
   }
 }
@@ -257,9 +258,10 @@ function readiness({ config, store, policy, audit, keys }: Parts): Readiness[] {
         lastError === undefined ? digest : `${digest} stays live; the newest was rejected: ${lastError}`,
     },
     { name: 'audit', ready: fault === undefined, detail: fault ?? 'records are written' },
-    ...keys.status().map((status) => ({
+    // One issuer that is down must not take the others' traffic away: its own tokens get 503.
+    ...keys.status().map((status, _, all) => ({
       name: `keys of ${status.issuer}`,
-      ready: status.keys > 0,
+      ready: all.some((each) => each.keys > 0),
       detail: `${status.keys} usable`,
     })),
   ]

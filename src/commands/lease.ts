@@ -1,5 +1,6 @@
 // `leasegate lease issue|show|list`: leases to start with, signed by the local broker's key.
 import type { Command } from 'commander'
+import { type LeaseState, leaseState } from '../broker/lease_state.ts'
 import { parseAgent, parseTask } from '../broker/names.ts'
 import { openStore } from '../compose.ts'
 import type { Config } from '../config.ts'
@@ -120,12 +121,16 @@ export async function issueFrom(options: IssueOptions, config: Config, store: St
 }
 
 async function show(id: string, options: { config: string; json?: boolean }): Promise<void> {
-  const record = await withStore(loadStateConfig(options.config), (store) => store.leases.get(id))
-  if (record === undefined) throw new Error(`no lease ${id}`)
-  if (options.json === true) sayJson(record)
+  const found = await withStore(loadStateConfig(options.config), async (store) => {
+    const record = await store.leases.get(id)
+    return record && withState(record, store)
+  })
+  if (found === undefined) throw new Error(`no lease ${id}`)
+  if (options.json === true) sayJson(found)
   else {
-    say(style.bold(record.id))
-    sayRecord(record)
+    say(style.bold(found.id))
+    sayRecord(found)
+    sayFacts([['state', describeState(found)]])
   }
 }
 
@@ -148,18 +153,34 @@ async function list(options: ListOptions): Promise<void> {
     ...(options.user === undefined ? {} : { user: options.user }),
     ...(task === undefined ? {} : { task: `${task.system}:${task.id}` }),
   }
-  const records = await withStore(loadStateConfig(options.config), (store) => store.leases.list(filter))
+  const records = await withStore(loadStateConfig(options.config), async (store) =>
+    (await store.leases.list(filter)).map((record) => withState(record, store)),
+  )
   if (options.json === true) sayJson(records)
   else if (records.length === 0) say(style.dim('no leases'))
   else for (const record of records) sayLine(record)
 }
 
-function sayLine({ id, user, agent, task, stage, expiresAt }: LeaseRecord): void {
-  const left = duration(expiresAt - Date.now() / 1000)
-  say(`${style.bold(id)}  ${user} via ${agent}  ${task.system}:${task.id}  ${stage}  ${left}`)
+/** A record with what it is worth now. */
+type KnownLease = Omit<LeaseRecord, 'state'> & LeaseState
+
+function withState(record: LeaseRecord, { revocations }: Store): KnownLease {
+  return { ...record, ...leaseState(record, revocations, Date.now() / 1000) }
 }
 
-function sayRecord(record: LeaseRecord): void {
+function describeState({ state, revocation, maxExpiresAt }: KnownLease): string {
+  if (revocation !== undefined) return style.red(`revoked by ${revocation.scope}: ${revocation.reason}`)
+  const left = duration(maxExpiresAt - Date.now() / 1000)
+  return state === 'active' ? style.green(`active, ${left} left`) : style.dim(state)
+}
+
+function sayLine(lease: KnownLease): void {
+  const { id, user, agent, task, stage } = lease
+  const what = `${user} via ${agent}  ${task.system}:${task.id}  ${stage}`
+  say(`${style.bold(id)}  ${what}  ${describeState(lease)}`)
+}
+
+function sayRecord(record: Omit<LeaseRecord, 'state'>): void {
   const left = (until: number) => duration(until - Date.now() / 1000)
   sayFacts([
     ['who', record.user],

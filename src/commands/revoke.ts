@@ -45,7 +45,7 @@ async function revoke(options: RevokeOptions): Promise<void> {
     scope,
     value: valueIn(options, scope)!,
     reason: options.reason,
-    by: `cli:${userInfo().username}`,
+    by: `cli:${operator()}`,
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
   }
   const entry = makeRevocation(ask, Math.floor(Date.now() / 1000))
@@ -57,6 +57,15 @@ async function revoke(options: RevokeOptions): Promise<void> {
   }
   if (options.json === true) sayJson(entry)
   else say(`${style.red('revoked')} ${entry.scope} ${style.bold(entry.value)}  ${style.dim(entry.reason)}`)
+}
+
+/** The system's name of whoever runs this; its number where it has no name, as in containers. */
+function operator(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return String(process.getuid?.() ?? 'unknown')
+  }
 }
 
 function valueIn(options: RevokeOptions, scope: RevocationScope): string | undefined {

@@ -15,17 +15,21 @@ const mint = Symbol('mint')
  */
 class Permit {
   readonly #evidence: Evidence
+  readonly #decision: Decision
   #taken = false
-  readonly decision: Decision
 
   constructor(key: symbol, evidence: Evidence, decision: Decision) {
     if (key !== mint) throw new Error('a permit is made by decide() alone')
     this.#evidence = evidence
-    this.decision = decision
+    this.#decision = decision
   }
 
   get evidence(): Evidence {
     return this.#evidence
+  }
+
+  get decision(): Decision {
+    return this.#decision
   }
 
   /** Marks the permit as used. Throws the second time: one decision, one request. */

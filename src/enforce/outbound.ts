@@ -23,23 +23,38 @@ interface Parts {
   readonly body: OutboundBody
 }
 
-/** A request that may be forwarded. Made by `outbound` alone; exported as a type only. */
+/**
+ * A request that may be forwarded. Made by `outbound` alone; exported as a type only. Everything in it is
+ * private behind getters: nobody changes it on its way, and printing it shows no credential.
+ */
 class OutboundRequest {
   readonly #committed: Committed
-  readonly backend: Backend
-  readonly method: string
-  readonly path: string
-  readonly headers: readonly string[]
-  readonly body: OutboundBody
+  readonly #parts: Parts
 
   constructor(key: symbol, committed: Committed, parts: Parts) {
     if (key !== mint) throw new Error('an outbound request is made by outbound() alone')
     this.#committed = committed
-    this.backend = parts.backend
-    this.method = parts.method
-    this.path = parts.path
-    this.headers = parts.headers
-    this.body = parts.body
+    this.#parts = parts
+  }
+
+  get backend(): Backend {
+    return this.#parts.backend
+  }
+
+  get method(): string {
+    return this.#parts.method
+  }
+
+  get path(): string {
+    return this.#parts.path
+  }
+
+  get headers(): readonly string[] {
+    return this.#parts.headers
+  }
+
+  get body(): OutboundBody {
+    return this.#parts.body
   }
 
   get committed(): Committed {

@@ -1,7 +1,8 @@
 // How many calls a lease and an agent made in the last minute: a ring of 10-second buckets per key. A
 // signal for policy, kept per process; exact limits are budgets (ports.ts). No clock: `now` comes in.
 const bucketSeconds = 10
-const buckets = 6
+// One more than a minute has: what counts is never less than the last 60 seconds.
+const buckets = 7
 
 interface Ring {
   readonly counts: Uint32Array

@@ -70,8 +70,7 @@ function insert(root: Node, operation: Operation): void {
 export function route(request: CleanRequest, router: Router): Routed {
   const place = findPlace(request, router)
   if (place === undefined) {
-    const mapped = refuse('operation_unmapped', { detail: 'no backend stands at this address' })
-    return { request, backend: undefined, mapped }
+    return { request, backend: undefined, mapped: unmapped(request, 'no backend stands at this address') }
   }
   return { request, backend: place.backend, mapped: map(request, place) }
 }
@@ -90,12 +89,10 @@ function map(request: CleanRequest, place: Place): Mapped | Refusal {
   const found = find(root, segments, prefix.length, request.method, allowed)
   if (found === undefined) {
     return allowed.size === 0
-      ? refuse('operation_unmapped', { detail: `${backend.name} has no operation mapped at this path` })
+      ? unmapped(request, `${backend.name} has no operation mapped at this path`)
       : refuse('method_unmapped', { allow: [...allowed], detail: `${request.method} is not mapped here` })
   }
-  if (request.hasEncodedSlash && !found.allowEncodedSlash) {
-    return refuse('malformed_request', { detail: 'the path encodes a slash' })
-  }
+  if (request.hasEncodedSlash && !found.allowEncodedSlash) return refuse('malformed_request', encodesSlash)
   const query = request.query.length === 0 ? noQuery : readQuery(request.query, found.opaqueQuery)
   if (isRefusal(query)) return query
   const params: Record<string, string> = Object.create(null)
@@ -110,6 +107,15 @@ function map(request: CleanRequest, place: Place): Mapped | Refusal {
     backendPath: prefix.length === 0 ? request.path : request.path.slice(backend.pathPrefix!.length),
     query,
   }
+}
+
+const encodesSlash = { detail: 'the path encodes a slash' }
+
+/** Nothing is mapped; an encoded slash that no operation has opted in to is the worse mistake. */
+function unmapped(request: CleanRequest, detail: string): Refusal {
+  return request.hasEncodedSlash
+    ? refuse('malformed_request', encodesSlash)
+    : refuse('operation_unmapped', { detail })
 }
 
 const noQuery: Readonly<Record<string, string>> = Object.freeze(Object.create(null))

@@ -95,7 +95,7 @@ function parseQuery(text: string): QueryPair[] | TargetProblem {
     const known = lenientName(name.text)
     if (known === 'access_token') return { problem: 'a token in the query', kind: 'credential' }
     if (known === '_method') return { problem: 'the query overrides the method' }
-    const unclear = name.unclear || value.unclear || name.text === '' || /[[\]]/.test(name.text)
+    const unclear = name.unclear || value.unclear || known === '' || /^\s|\s$|[[\]?]/.test(name.text)
     pairs.push({ name: name.text, value: value.text, unclear })
   }
   return pairs

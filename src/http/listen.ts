@@ -34,10 +34,18 @@ export function createProxyListener(
   const exchanges = new WeakMap<Duplex, HttpExchange>()
   const begin = (req: IncomingMessage, res: ServerResponse, awaitsContinue = false) => {
     const exchange = new HttpExchange(req, res, parts, awaitsContinue)
+    const before = exchanges.get(req.socket)
     exchanges.set(req.socket, exchange)
-    void handle(exchange, gate)
+    // Pipelined requests take turns: behind an answer that ends the connection, nothing may be done any
+    // more (RFC 9112 §9.6), and what stands there could be a smuggled body.
+    if (before === undefined) void handle(exchange, gate)
+    else before.afterAnswer(() => void handle(exchange, gate))
   }
-  const server = createServer(serverOptions(gate, limits))
+  const server = createServer({
+    ...serverOptions(limits),
+    shouldUpgradeCallback: (req: IncomingMessage) =>
+      exchanges.get(req.socket)?.answered !== false && takesUpgrade(req, gate),
+  })
   // Node drops fields above this count in silence; receive counts them instead.
   server.maxHeadersCount = 0
   server.on('request', begin)
@@ -64,7 +72,7 @@ export function createProxyListener(
   return { server, close: (graceMs) => drain(server, graceMs) }
 }
 
-function serverOptions(gate: Gate, limits: ListenerLimits) {
+function serverOptions(limits: ListenerLimits) {
   return {
     // Room for a whole target beside the header section: each has its own limit and its own code.
     maxHeaderSize: limits.headerBytes + limits.targetBytes + 1_024,
@@ -76,7 +84,6 @@ function serverOptions(gate: Gate, limits: ListenerLimits) {
     requireHostHeader: false,
     insecureHTTPParser: false,
     noDelay: true,
-    shouldUpgradeCallback: (req: IncomingMessage) => takesUpgrade(req, gate),
   }
 }
 

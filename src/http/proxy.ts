@@ -110,10 +110,19 @@ export class HttpExchange implements Exchange, Endable {
     return this.#req.complete
   }
 
-  /** Calls back once the answer is out, or at once when it is already. */
+  /** The whole answer is out. */
+  get answered(): boolean {
+    return this.#res.writableFinished
+  }
+
+  /** Calls back once the answer is out, at once when it is already; never when it ended the connection. */
   afterAnswer(callback: () => void): void {
-    if (this.#res.writableFinished) callback()
-    else this.#res.once('finish', callback)
+    const { socket } = this.#req
+    const next = () => {
+      if (socket.writable) callback()
+    }
+    if (this.answered) next()
+    else this.#res.once('finish', next)
   }
 
   /** The rest of the message cannot be parsed: whatever waits for it gets `refusal` instead. */

@@ -38,7 +38,7 @@ function readEntry(entry: unknown, audience: string, profile: IssuerProfile): Gr
   if (!isActionList(actions) || !isIdentifier(identifier)) return fault('details_malformed')
   if (!isSensitivity(sensitivity) || !isObject(constraints)) return fault('details_malformed')
   if (actions.includes('*') && !profile.allowAnyAction) return fault('details_any_action')
-  if (locations !== undefined && !locationsCover(locations, audience, identifier, profile)) {
+  if (locations !== undefined && !locationsCover(locations, audience)) {
     return fault('details_location')
   }
   return { actions, identifier, sensitivity, constraints }
@@ -71,17 +71,8 @@ function isSegment(segment: string): boolean {
   return /^(?:[^*%\\]|%[0-9A-F]{2})+$/u.test(segment) && segment !== '.' && segment !== '..'
 }
 
-/**
- * A grant with `locations` (RFC 9396 §2.2) is for these only: the whole audience of the token, or the
- * backend that its identifier names has to be among them.
- */
-function locationsCover(
-  locations: unknown,
-  audience: string,
-  identifier: string,
-  profile: IssuerProfile,
-): boolean {
+/** A grant with `locations` (RFC 9396 §2.2) is for these only: the audience of the token has to be one. */
+function locationsCover(locations: unknown, audience: string): boolean {
   if (!Array.isArray(locations) || !locations.every((location) => isPlainText(location, 512))) return false
-  const backend = identifier.slice(0, identifier.indexOf(':'))
-  return locations.includes(audience) || locations.includes(`${profile.audience}/${backend}`)
+  return locations.includes(audience)
 }

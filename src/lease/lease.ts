@@ -71,11 +71,17 @@ export function revocationKey(scope: RevocationScope, value: string, issuer?: st
   return issuer === undefined ? `${scope}\n${value}` : `${scope}\n${value}\n${issuer}`
 }
 
+/** What a revocation can name of a lease. */
+interface RevocationSubject extends Pick<Lease, 'id' | 'issuer' | 'user' | 'session'> {
+  readonly agent: Pick<Agent, 'id' | 'version'>
+  readonly task: Pick<Task, 'system' | 'id'>
+}
+
 /**
  * Every key that a revocation of this lease could stand under, with and without its issuer.
  * `agent_version` values are `agent@version`, `task` values `system:id`.
  */
-export function revocationKeys(lease: Omit<Lease, 'revocationKeys'>): string[] {
+export function revocationKeys(lease: RevocationSubject): string[] {
   const values: [RevocationScope, string][] = [
     ['lease', lease.id],
     ['agent', lease.agent.id],

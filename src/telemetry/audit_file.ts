@@ -1,9 +1,9 @@
 // In: audit records, one JSON text each. Out: an append-only file, written once per event-loop turn, in order.
 // When the disk refuses: `fault()` says so, durable records are rejected, the others are kept and tried again.
 // Never: reorders, rewrites or silently drops a record; what is lost is counted and recorded.
-import { closeSync, fdatasync, fstatSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs'
+import { writeSync } from 'node:fs'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { promisify } from 'node:util'
 import type { AuditSink } from '../ports.ts'
 
 /** Who hears about trouble. */
@@ -28,8 +28,6 @@ const keptRecords = 10_000
 const keptLength = 16 * 1024 ** 2
 const retryMs = 1000
 
-const sync = promisify(fdatasync)
-
 interface Waiter {
   resolve(): void
   reject(error: Error): void
@@ -40,21 +38,22 @@ interface Waiter {
  * Throws the system error when that fails. One process writes to a file.
  */
 export async function openAuditFile(path: string, options: AuditFileOptions): Promise<AuditFile> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  return new Writer(path, openForAppend(path), options)
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  return new Writer(path, await openForAppend(path), options)
 }
 
-function openForAppend(path: string): number {
-  const fd = openSync(path, 'a+', 0o600)
+/** A handle, because Node's permission model forbids `fs.fdatasync` on a bare descriptor (Node 24.21). */
+async function openForAppend(path: string): Promise<FileHandle> {
+  const file = await open(path, 'a+', 0o600)
   try {
-    const stat = fstatSync(fd)
+    const stat = await file.stat()
     if (!stat.isFile()) throw new Error('the audit file is not a regular file')
     const last = Buffer.alloc(1)
-    if (stat.size > 0) readSync(fd, last, 0, 1, stat.size - 1)
-    if (stat.size > 0 && last.toString() !== '\n') writeSync(fd, '\n')
-    return fd
+    if (stat.size > 0) await file.read(last, 0, 1, stat.size - 1)
+    if (stat.size > 0 && last.toString() !== '\n') await file.write('\n')
+    return file
   } catch (error) {
-    closeSync(fd)
+    await file.close()
     throw error
   }
 }
@@ -62,7 +61,7 @@ function openForAppend(path: string): number {
 class Writer implements AuditFile {
   readonly #path: string
   readonly #options: AuditFileOptions
-  #fd: number
+  #file: FileHandle
   #queue: string[] = []
   #queuedLength = 0
   #scheduled = false
@@ -76,9 +75,9 @@ class Writer implements AuditFile {
   #lost = 0
   #closed = false
 
-  constructor(path: string, fd: number, options: AuditFileOptions) {
+  constructor(path: string, file: FileHandle, options: AuditFileOptions) {
     this.#path = path
-    this.#fd = fd
+    this.#file = file
     this.#options = options
   }
 
@@ -114,7 +113,7 @@ class Writer implements AuditFile {
     this.#flush()
     await this.#synced()
     if (this.#fault !== undefined) throw new Error(this.#fault)
-    this.#replaceFile()
+    await this.#replaceFile()
   }
 
   async close(): Promise<void> {
@@ -124,15 +123,15 @@ class Writer implements AuditFile {
     await this.#recovering
     try {
       // After a failed write the last line may be cut short; opening ends it.
-      if (this.#fault !== undefined) this.#replaceFile()
+      if (this.#fault !== undefined) await this.#replaceFile()
       this.#write()
       await this.#synced()
-      await sync(this.#fd)
+      await this.#file.datasync()
     } catch (error) {
       this.#rejectUnwritten()
       throw new Error(`${this.#queue.length} audit records were not written`, { cause: error })
     } finally {
-      closeSync(this.#fd)
+      await this.#file.close()
     }
   }
 
@@ -167,7 +166,7 @@ class Writer implements AuditFile {
     const bytes = Buffer.from(this.#queue.join(''))
     let written = 0
     try {
-      while (written < bytes.length) written += writeSync(this.#fd, bytes, written)
+      while (written < bytes.length) written += writeSync(this.#file.fd, bytes, written)
     } finally {
       this.#forget(written)
     }
@@ -192,7 +191,7 @@ class Writer implements AuditFile {
     while (this.#unsynced.length > 0) {
       const waiters = this.#unsynced.splice(0)
       try {
-        await sync(this.#fd)
+        await this.#file.datasync()
         for (const waiter of waiters) waiter.resolve()
       } catch (error) {
         this.#fail(error)
@@ -231,10 +230,9 @@ class Writer implements AuditFile {
   /** Opens the path afresh, writes what was kept, syncs. Any failure leaves the fault as it was. */
   async #tryAgain(): Promise<void> {
     try {
-      await this.#synced()
-      this.#replaceFile()
+      await this.#replaceFile()
       this.#write()
-      await sync(this.#fd)
+      await this.#file.datasync()
     } catch {
       return
     }
@@ -250,9 +248,12 @@ class Writer implements AuditFile {
     this.append(JSON.stringify(record))
   }
 
-  #replaceFile(): void {
-    const next = openForAppend(this.#path)
-    closeSync(this.#fd)
-    this.#fd = next
+  /** Swaps files between two records: what is under way in the old one ends there. */
+  async #replaceFile(): Promise<void> {
+    const next = await openForAppend(this.#path)
+    await this.#synced()
+    const old = this.#file
+    this.#file = next
+    await old.close()
   }
 }

@@ -85,8 +85,8 @@ describe('a valid token', () => {
     ['with every action where the profile allows it', detail({ actions: ['*'] }), { allowAnyAction: true }],
     ['with the location of its audience', detail({ locations: ['https://gate.example'] })],
     [
-      'with the location of its backend',
-      detail({ locations: ['https://x.example', 'https://gate.example/crm'] }),
+      'with the location of its audience among others',
+      detail({ locations: ['https://x.example', 'https://gate.example'] }),
     ],
     ['with claims that we do not know', claims({ acr: 'urn:x', auth_time: now, roles: [{ a: null }] })],
     ['of a user outside ASCII', claims({ sub: 'zoë@example.com' })],
