@@ -1,0 +1,273 @@
+// What the documents say is held against what is there: links, configuration keys, whole snippets, commands
+// with their options, refusal codes, metrics, the policy example. Prose that nothing checks goes stale.
+import { execFile } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { configSchema } from '../src/config/schema.ts'
+import { loadConfig } from '../src/config.ts'
+import { inputSchemaText } from '../src/policy/input_schema.ts'
+import { fmt, test as testPolicy } from '../src/policy/toolchain.ts'
+import { refusals } from '../src/refusals.ts'
+import { metricTable } from '../src/telemetry/metric_table.ts'
+
+const root = resolve(import.meta.dirname, '..')
+const documents = [
+  ...['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join('docs', name)),
+]
+let dir: string
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'leasegate-docs-'))
+  cpSync(join(root, 'policies'), join(dir, 'policies'), { recursive: true })
+})
+afterAll(() => rmSync(dir, { recursive: true }))
+
+function read(path: string): string {
+  return readFileSync(join(root, path), 'utf8')
+}
+
+/** Fenced blocks of a language, their text. */
+function blocks(text: string, language: string): string[] {
+  return [...text.matchAll(/^```(\S+)\n([\s\S]*?)^```$/gm)]
+    .filter(([, found]) => found === language)
+    .map(([, , body]) => body!)
+}
+
+/** Headings as the anchors that GitHub makes of them. */
+function anchors(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
+    title!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
+describe.each(documents)('%s', (document) => {
+  const text = read(document)
+
+  it('links to files and headings that are there', () => {
+    const links = [...text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, target]) => target!)
+    const broken = links.filter((link) => {
+      const [path = '', anchor] = link.split('#')
+      const file = path === '' ? join(root, document) : resolve(root, dirname(document), path)
+      if (!existsSync(file)) return true
+      return anchor !== undefined && !anchors(readFileSync(file, 'utf8')).includes(anchor)
+    })
+    expect(broken).toEqual([])
+  })
+
+  it('names source files that are there', () => {
+    const named = [...text.matchAll(/`((?:src|test|scripts|policies|docs|regoc)\/[\w./-]+)`/g)].map(
+      ([, path]) => path!,
+    )
+    expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([])
+  })
+
+  it('gives refusal codes the status they have', () => {
+    const told = [...text.matchAll(/\b([45]\d\d) `([a-z]+_[a-z_]+)`/g)].map(([, status, code]) => ({
+      code,
+      status: Number(status),
+    }))
+    const table: Readonly<Record<string, { readonly status: number }>> = refusals
+    expect(told).toEqual(told.map(({ code }) => ({ code, status: table[code!]?.status })))
+  })
+
+  it('names metrics that exist', () => {
+    const known = new Set<string>(Object.values(metricTable).map(({ name }) => name))
+    const named = [...text.matchAll(/\bleasegate_[a-z_]+/g)].map(([name]) => name)
+    expect(named.filter((name) => !known.has(name))).toEqual([])
+  })
+})
+
+describe('configurations in the documents', () => {
+  const whole = documents.flatMap((document) =>
+    blocks(read(document), 'yaml')
+      .filter((yaml) => /^backends:/m.test(yaml))
+      .map((yaml) => ({ document, yaml })),
+  )
+
+  it('are there to be copied', () => {
+    expect(whole.map(({ document }) => document)).toEqual(['README.md', 'docs/operations.md'])
+  })
+
+  it.each(whole)('in $document are taken by the loader', ({ yaml }) => {
+    const file = join(dir, 'config.yaml')
+    writeFileSync(file, yaml)
+    const secrets = [...yaml.matchAll(/\$\{env:(\w+)\}/g)].map(([, name]) => [name!, 'secret'])
+    expect(loadConfig(file, Object.fromEntries(secrets)).backends).toHaveLength(1)
+  })
+})
+
+interface JsonSchema {
+  readonly properties?: Readonly<Record<string, JsonSchema>>
+  readonly additionalProperties?: JsonSchema | boolean
+  readonly items?: JsonSchema
+}
+
+/** Paths of everything below a schema that has no properties of its own, `[]` for items, `*` for any name. */
+function leaves(schema: JsonSchema, path = ''): string[] {
+  const { properties, additionalProperties: any, items } = schema
+  const below = path === '' ? '' : `${path}.`
+  if (properties !== undefined) {
+    return Object.entries(properties).flatMap(([name, inner]) => leaves(inner, `${below}${name}`))
+  }
+  if (items?.properties !== undefined) return leaves(items, `${path}[]`)
+  if (typeof any === 'object' && any.properties !== undefined) return leaves(any, `${below}*`)
+  return [path]
+}
+
+describe('docs/configuration.md', () => {
+  const text = read('docs/configuration.md')
+  const schema = z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema
+  const known = leaves(schema).map((path) => path.replace('backends.*.operations[].', ''))
+
+  it('has every key of the schema', () => {
+    expect(known.filter((key) => !text.includes(`\`${key}\``))).toEqual([])
+  })
+
+  it('has no key that the schema lacks', () => {
+    const sections = new Set(['issuers[].jwks', 'backends.*.operations'])
+    const rows = [...text.matchAll(/^\| `([^`]+)` \|/gm)].map(([, key]) => key!)
+    expect(rows.length).toBeGreaterThan(60)
+    expect(rows.filter((key) => !known.includes(key) && !sections.has(key))).toEqual([])
+  })
+
+  it('has every key of the example, which starts', () => {
+    const keys = new Set<string>()
+    const walk = (value: unknown): void => {
+      if (Array.isArray(value)) value.forEach(walk)
+      else if (typeof value === 'object' && value !== null) {
+        for (const [key, inner] of Object.entries(value)) {
+          keys.add(key)
+          walk(inner)
+        }
+      }
+    }
+    walk(parse(read('config.example.yaml')))
+    keys.delete('crm')
+    expect([...keys].filter((key) => !new RegExp(`[\`.]${key}[\`.[]`).test(text))).toEqual([])
+    expect(loadConfig(join(root, 'config.example.yaml'), { CRM_TOKEN: 'secret' }).backends).toHaveLength(1)
+  })
+})
+
+describe('docs/policy.md', () => {
+  const text = read('docs/policy.md')
+
+  it('lists exactly the fields that policy sees', () => {
+    const schema = JSON.parse(inputSchemaText()) as JsonSchema
+    const open = new Set(['lease.granted', 'context.approval'])
+    const fields = leaves(schema)
+      .map((path) => path.replace(/\[\].*$/, ''))
+      .filter((path, index, all) => all.indexOf(path) === index)
+    const rows = [...text.matchAll(/^\| `((?:lease|request|context)\.[\w.]+|version)` \|/gm)].map(
+      ([, field]) => field!,
+    )
+    expect(rows.toSorted()).toEqual([...new Set([...fields, ...open])].toSorted())
+  })
+
+  it('shows a rule that is formatted, checked and tested in both engines', { timeout: 60_000 }, async () => {
+    const example = (name: string) =>
+      new RegExp(`<!-- ${name} -->\n\`\`\`rego\n([\\s\\S]*?)\`\`\``).exec(text)![1]!
+    const policies = join(dir, 'policies')
+    const edit = (file: string, change: (source: string) => string) =>
+      writeFileSync(join(policies, file), change(readFileSync(join(policies, file), 'utf8')))
+    const before = await testPolicy(policies)
+    edit('authz.rego', (source) =>
+      `${source}\n${example('rule')}`.replace(
+        '\twithin_call_rate\n}',
+        `\twithin_call_rate\n${example('condition')}}`,
+      ),
+    )
+    edit('authz_test.rego', (source) => `${source}\n${example('tests')}`)
+    expect(await fmt(policies, { write: false })).toEqual({ diagnostics: [], changed: [] })
+    const after = await testPolicy(policies)
+    expect(after.diagnostics).toEqual([])
+    expect(after.tests).toBe(before.tests! + 3)
+  })
+})
+
+describe('the builtins in docs/policy.md', () => {
+  const [, allowed = '', other = ''] =
+    /## What it may call\n[\s\S]*?\n\n(- [\s\S]*?)\n\n[\s\S]*?Any other,([\s\S]*?)is an error/.exec(
+      read('docs/policy.md'),
+    ) ?? []
+  const names = (text: string) => [...text.matchAll(/`([a-z][\w.]*)`/g)].map(([, name]) => name!)
+  const native = /strings\.Fields\(`([^`]*)`\)/.exec(read('regoc/capabilities.go'))![1]!.split(/\s+/)
+
+  it('are allowed where it says so, and only there', () => {
+    expect(names(allowed).length).toBeGreaterThan(30)
+    expect(names(allowed).filter((name) => !native.includes(name))).toEqual([])
+    expect(names(other).length).toBeGreaterThan(5)
+    expect(names(other).filter((name) => native.includes(name))).toEqual([])
+  })
+})
+
+/** `leasegate …` lines of shell blocks, continuations joined, comments and redirections left out. */
+function commands(): string[] {
+  return documents.flatMap((document) =>
+    [...blocks(read(document), 'sh'), ...blocks(read(document), 'console')]
+      .flatMap((block) => block.replaceAll('\\\n', ' ').split(/\n|&&/))
+      .map((line) => line.replace(/^\$ /, '').trim())
+      .filter((line) => line.startsWith('leasegate '))
+      .map((line) => line.replace(/\s#.*$/, '')),
+  )
+}
+
+describe('commands', () => {
+  it('exist, with the options they are shown with', { timeout: 60_000 }, async () => {
+    const helps = new Map<string, Promise<string>>()
+    const helpOf = (command: string) => {
+      const args = [join(root, 'src/cli.ts'), ...command.split(' '), '--help']
+      const help = promisify(execFile)(process.execPath, args).then(({ stdout }) => stdout)
+      helps.set(command, help)
+      return help
+    }
+    const shown = commands()
+    expect(shown.length).toBeGreaterThan(10)
+    const wrong: string[] = []
+    for (const line of shown) {
+      const [, command] = /^leasegate ((?:lease|policy|config) [a-z]+|[a-z]+)/.exec(line)!
+      const help = await (helps.get(command!) ?? helpOf(command!))
+      const options = line.replace(/'[^']*'/g, '').match(/(?<=\s)--?[a-z][a-z-]*/g) ?? []
+      const missing = options.filter((option) => !new RegExp(`^ .*${option}\\b`, 'm').test(help))
+      if (!help.startsWith(`Usage: leasegate ${command}`) || missing.length > 0) wrong.push(line)
+    }
+    expect(wrong).toEqual([])
+  })
+
+  it('of npm are scripts of the package', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+    const run = documents.flatMap((document) =>
+      [...read(document).matchAll(/npm run (?:-s )?([a-z]+)/g)].map(([, name]) => name!),
+    )
+    expect(run.filter((name) => scripts[name] === undefined)).toEqual([])
+  })
+})
+
+describe('the container', () => {
+  it('is built of files that are there and that the build context has', () => {
+    const sent = new Set(read('.dockerignore').match(/(?<=^!).+$/gm))
+    const copied = [...read('Dockerfile').matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, sources]) =>
+      sources!.split(' '),
+    )
+    expect(copied.length).toBeGreaterThan(5)
+    expect(copied.filter((source) => !existsSync(join(root, source)) || !sent.has(source))).toEqual([])
+  })
+
+  it('has a compose file whose services mount the paths the image starts with', () => {
+    const { services } = parse(read('compose.example.yaml')) as {
+      services: { leasegate: { volumes: string[] } }
+    }
+    const [, config] = /^CMD \["serve", "-c", "([^"]+)"\]$/m.exec(read('Dockerfile'))!
+    expect(services.leasegate.volumes).toContain(`./${basename(config!)}:${config}:ro`)
+  })
+})
