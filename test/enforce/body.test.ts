@@ -1,0 +1,190 @@
+// Which bodies are read before the decision, and what in them refuses.
+import { describe, expect, test } from 'vitest'
+import { inspectionOf, readInspected } from '../../src/enforce/body.ts'
+import type { Operation } from '../../src/enforce/operation.ts'
+import { authenticatedOf, backendOf, codeOf, operationOf } from '../support/evidence.ts'
+
+const form = 'application/x-www-form-urlencoded'
+const multipart = 'multipart/form-data; boundary=b'
+
+interface Sent {
+  readonly type?: string | undefined
+  readonly encoding?: string
+  readonly framing?: readonly string[]
+  readonly operation?: Partial<Operation>
+}
+
+function post({ type, encoding, framing = ['Content-Length', '3'], operation }: Sent) {
+  const headers = [
+    ...framing,
+    ...(type === undefined ? [] : ['Content-Type', type]),
+    ...(encoding === undefined ? [] : ['Content-Encoding', encoding]),
+  ]
+  const operations = [operationOf('POST /notes', { resource: 'note', ...operation })]
+  return authenticatedOf({
+    ask: { method: 'POST', target: '/crm/notes', headers },
+    backend: backendOf({ operations }),
+  })
+}
+
+describe('whether a body is read', () => {
+  test.each([
+    ['JSON where policy asks for it', { operation: { body: 'json' }, type: 'application/json' }, 'json'],
+    ['anything where policy asks for JSON', { operation: { body: 'json' }, type: 'text/plain' }, 'json'],
+    ['a urlencoded form', { type: form }, 'form'],
+    ['a urlencoded form in another case', { type: 'Application/X-WWW-Form-Urlencoded' }, 'form'],
+    ['a form with parameters', { type: `${form}; charset=utf-8` }, 'form'],
+    ['a form, as PHP ends a type at a comma', { type: `${form},text/plain` }, 'form'],
+    ['a form, as PHP ends a type at a space', { type: `${form} text/plain` }, 'form'],
+    ['a multipart form', { type: multipart }, 'form'],
+    ['any multipart, as Rack reads it', { type: 'multipart/mixed; boundary=b' }, 'form'],
+    ['no media type', {}, 'form'],
+    ['an empty media type', { type: '' }, 'form'],
+    ['chunks', { type: form, framing: ['Transfer-Encoding', 'chunked'] }, 'form'],
+    ['JSON that streams', { type: 'application/json' }, 'no'],
+    ['a file that streams', { type: 'application/octet-stream' }, 'no'],
+    ['a form of an opaque operation', { type: form, operation: { body: 'opaque' } }, 'no'],
+    ['an opaque body at high risk', { operation: { body: 'opaque', risk: 'high' } }, 'fingerprint'],
+    ['a file at high risk', { type: 'image/png', operation: { risk: 'high' } }, 'fingerprint'],
+    ['a form at high risk', { type: form, operation: { risk: 'high' } }, 'form'],
+    ['an empty body', { type: form, framing: ['Content-Length', '0'] }, 'no'],
+    ['no body', { type: form, framing: [] }, 'no'],
+  ] satisfies [string, Sent, string][])('%s', (_, sent, inspection) => {
+    expect(inspectionOf(post(sent))).toBe(inspection)
+  })
+})
+
+describe('JSON for policy', () => {
+  const json = (text: string, type = 'application/json', encoding?: string) =>
+    readInspected('json', Buffer.from(text), post({ type, ...(encoding === undefined ? {} : { encoding }) }))
+
+  test.each(['application/json', 'application/json; charset=utf-8', 'Application/JSON;charset="UTF-8"'])(
+    'as %s is read',
+    (type) => {
+      expect(json('{"a":1}', type)).toEqual({ value: { a: 1 } })
+    },
+  )
+
+  test.each([
+    ['another media type', '{}', 'text/plain'],
+    ['a look-alike', '{}', 'application/jsonx'],
+    ['two media types', '{}', 'application/json, text/plain'],
+    ['another charset', '{}', 'application/json; charset=utf-16'],
+    ['not JSON', '{', 'application/json'],
+    ['nothing', '', 'application/json'],
+    ['two values', '{}{}', 'application/json'],
+    ['a duplicate key', '{"id":1,"id":2}', 'application/json'],
+    ['a key that differs in case only', '{"id":1,"ID":2}', 'application/json'],
+    ['a key that reaches a prototype', '{"__proto__":{}}', 'application/json'],
+    ['a number beyond 2^53', '{"id":9007199254740993}', 'application/json'],
+    ['a byte order mark', '\ufeff{}', 'application/json'],
+    ['C6 a method override', '{"_method":"DELETE"}', 'application/json'],
+    ['C6 a method override in another case', '{"_METHOD":"DELETE"}', 'application/json'],
+  ])('%s: refused', (_, text, type) => {
+    expect(codeOf(json(text, type))).toBe('malformed_request')
+  })
+
+  test('encoded: refused, for what is decided on is what was read', () => {
+    expect(codeOf(json('{}', 'application/json', 'gzip'))).toBe('malformed_request')
+    expect(json('{}', 'application/json', 'Identity')).toEqual({ value: {} })
+  })
+})
+
+describe('C6 a form that could change the method', () => {
+  const read = (text: string, type?: string) =>
+    codeOf(readInspected('form', Buffer.from(text, 'latin1'), post({ type })))
+  const part = (disposition: string) => `--b\r\n${disposition}\r\n\r\nDELETE\r\n--b--\r\n`
+
+  test.each([
+    ['plain', '_method=DELETE'],
+    ['after others', 'a=1&_method=DELETE'],
+    ['in another case', '_METHOD=delete'],
+    ['without a value', '_method'],
+    ['encoded', '%5Fmethod=DELETE'],
+    ['encoded whole', '%5f%6d%65%74%68%6f%64=DELETE'],
+    ['in the notation of IIS', '%u005fmethod=DELETE'],
+    ['behind another separator', 'a=1;_method=DELETE'],
+    ['behind a plus', '+_method=DELETE'],
+    ['behind an encoded space', '%20_method=DELETE'],
+    ['as PHP reads a dot', '.method=DELETE'],
+    ['as PHP ends it at NUL', '_method%00x=DELETE'],
+    ['as an array', '_method[]=DELETE'],
+    ['on a line of its own', 'a=1\r\n_method=DELETE'],
+  ])('urlencoded, %s', (_, text) => {
+    expect(read(text, form)).toBe('malformed_request')
+    expect(read(text)).toBe('malformed_request')
+  })
+
+  test.each([
+    ['plain', 'Content-Disposition: form-data; name="_method"'],
+    ['without quotes', 'Content-Disposition: form-data; name=_method'],
+    ['in single quotes', "Content-Disposition: form-data; name='_method'"],
+    ['in another case', 'CONTENT-DISPOSITION: form-data; NAME="_METHOD"'],
+    ['spaced', 'Content-Disposition : form-data; name = "_method"'],
+    ['with a quoted pair', 'Content-Disposition: form-data; name="_meth\\od"'],
+    ['folded', 'Content-Disposition: form-data;\r\n name="_method"'],
+    ['after a file name', 'Content-Disposition: form-data; filename="a"; name="_method"'],
+    ['the second of two names', 'Content-Disposition: form-data; name="a"; name="_method"'],
+    ['extended', "Content-Disposition: form-data; name*=utf-8''%5Fmethod"],
+    ['continued', 'Content-Disposition: form-data; name*0="_me"; name*1="thod"'],
+    ['as an encoded word', 'Content-Disposition: form-data; name="=?utf-8?B?X21ldGhvZA==?="'],
+    [
+      'not the first field of the part',
+      'Content-Type: text/plain\r\nContent-Disposition: form-data; name="_method"',
+    ],
+  ])('multipart, %s', (_, disposition) => {
+    expect(read(part(disposition), multipart)).toBe('malformed_request')
+  })
+
+  test.each([
+    ['with bare line feeds', '--b\nContent-Disposition: form-data; name="_method"\n\nDELETE\n--b--\n'],
+    ['with bare carriage returns', '--b\rContent-Disposition: form-data; name="_method"\r\rDELETE'],
+    [
+      'in a later part',
+      `${part('Content-Disposition: form-data; name="a"')}${part('Content-Disposition: form-data; name="_method"')}`,
+    ],
+  ])('multipart %s', (_, text) => {
+    expect(read(text, multipart)).toBe('malformed_request')
+    expect(read(text, 'multipart/mixed')).toBe('malformed_request')
+  })
+
+  test.each(['ibm037', 'utf-16', 'utf-7', ''])('in charset %j nothing can be looked for', (charset) => {
+    expect(read('a=1', `${form}; charset=${charset}`)).toBe('malformed_request')
+    expect(read('a=1', `${form}; charset=utf-8; charset=${charset}`)).toBe('malformed_request')
+    expect(read(part('Content-Disposition: form-data; name="a"'), `${multipart}; charset="${charset}"`)).toBe(
+      'malformed_request',
+    )
+  })
+
+  test('encoded: refused', () => {
+    expect(codeOf(readInspected('form', Buffer.from('a=1'), post({ type: form, encoding: 'gzip' })))).toBe(
+      'malformed_request',
+    )
+  })
+
+  test.each([
+    ['other fields', 'method=a&payment_method=card&x=_method', form],
+    ['a charset that is read', 'a=1', `${form}; charset=UTF-8`],
+    ['nothing', '', form],
+    ['text without a media type', 'hello', undefined],
+    ['other parts', part('Content-Disposition: form-data; name="payment_method"'), multipart],
+    [
+      'a file of that name',
+      part('Content-Disposition: form-data; name="a"; filename="_method.txt"'),
+      multipart,
+    ],
+    [
+      'a value of that name',
+      '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n_method\r\n--b--',
+      multipart,
+    ],
+  ])('%s pass', (_, text, type) => {
+    expect(read(text, type)).toBe('accepted')
+  })
+})
+
+test('what is only fingerprinted is not believed anything of', () => {
+  expect(readInspected('fingerprint', Buffer.from([0xff, 0xfe]), post({ encoding: 'gzip' }))).toEqual({
+    value: undefined,
+  })
+})

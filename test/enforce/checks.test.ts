@@ -1,0 +1,187 @@
+// The built-in checks: for each a row that passes and a row per way to fail, and their order.
+import { describe, expect, test } from 'vitest'
+import { checks, coveringGrant } from '../../src/enforce/checks.ts'
+import { decide } from '../../src/enforce/decide.ts'
+import type { Evidence } from '../../src/enforce/stages.ts'
+import type { Grant, Lease } from '../../src/lease/lease.ts'
+import type { Revocation } from '../../src/ports.ts'
+import {
+  type Ask,
+  allowing,
+  authenticatedOf,
+  backendOf,
+  codeOf,
+  evidenceOf,
+  leaseOf,
+  now,
+  operationOf,
+  policyOf,
+} from '../support/evidence.ts'
+
+const decided = (evidence: Evidence) => codeOf(decide(evidence, allowing))
+const grantOf = (changes: Partial<Grant> = {}): Grant => ({ ...leaseOf().grants[0]!, ...changes })
+const withGrants = (...grants: readonly Partial<Grant>[]): Lease => leaseOf({ grants: grants.map(grantOf) })
+const revocation: Revocation = {
+  scope: 'agent',
+  value: 'agent:support-triage',
+  cutoff: now,
+  expiresAt: now + 60,
+  reason: 'leaked prompt',
+  by: 'cli:ann',
+  at: now - 1,
+}
+
+test('evidence that nothing stands against is allowed', () => {
+  expect(decided(evidenceOf())).toBe('accepted')
+})
+
+describe('revocationViewIsFresh', () => {
+  test.each([0, 2_000, -5])('a view %s ms old passes', (viewAgeMs) => {
+    expect(decided(evidenceOf({}, { viewAgeMs }))).toBe('accepted')
+  })
+
+  test.each([2_001, Number.POSITIVE_INFINITY, Number.NaN])('D18 a view %s ms old does not', (viewAgeMs) => {
+    expect(decided(evidenceOf({}, { viewAgeMs }))).toBe('evidence_unavailable')
+  })
+})
+
+describe('leaseIsNotRevoked', () => {
+  test('D16, D17 a revocation refuses and says of what, not why', () => {
+    const refusal = decide(evidenceOf({}, { revocation }), allowing)
+    expect(refusal).toMatchObject({
+      code: 'lease_revoked',
+      row: { status: 401, error: 'invalid_token' },
+      facts: { detail: 'revoked by agent', reasons: ['lease_inactive', 'revoked_by_agent'] },
+    })
+    expect(refusal).toMatchObject({ facts: { cause: expect.stringContaining('leaked prompt') } })
+  })
+})
+
+describe('leaseHasNotExpired', () => {
+  test.each([
+    ['the last moment within the tolerance', now + 288 + 4, 'accepted'],
+    ['the first moment after it', now + 288 + 5, 'lease_expired'],
+  ])('%s', (_, at, code) => {
+    expect(decided(evidenceOf({}, { now: at }))).toBe(code)
+  })
+})
+
+describe('environmentMatches', () => {
+  test.each([
+    ['prod', 'accepted'],
+    [undefined, 'accepted'],
+    ['dev', 'outside_lease'],
+  ])('D20 a lease for prod at a backend of %s', (env, code) => {
+    expect(decided(evidenceOf({ backend: backendOf({ env }) }))).toBe(code)
+  })
+})
+
+describe('grantCoversRequest', () => {
+  test.each<[string, Partial<Grant>]>([
+    ['exactly', { actions: ['read'], sensitivity: 'confidential' }],
+    ['with every verb', { actions: ['*'] }],
+    ['with everything below', { identifier: 'crm:customer/*' }],
+    ['with everything below the backend', { identifier: 'crm:customer/*', actions: ['list', 'read'] }],
+    ['with a budget', { constraints: { max_calls: 20 } }],
+    ['with a budget of none, which commit refuses', { constraints: { max_calls: 0 } }],
+  ])('a grant that covers it %s', (_, grant) => {
+    expect(decided(evidenceOf({ lease: withGrants(grant) }))).toBe('accepted')
+  })
+
+  test.each<[string, Partial<Grant>, string]>([
+    ['F1 another verb', { actions: ['list'] }, 'verb_not_in_lease'],
+    ['F1 a verb that contains it', { actions: ['readonly'] }, 'verb_not_in_lease'],
+    ['F1 no verb', { actions: [] }, 'verb_not_in_lease'],
+    ['F2 another id', { identifier: 'crm:customer/9822' }, 'resource_not_in_lease'],
+    ['F2 an id that it begins with', { identifier: 'crm:customer/982' }, 'resource_not_in_lease'],
+    ['F2 a longer id', { identifier: 'crm:customer/98210' }, 'resource_not_in_lease'],
+    ['F2 the collection', { identifier: 'crm:customer' }, 'resource_not_in_lease'],
+    ['F2 below it', { identifier: 'crm:customer/9821/*' }, 'resource_not_in_lease'],
+    ['F2 a star within a segment', { identifier: 'crm:customer/98*' }, 'resource_not_in_lease'],
+    ['F2 a star alone', { identifier: '*' }, 'resource_not_in_lease'],
+    ['F2 another backend', { identifier: 'erp:customer/9821' }, 'resource_not_in_lease'],
+    ['F2 another case', { identifier: 'crm:Customer/9821' }, 'resource_not_in_lease'],
+    ['a lower ceiling', { sensitivity: 'internal' }, 'sensitivity_above_ceiling'],
+    ['F5 an unknown constraint', { constraints: { only_on: 'monday' } }, 'constraint_not_enforceable'],
+    ['F5 one beside a known', { constraints: { max_calls: 1, x: 1 } }, 'constraint_not_enforceable'],
+    ['F5 a budget in words', { constraints: { max_calls: '20' } }, 'constraint_not_enforceable'],
+    ['F5 a negative budget', { constraints: { max_calls: -1 } }, 'constraint_not_enforceable'],
+    ['F5 half a call', { constraints: { max_calls: 0.5 } }, 'constraint_not_enforceable'],
+    ['F5 no number', { constraints: { max_calls: null } }, 'constraint_not_enforceable'],
+  ])('%s does not cover it', (_, grant, reason) => {
+    const refusal = decide(evidenceOf({ lease: withGrants(grant) }), allowing)
+    expect(refusal).toMatchObject({
+      code: 'outside_lease',
+      row: { status: 403, error: 'insufficient_scope', nextAction: 'request' },
+      facts: {
+        reasons: [reason],
+        missing: [
+          { type: 'lease', actions: ['read'], identifier: 'crm:customer/9821', sensitivity: 'confidential' },
+        ],
+      },
+    })
+  })
+
+  test('a lease without a grant covers nothing', () => {
+    expect(decided(evidenceOf({ lease: withGrants() }))).toBe('outside_lease')
+  })
+
+  test('grants are alternatives: no two of them add up', () => {
+    const halves = withGrants({ actions: ['list'] }, { identifier: 'crm:customer/1' })
+    expect(decided(evidenceOf({ lease: halves }))).toBe('outside_lease')
+    expect(decided(evidenceOf({ lease: withGrants({ actions: ['list'] }, {}) }))).toBe('accepted')
+  })
+
+  test('of several that cover the call it is charged to one without a budget, else to the first', () => {
+    const useless = [{ actions: ['list'] }, { constraints: { x: 1 } }]
+    const budgets = [{ constraints: { max_calls: 2 } }, { constraints: { max_calls: 9 } }]
+    const charged = (lease: Lease) => coveringGrant(lease, authenticatedOf({ lease }).mapped)
+    const limited = withGrants(...useless, ...budgets)
+    expect(charged(limited)).toBe(limited.grants[2])
+    const unlimited = withGrants(...useless, ...budgets, {})
+    expect(charged(unlimited)).toBe(unlimited.grants[4])
+  })
+
+  test.each([
+    ['an encoded slash', '/crm/files/a%2Fb'],
+    ['a star', '/crm/files/*'],
+  ])('%s in an id never makes it a path below', (_, target) => {
+    const operations = [operationOf('GET /files/{id}', { resource: 'file/{id}', allowEncodedSlash: true })]
+    const ask: Ask = { target }
+    const lease = withGrants({ identifier: 'crm:file/a/*' }, { identifier: 'crm:file/a/b' })
+    expect(decided(evidenceOf({ ask, lease, backend: backendOf({ operations }) }))).toBe('outside_lease')
+  })
+})
+
+test('the checks run in order, and a dead lease is refused before what it grants is looked at', () => {
+  expect(checks.map((check) => check.name)).toEqual([
+    'revocationViewIsFresh',
+    'leaseIsNotRevoked',
+    'leaseHasNotExpired',
+    'environmentMatches',
+    'grantCoversRequest',
+  ])
+  const scene = { lease: withGrants(), backend: backendOf({ env: 'dev' }) }
+  const late = now + 3_600
+  expect(decided(evidenceOf(scene, { viewAgeMs: 9_999, revocation, now: late }))).toBe('evidence_unavailable')
+  expect(decided(evidenceOf(scene, { revocation, now: late }))).toBe('lease_revoked')
+  expect(decided(evidenceOf(scene, { now: late }))).toBe('lease_expired')
+})
+
+test('policy is not asked when a check has refused', () => {
+  const asked = {
+    digest: 'sha256:00',
+    evaluate: () => {
+      throw new Error('must not be asked')
+    },
+  }
+  expect(codeOf(decide(evidenceOf({ lease: withGrants() }), asked))).toBe('outside_lease')
+  expect(codeOf(decide(evidenceOf({}, { revocation }), asked))).toBe('lease_revoked')
+})
+
+test('policy cannot widen a lease', () => {
+  const generous = policyOf({ effect: 'allow', reasons: ['whatever'] })
+  expect(codeOf(decide(evidenceOf({ lease: withGrants({ actions: ['list'] }) }), generous))).toBe(
+    'outside_lease',
+  )
+})

@@ -1,0 +1,276 @@
+// What a permit costs: a record, a budget, an approval, and one last look at the revocations. On the real
+// store; the intent log is a list.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { makeRevocation } from '../../src/broker/revocation.ts'
+import { type CommitSources, commit, isConsequential } from '../../src/enforce/commit.ts'
+import type { Permit } from '../../src/enforce/decide.ts'
+import { fingerprintOf } from '../../src/enforce/gather.ts'
+import type { Evidence } from '../../src/enforce/stages.ts'
+import type { Lease } from '../../src/lease/lease.ts'
+import type { Store } from '../../src/ports.ts'
+import { openEmbedded } from '../../src/stores/embedded.ts'
+import {
+  authenticatedOf,
+  backendOf,
+  codeOf,
+  leaseOf,
+  now,
+  operationOf,
+  permitOf,
+  type Scene,
+} from '../support/evidence.ts'
+
+let dir: string
+let store: Store
+let intents: string[]
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'leasegate-commit-'))
+  store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000, now: () => now * 1_000 })
+  intents = []
+})
+afterEach(async () => {
+  await store.close()
+  rmSync(dir, { recursive: true })
+})
+
+function sources(changes: Partial<CommitSources> = {}): CommitSources {
+  return {
+    budgets: store.budgets,
+    approvals: store.approvals,
+    revocations: store.revocations,
+    intents: {
+      fault: () => undefined,
+      intend: async (_, decisionId) => {
+        intents.push(decisionId)
+      },
+    },
+    readsOnFault: 'refuse',
+    deadlineMs: 1_000,
+    ...changes,
+  }
+}
+
+const committed = async (permit: Permit, changes: Partial<CommitSources> = {}) =>
+  codeOf(await commit(permit, 'dec_1', sources(changes)))
+
+const read: Scene = {}
+const write: Scene = { ask: { method: 'PATCH' } }
+const limited = (max: number, changes: Partial<Lease> = {}) =>
+  leaseOf({ ...changes, grants: [{ ...leaseOf().grants[0]!, constraints: { max_calls: max } }] })
+const revoke = () =>
+  store.revocations.revoke(
+    makeRevocation({ scope: 'lease', value: 'lse_1', reason: 'stop', by: 'test' }, now),
+  )
+
+test('a plain read costs nothing and waits for nothing', () => {
+  const result = commit(permitOf(read), 'dec_1', sources())
+  expect(result).not.toBeInstanceOf(Promise)
+  expect(codeOf(result)).toBe('accepted')
+  expect(intents).toEqual([])
+})
+
+test('what went in comes out', async () => {
+  const permit = permitOf(write)
+  const result = await commit(permit, 'dec_1', sources())
+  expect(result).toHaveProperty('permit', permit)
+})
+
+describe('the budget', () => {
+  test('F9 of a lease lets exactly so many through, however parallel', async () => {
+    const lease = limited(20)
+    const codes = await Promise.all(Array.from({ length: 40 }, () => committed(permitOf({ lease }))))
+    expect(codes.filter((code) => code === 'accepted')).toHaveLength(20)
+    expect(codes.filter((code) => code === 'budget_exhausted')).toHaveLength(20)
+  })
+
+  test('of none lets none through', async () => {
+    expect(await committed(permitOf({ lease: limited(0) }))).toBe('budget_exhausted')
+  })
+
+  test('is one for all tokens and all grants of a lease', async () => {
+    const grant = leaseOf().grants[0]!
+    const one = limited(1)
+    const renewed = leaseOf({
+      tokenId: 'ltk_2',
+      grants: [
+        { ...grant, actions: ['update'] },
+        { ...grant, constraints: { max_calls: 1 } },
+      ],
+    })
+    expect(await committed(permitOf({ lease: one }))).toBe('accepted')
+    expect(await committed(permitOf({ lease: renewed }))).toBe('budget_exhausted')
+  })
+
+  test('of another lease, or of the same id at another issuer, is another', async () => {
+    const others = [limited(1), limited(1, { id: 'lse_2' }), limited(1, { issuer: 'https://other.example' })]
+    for (const lease of others) expect(await committed(permitOf({ lease }))).toBe('accepted')
+  })
+
+  test('that is spent is refused without an intent on record', async () => {
+    await committed(permitOf({ ...write, lease: limited(0) }))
+    expect(intents).toEqual([])
+  })
+
+  test('that cannot be read refuses', async () => {
+    await store.close()
+    expect(await committed(permitOf({ lease: limited(5) }))).toBe('evidence_unavailable')
+  })
+
+  test('that is not read in time refuses', async () => {
+    const budgets = { spend: () => new Promise<never>(() => {}) }
+    expect(await committed(permitOf({ lease: limited(5) }), { budgets, deadlineMs: 1 })).toBe(
+      'evidence_unavailable',
+    )
+  })
+})
+
+describe('the intent', () => {
+  test('of a write is on record before it is committed', async () => {
+    expect(await committed(permitOf(write))).toBe('accepted')
+    expect(intents).toEqual(['dec_1'])
+  })
+
+  test.each([
+    ['GET', 'low', false],
+    ['GET', 'medium', true],
+    ['HEAD', 'low', false],
+    ['OPTIONS', 'low', false],
+    ['OPTIONS', 'high', true],
+    ['POST', 'low', true],
+    ['PUT', 'low', true],
+    ['PATCH', 'low', true],
+    ['DELETE', 'low', true],
+  ] as const)('%s at %s risk is consequential: %s', (method, risk, consequential) => {
+    const operations = [operationOf(`${method} /customers/{id}`, { risk })]
+    const permit = permitOf({ ask: { method }, backend: backendOf({ operations }) })
+    expect(isConsequential(permit)).toBe(consequential)
+  })
+
+  test('that cannot be written refuses', async () => {
+    const failing = { fault: () => undefined, intend: () => Promise.reject(new Error('ENOSPC')) }
+    const refusal = await commit(permitOf(write), 'dec_1', sources({ intents: failing }))
+    expect(refusal).toMatchObject({ code: 'audit_unavailable', facts: { cause: 'ENOSPC' } })
+  })
+
+  test('that is not on disk in time refuses', async () => {
+    const hanging = { fault: () => undefined, intend: () => new Promise<never>(() => {}) }
+    expect(await committed(permitOf(write), { intents: hanging, deadlineMs: 1 })).toBe('audit_unavailable')
+  })
+
+  test('that cannot be written uses no approval up', async () => {
+    const { permit, fingerprint } = await approved()
+    const failing = { fault: () => undefined, intend: () => Promise.reject(new Error('ENOSPC')) }
+    expect(await committed(permit, { intents: failing })).toBe('audit_unavailable')
+    expect(await store.approvals.find(fingerprint, now)).toBeDefined()
+  })
+})
+
+describe('I1 while no record can be kept', () => {
+  const broken = { fault: () => 'ENOSPC', intend: () => Promise.reject(new Error('must not be asked')) }
+
+  test.each([
+    ['a read', read, 'refuse', 'audit_unavailable'],
+    ['a read', read, 'allow', 'accepted'],
+    ['a write', write, 'refuse', 'audit_unavailable'],
+    ['a write', write, 'allow', 'audit_unavailable'],
+  ] as const)('%s with reads set to %s', async (_, scene, readsOnFault, code) => {
+    const intents = { ...broken }
+    expect(await committed(permitOf(scene), { intents, readsOnFault })).toBe(code)
+  })
+
+  test('a read of medium risk is no low-risk read', async () => {
+    const operations = [operationOf('GET /customers/{id}', { risk: 'medium' })]
+    const permit = permitOf({ backend: backendOf({ operations }) })
+    expect(await committed(permit, { intents: broken, readsOnFault: 'allow' })).toBe('audit_unavailable')
+  })
+
+  test.each([
+    [read, 'refuse'],
+    [write, 'allow'],
+  ] as const)('nothing is spent', async (scene, readsOnFault) => {
+    const lease = limited(1)
+    const blind = { intents: broken, readsOnFault }
+    expect(await committed(permitOf({ ...scene, lease }), blind)).toBe('audit_unavailable')
+    expect(await committed(permitOf({ ...scene, lease }))).toBe('accepted')
+  })
+})
+
+/** A permit for a call that has been approved, with the approval in the store. */
+async function approved(changes: Partial<Evidence> = {}) {
+  const scene: Scene = { ask: { method: 'DELETE' } }
+  const fingerprint = fingerprintOf(authenticatedOf(scene), undefined)
+  const approval = { fingerprint, id: 'apr_1', approvedBy: ['bob@example.com'], expiresAt: now + 60 }
+  await store.approvals.put(approval)
+  return { permit: permitOf(scene, { approval, fingerprint, ...changes }), fingerprint }
+}
+
+describe('an approval', () => {
+  test('F7 is good for one call', async () => {
+    const { permit } = await approved()
+    const again = (await approved()).permit
+    expect(await committed(permit)).toBe('accepted')
+    expect(await committed(again)).toBe('approval_used')
+  })
+
+  test('F7 is good for one of many at once', async () => {
+    const permits = await Promise.all(Array.from({ length: 8 }, async () => (await approved()).permit))
+    const codes = await Promise.all(permits.map((permit) => committed(permit)))
+    expect(codes.filter((code) => code === 'accepted')).toHaveLength(1)
+    expect(codes.filter((code) => code === 'approval_used')).toHaveLength(7)
+  })
+
+  test('F7 that has expired since it was read is not used', async () => {
+    const { permit } = await approved({ now: now + 60 })
+    expect(await committed(permit)).toBe('approval_used')
+  })
+
+  test('that cannot be used up refuses', async () => {
+    const { permit } = await approved()
+    await store.close()
+    expect(await committed(permit)).toBe('evidence_unavailable')
+  })
+
+  test('is left alone by a call that did not need one', async () => {
+    const { fingerprint } = await approved()
+    expect(await committed(permitOf(write))).toBe('accepted')
+    expect(await store.approvals.find(fingerprint, now)).toBeDefined()
+  })
+})
+
+describe('a revocation that arrives while the call is being committed', () => {
+  const arrivingWith = (intend: () => Promise<void>) => ({ intents: { fault: () => undefined, intend } })
+
+  test('refuses it, and the caller learns what was revoked', async () => {
+    const refusal = await commit(permitOf(write), 'dec_1', sources(arrivingWith(revoke)))
+    expect(refusal).toMatchObject({
+      code: 'lease_revoked',
+      facts: { detail: 'revoked by lease', reasons: ['lease_inactive', 'revoked_by_lease'] },
+    })
+  })
+
+  test('refuses a read that waited for its budget', async () => {
+    const budgets = {
+      spend: async (key: string, max: number, expiresAt: number) => {
+        await revoke()
+        return store.budgets.spend(key, max, expiresAt)
+      },
+    }
+    expect(await committed(permitOf({ lease: limited(5) }), { budgets })).toBe('lease_revoked')
+  })
+
+  test('refuses an approved call, whose approval is gone', async () => {
+    const { permit, fingerprint } = await approved()
+    expect(await committed(permit, arrivingWith(revoke))).toBe('lease_revoked')
+    expect(await store.approvals.find(fingerprint, now)).toBeUndefined()
+  })
+})
+
+test('a later refusal gives nothing back', async () => {
+  const lease = limited(1)
+  const failing = { fault: () => undefined, intend: () => Promise.reject(new Error('EIO')) }
+  expect(await committed(permitOf({ ...write, lease }), { intents: failing })).toBe('audit_unavailable')
+  expect(await committed(permitOf({ ...write, lease }))).toBe('budget_exhausted')
+})

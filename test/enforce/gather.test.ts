@@ -1,0 +1,302 @@
+// What is read before the decision, and what is read again after every wait.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { makeRevocation } from '../../src/broker/revocation.ts'
+import { checks } from '../../src/enforce/checks.ts'
+import { decide } from '../../src/enforce/decide.ts'
+import { type EvidenceSources, fingerprintOf, gather, type RequestBody } from '../../src/enforce/gather.ts'
+import { RecentCallCounter } from '../../src/enforce/recent.ts'
+import type { Evidence } from '../../src/enforce/stages.ts'
+import type { Store } from '../../src/ports.ts'
+import { type Refusal, refuse } from '../../src/refusals.ts'
+import { openEmbedded } from '../../src/stores/embedded.ts'
+import {
+  accepted,
+  allowing,
+  authenticatedOf,
+  backendOf,
+  codeOf,
+  leaseOf,
+  now,
+  operationOf,
+  type Scene,
+} from '../support/evidence.ts'
+
+let dir: string
+let store: Store
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'leasegate-gather-'))
+  store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000, now: () => now * 1_000 })
+})
+afterEach(async () => {
+  await store.close()
+  rmSync(dir, { recursive: true })
+})
+
+function sources(changes: Partial<EvidenceSources> = {}): EvidenceSources {
+  return {
+    revocations: store.revocations,
+    approvals: store.approvals,
+    recent: new RecentCallCounter(),
+    maxStalenessMs: 2_000,
+    inspectedBodyBytes: 1_024,
+    deadlineMs: 1_000,
+    clock: () => now * 1_000,
+    ...changes,
+  }
+}
+
+/** A client that sends `text`; doing `meanwhile` before its last byte arrives. */
+function sending(text: string, meanwhile: () => Promise<unknown> = async () => {}): RequestBody {
+  return {
+    async read(limit) {
+      await meanwhile()
+      const bytes = Buffer.from(text)
+      return bytes.length > limit ? refuse('body_too_large', { detail: `more than ${limit} bytes` }) : bytes
+    },
+  }
+}
+
+const unread: RequestBody = {
+  read: () => {
+    throw new Error('this body must not be read')
+  },
+}
+
+const put: Scene = {
+  ask: { method: 'PUT', headers: ['Content-Type', 'application/json', 'Content-Length', '9'] },
+}
+const dangerous: Scene = { ask: { method: 'DELETE' } }
+
+async function gathered(
+  scene: Scene,
+  body: RequestBody = unread,
+  changes: Partial<EvidenceSources> = {},
+): Promise<Evidence | Refusal> {
+  return gather(authenticatedOf(scene), sources(changes), body)
+}
+
+const revoke = (scope: 'lease' | 'user', value: string) =>
+  store.revocations.revoke(makeRevocation({ scope, value, reason: 'stop', by: 'test' }, now))
+
+test('a plain read waits for nothing', () => {
+  const evidence = gather(authenticatedOf(), sources(), unread)
+  expect(evidence).toMatchObject({ now, revocation: undefined, approval: undefined, body: null })
+  expect((evidence as Evidence).viewAgeMs).toBeLessThanOrEqual(2_000)
+})
+
+describe('revocation', () => {
+  test('is found, and then no body is read for the dead lease', async () => {
+    await revoke('user', 'alice@example.com')
+    const evidence = accepted(await gathered(put))
+    expect(codeOf(decide(evidence, allowing))).toBe('lease_revoked')
+  })
+
+  test('that arrives while the body is read is seen', async () => {
+    const evidence = await gathered(
+      put,
+      sending('{"a":1}', () => revoke('lease', 'lse_1')),
+    )
+    expect(codeOf(decide(accepted(evidence), allowing))).toBe('lease_revoked')
+  })
+
+  test('that arrives while the approval is looked up is seen', async () => {
+    const { find } = store.approvals
+    const approvals = {
+      ...store.approvals,
+      find: async (fingerprint: string, at: number) => {
+        await revoke('lease', 'lse_1')
+        return find(fingerprint, at)
+      },
+    }
+    const evidence = await gathered(dangerous, unread, { approvals })
+    expect(codeOf(decide(accepted(evidence), allowing))).toBe('lease_revoked')
+  })
+
+  test('reaches back over the tolerance of the issuer, and no further', async () => {
+    await store.revocations.revoke({
+      scope: 'user',
+      value: 'alice@example.com',
+      cutoff: now - 12 - 5,
+      expiresAt: now + 60,
+      reason: 'stop',
+      by: 'test',
+      at: now,
+    })
+    expect(accepted(await gathered({})).revocation).toBeDefined()
+    const later = leaseOf({ issuedAt: now - 11 })
+    expect(accepted(await gathered({ lease: later })).revocation).toBeUndefined()
+  })
+})
+
+test('time goes on while the body is read: a lease that ended meanwhile is refused', async () => {
+  let at = now * 1_000
+  const evidence = await gathered(
+    put,
+    sending('{"a":1}', async () => {
+      at += 300_000
+    }),
+    { clock: () => at },
+  )
+  expect(accepted(evidence).now).toBe(now + 300)
+  const [, , leaseHasNotExpired] = checks
+  expect(codeOf(leaseHasNotExpired?.(accepted(evidence)))).toBe('lease_expired')
+})
+
+describe('a body', () => {
+  test('that policy reads comes out parsed, beside the very bytes', async () => {
+    const evidence = accepted(await gathered(put, sending('{"a":[1]}')))
+    expect(evidence.body).toEqual({ a: [1] })
+    expect(Buffer.from(evidence.bodyBytes!).toString()).toBe('{"a":[1]}')
+  })
+
+  test('that is JSON null is null, not undefined', async () => {
+    expect(accepted(await gathered(put, sending('null'))).body).toBeNull()
+  })
+
+  test('is read no further than the smaller of both limits', async () => {
+    expect(codeOf(await gathered(put, sending(`{"a":"${'x'.repeat(1_024)}"}`)))).toBe('body_too_large')
+    const small = backendOf({
+      operations: [operationOf('PUT /customers/{id}', { body: 'json', bodyLimit: 8 })],
+    })
+    expect(codeOf(await gathered({ ...put, backend: small }, sending('{"a":123}')))).toBe('body_too_large')
+  })
+
+  test.each([
+    ['stalls', refuse('request_timeout')],
+    ['breaks off', refuse('malformed_framing')],
+  ])('that %s ends the walk', async (_, refusal) => {
+    expect(await gathered(put, { read: async () => refusal })).toBe(refusal)
+  })
+})
+
+describe('an approval', () => {
+  const fingerprint = fingerprintOf(authenticatedOf(dangerous), undefined)
+
+  test('of the exact call is found', async () => {
+    await store.approvals.put({ fingerprint, id: 'apr_1', approvedBy: ['bob'], expiresAt: now + 60 })
+    const evidence = accepted(await gathered(dangerous))
+    expect(evidence).toMatchObject({ fingerprint, approval: { id: 'apr_1', approvedBy: ['bob'] } })
+  })
+
+  test('that has expired is none', async () => {
+    await store.approvals.put({ fingerprint, id: 'apr_1', approvedBy: ['bob'], expiresAt: now })
+    expect(accepted(await gathered(dangerous)).approval).toBeUndefined()
+  })
+
+  test('is not asked for below high risk', async () => {
+    const approvals = { ...store.approvals, find: () => Promise.reject(new Error('must not be asked')) }
+    const patch: Scene = { ask: { method: 'PATCH' } }
+    expect(accepted(await gathered(patch, unread, { approvals })).fingerprint).toBeUndefined()
+  })
+
+  test('that cannot be read refuses', async () => {
+    await store.close()
+    const refusal = await gathered(dangerous)
+    expect(refusal).toMatchObject({ code: 'evidence_unavailable', row: { status: 503 } })
+  })
+
+  test('that is not read in time refuses', async () => {
+    const approvals = { ...store.approvals, find: () => new Promise<never>(() => {}) }
+    const refusal = await gathered(dangerous, unread, { approvals, deadlineMs: 1 })
+    expect(refusal).toMatchObject({ code: 'evidence_unavailable', facts: { cause: 'no answer within 1 ms' } })
+  })
+})
+
+describe('a fingerprint', () => {
+  const patch = (more: readonly string[] = [], target = '/crm/customers/9821') => ({
+    method: 'PATCH',
+    target,
+    headers: ['Content-Length', '2', ...more],
+  })
+  const original = authenticatedOf({ ask: patch() })
+  const name = fingerprintOf(original, Buffer.from('{}'))
+  const json = ['Content-Type', 'application/json']
+  const wide = leaseOf({
+    grants: [{ ...leaseOf().grants[0]!, identifier: 'crm:*' }],
+  })
+
+  test('is the same for the same action, with another token of the same lease', () => {
+    const renewed = leaseOf({ tokenId: 'ltk_2', issuedAt: now - 1, expiresAt: now + 299 })
+    expect(fingerprintOf(authenticatedOf({ ask: patch(), lease: renewed }), Buffer.from('{}'))).toBe(name)
+    expect(name).toMatch(/^sha-256:[A-Za-z0-9_-]{43}$/)
+  })
+
+  test.each([
+    ['lease', authenticatedOf({ ask: patch(), lease: leaseOf({ id: 'lse_2' }) })],
+    ['issuer', authenticatedOf({ ask: patch(), lease: leaseOf({ issuer: 'https://other.example' }) })],
+    ['task', authenticatedOf({ ask: patch(), lease: leaseOf({ task: { ...leaseOf().task, id: 'SUP-1' } }) })],
+    [
+      'task system',
+      authenticatedOf({ ask: patch(), lease: leaseOf({ task: { ...leaseOf().task, system: 'gh' } }) }),
+    ],
+    ['method', authenticatedOf({ ask: { ...patch(), method: 'PUT' } })],
+    ['backend', authenticatedOf({ ask: patch(), backend: backendOf({ name: 'crm2' }) })],
+    ['path', authenticatedOf({ ask: patch([], '/crm/customers/9822'), lease: wide })],
+    ['query', authenticatedOf({ ask: patch([], '/crm/customers/9821?force=1') })],
+    ['empty query', authenticatedOf({ ask: patch([], '/crm/customers/9821?') })],
+    ['content type', authenticatedOf({ ask: patch(json) })],
+    ['content encoding', authenticatedOf({ ask: patch(['Content-Encoding', 'br']) })],
+  ])('changes with the %s', (_, changed) => {
+    expect(fingerprintOf(changed, Buffer.from('{}'))).not.toBe(name)
+  })
+
+  test('changes with every byte of the body, and with none', () => {
+    expect(fingerprintOf(original, Buffer.from('{ }'))).not.toBe(name)
+    expect(fingerprintOf(original, undefined)).not.toBe(name)
+  })
+
+  test('covers the body of a high-risk call that policy does not read', async () => {
+    const remove = (body: string) =>
+      gathered(
+        { ask: { method: 'DELETE', headers: ['Content-Length', '2', 'Content-Type', 'text/plain'] } },
+        sending(body),
+      )
+    const one = accepted(await remove('a1'))
+    const other = accepted(await remove('a2'))
+    expect(one.fingerprint).not.toBe(other.fingerprint)
+    expect(Buffer.from(one.bodyBytes!).toString()).toBe('a1')
+    expect(one.body).toBeNull()
+  })
+})
+
+describe('recent calls', () => {
+  test('are counted per lease and per agent, this one left out', async () => {
+    const recent = new RecentCallCounter()
+    await gathered({}, unread, { recent })
+    await gathered({ lease: leaseOf({ id: 'lse_2' }) }, unread, { recent })
+    const third = await gathered({}, unread, { recent })
+    expect(accepted(third).recentCalls).toEqual({ lease: 1, agent: 2 })
+  })
+
+  test('are forgotten a minute later', () => {
+    const recent = new RecentCallCounter()
+    recent.countBefore('a', now)
+    recent.countBefore('a', now + 30)
+    expect(recent.countBefore('a', now + 59)).toBe(2)
+    expect(recent.countBefore('a', now + 89)).toBe(2)
+    expect(recent.countBefore('a', now + 600)).toBe(0)
+  })
+
+  test('do not go back when the clock does', () => {
+    const recent = new RecentCallCounter()
+    recent.countBefore('a', now)
+    expect(recent.countBefore('a', now - 3_600)).toBe(1)
+  })
+
+  test('of the key idle for longest make room', () => {
+    const recent = new RecentCallCounter(2)
+    recent.countBefore('a', now)
+    recent.countBefore('b', now)
+    recent.countBefore('a', now + 10)
+    recent.countBefore('c', now + 10)
+    expect(recent.countBefore('a', now + 10)).toBe(2)
+    expect(recent.countBefore('b', now + 10)).toBe(0)
+  })
+})
+
+test('a body that policy cannot read refuses', async () => {
+  expect(codeOf(await gathered(put, sending('{')))).toBe('malformed_request')
+})

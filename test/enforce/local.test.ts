@@ -1,0 +1,68 @@
+// What the gate answers itself, before anybody has authenticated, and what that gives away.
+import { describe, expect, test } from 'vitest'
+import { answerLocally, metadataUrl } from '../../src/enforce/local.ts'
+import { type Ask, backendOf, requestOf, valuesOf } from '../support/evidence.ts'
+
+const crm = backendOf()
+const desk = backendOf({ name: 'desk', pathPrefix: undefined, hosts: ['crm.gate.example'] })
+const facts = {
+  publicOrigin: 'https://gate.example',
+  issuers: ['https://broker.example'],
+  backends: [crm, desk],
+}
+const answered = (ask: Ask) => answerLocally(requestOf(ask), facts)
+const wellKnown = '/.well-known/oauth-protected-resource'
+
+test.each<[string, Ask]>([
+  ['A12 `OPTIONS *`', { method: 'OPTIONS', target: '*' }],
+  ['A18 OPTIONS at the end of its way', { method: 'OPTIONS', headers: ['Max-Forwards', '0'] }],
+])('%s is answered here', (_, ask) => {
+  const answer = answered(ask)
+  expect(answer).toMatchObject({ status: 204, body: '' })
+  expect(valuesOf(answer!.headers, 'allow')).toEqual(['GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'])
+})
+
+describe('the metadata of RFC 9728', () => {
+  test.each([
+    [
+      wellKnown,
+      'https://gate.example',
+      ['crm:read', 'crm:update', 'crm:delete', 'desk:read', 'desk:update', 'desk:delete'],
+    ],
+    [`${wellKnown}/crm`, 'https://gate.example/crm', ['crm:read', 'crm:update', 'crm:delete']],
+  ])('stands at %s', (target, resource, scopes) => {
+    const answer = answered({ target })!
+    expect(answer.status).toBe(200)
+    expect(valuesOf(answer.headers, 'content-length')).toEqual([String(Buffer.byteLength(answer.body))])
+    expect(JSON.parse(answer.body)).toEqual({
+      resource,
+      authorization_servers: ['https://broker.example'],
+      bearer_methods_supported: ['header'],
+      scopes_supported: scopes,
+      authorization_details_types_supported: ['lease'],
+    })
+  })
+
+  test('stands where a challenge points to', () => {
+    expect(metadataUrl(crm, facts.publicOrigin)).toBe(`https://gate.example${wellKnown}/crm`)
+    expect(metadataUrl(desk, facts.publicOrigin)).toBe(`https://gate.example${wellKnown}`)
+    expect(metadataUrl(undefined, facts.publicOrigin)).toBe(`https://gate.example${wellKnown}`)
+  })
+
+  test('names verbs, and neither paths nor backends’ addresses', () => {
+    const { body } = answered({ target: wellKnown })!
+    for (const hidden of ['customers', '127.0.0.1', 'backend-key']) expect(body).not.toContain(hidden)
+  })
+})
+
+test.each<[string, Ask]>([
+  ['another method at the metadata', { method: 'POST', target: wellKnown }],
+  ['a longer name', { target: `${wellKnown}x` }],
+  ['a backend that is not there', { target: `${wellKnown}/erp` }],
+  ['below a backend', { target: `${wellKnown}/crm/customers` }],
+  ['OPTIONS with a way to go', { method: 'OPTIONS', headers: ['Max-Forwards', '1'] }],
+  ['another method with Max-Forwards: 0', { method: 'DELETE', headers: ['Max-Forwards', '0'] }],
+  ['any other path', { target: '/crm/customers/9821' }],
+])('%s goes on to route', (_, ask) => {
+  expect(answered(ask)).toBeUndefined()
+})
