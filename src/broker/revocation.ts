@@ -1,6 +1,7 @@
 // What somebody asks to be revoked, and the entry that is written for it. Pure.
 import type { RevocationScope } from '../lease/lease.ts'
 import type { Revocation } from '../ports.ts'
+import { type Refusal, refuse } from '../refusals.ts'
 import { parseAgent, parseTask } from './names.ts'
 
 /** One thing to revoke, as people name it. */
@@ -19,8 +20,13 @@ export const retentionSeconds = 30 * 86_400
 /** A revoked lease never lives again; everything else is killed as far as it was issued up to `now`. */
 const forGood = Number.MAX_SAFE_INTEGER
 
-/** The entry for `ask` at `now` (seconds since 1970). */
-export function makeRevocation(ask: RevocationAsk, now: number): Revocation {
+/**
+ * The entry for `ask` at `now` (seconds since 1970). Refuses a value that could match no lease: an
+ * acknowledged revocation that kills nothing is worse than none.
+ */
+export function makeRevocation(ask: RevocationAsk, now: number): Revocation | Refusal {
+  const problem = problemWith(ask)
+  if (problem !== undefined) return refuse('malformed_request', { detail: problem })
   return {
     scope: ask.scope,
     value: canonicalValue(ask),
@@ -31,6 +37,14 @@ export function makeRevocation(ask: RevocationAsk, now: number): Revocation {
     by: ask.by,
     at: now,
   }
+}
+
+function problemWith({ scope, value }: RevocationAsk): string | undefined {
+  const bareVersion = value.includes('@') && !value.includes(':')
+  if (scope === 'agent' && bareVersion) return 'name the agent without @version, or revoke an agent version'
+  if (scope !== 'agent_version') return undefined
+  const { version } = parseAgent(value)
+  return version === undefined || version === '' ? 'write an agent version as agent@version' : undefined
 }
 
 function canonicalValue({ scope, value }: RevocationAsk): string {

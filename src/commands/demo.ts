@@ -11,6 +11,7 @@ import type { Config } from '../config.ts'
 import { startCrmBackend } from '../demo/crm_backend.ts'
 import { type Step, sayCommands, stepsFor } from '../demo/steps.ts'
 import type { Store } from '../ports.ts'
+import { isRefusal } from '../refusals.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { packageRoot } from '../version.ts'
 import { issueFrom } from './lease.ts'
@@ -85,13 +86,12 @@ async function prepare(
     config,
     store,
   )
-  const revoke = () =>
-    store.revocations.revoke(
-      makeRevocation(
-        { scope: 'lease', value: record.id, reason: 'demo', by: 'demo' },
-        Math.floor(Date.now() / 1000),
-      ),
-    )
+  const revoke = async () => {
+    const ask = { scope: 'lease', value: record.id, reason: 'demo', by: 'demo' } as const
+    const entry = makeRevocation(ask, Math.floor(Date.now() / 1000))
+    if (isRefusal(entry)) throw new Error(entry.facts.detail)
+    await store.revocations.revoke(entry)
+  }
   return { steps: stepsFor({ config, token, leaseId: record.id, revoke }), token }
 }
 

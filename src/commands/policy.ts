@@ -1,11 +1,12 @@
 // `leasegate policy check|test|build|fmt`: the Rego toolchain on a policy directory. Needs no `opa`, no Go.
 import { createHash } from 'node:crypto'
+import { statSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { type Diagnostic, formatDiagnostic } from '../policy/diagnostic.ts'
 import { build, check, fmt, type Outcome, test } from '../policy/toolchain.ts'
-import { say, sayJson, style } from './terminal.ts'
+import { say, sayJson, style, UsageError } from './terminal.ts'
 
 interface PolicyOptions {
   readonly json?: boolean
@@ -15,7 +16,10 @@ const defaultDir = 'policies'
 
 /** Adds the policy commands. */
 export function addPolicyCommands(program: Command): void {
-  const policy = program.command('policy').description('check, test, compile and format Rego')
+  const policy = program
+    .command('policy')
+    .description('check, test, compile and format Rego')
+    .hook('preAction', (_, action) => requireDirectory(action.processedArgs[0]))
   const command = (name: string, description: string) =>
     policy
       .command(name)
@@ -30,6 +34,11 @@ export function addPolicyCommands(program: Command): void {
   command('fmt', 'format every .rego file in place')
     .option('--check', 'write nothing; exit 1 when a file is not formatted')
     .action(runFmt)
+}
+
+function requireDirectory(dir: string): void {
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return
+  throw new UsageError(`${dir}: not a directory with policies`)
 }
 
 async function runCheck(dir: string, options: PolicyOptions): Promise<void> {

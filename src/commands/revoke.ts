@@ -1,10 +1,13 @@
 // `leasegate revoke`: one write to the state store; every gate on it refuses from then on.
 import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
+import { leaseState } from '../broker/lease_state.ts'
 import { makeRevocation } from '../broker/revocation.ts'
 import { openStore } from '../compose.ts'
 import type { RevocationScope } from '../lease/lease.ts'
-import { loadStateConfig, say, sayJson, style, UsageError } from './terminal.ts'
+import type { Revocation, Store } from '../ports.ts'
+import { isRefusal } from '../refusals.ts'
+import { count, loadStateConfig, say, sayJson, style, UsageError } from './terminal.ts'
 
 const flags: Readonly<Record<RevocationScope, string>> = {
   lease: '--lease <id>',
@@ -49,14 +52,33 @@ async function revoke(options: RevokeOptions): Promise<void> {
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
   }
   const entry = makeRevocation(ask, Math.floor(Date.now() / 1000))
+  if (isRefusal(entry)) throw new UsageError(entry.facts.detail ?? entry.row.title)
   const store = await openStore(loadStateConfig(options.config))
   try {
     await store.revocations.revoke(entry)
+    const killed = await countKilled(entry, store)
+    if (options.json === true) sayJson({ ...entry, recorded_leases: killed })
+    else sayRevoked(entry, killed)
   } finally {
     await store.close()
   }
-  if (options.json === true) sayJson(entry)
-  else say(`${style.red('revoked')} ${entry.scope} ${style.bold(entry.value)}  ${style.dim(entry.reason)}`)
+}
+
+function sayRevoked({ scope, value, reason }: Revocation, killed: number): void {
+  say(`${style.red('revoked')} ${scope} ${style.bold(value)}  ${style.dim(reason)}`)
+  if (killed > 0) say(`  ends ${count(killed, 'recorded lease')}`)
+  // Only this broker's leases are recorded, so nothing may be wrong; a misspelt name looks just the same.
+  else say(style.yellow(`  no recorded lease has this ${scope}: is it spelt as in \`leasegate lease list\`?`))
+}
+
+/** How many of the newest thousand recorded leases are over because of `entry`. */
+async function countKilled(entry: Revocation, { leases, revocations }: Store): Promise<number> {
+  const now = Date.now() / 1000
+  const records = await leases.list({ limit: 1_000 })
+  return records.filter((record) => {
+    const { revocation } = leaseState(record, revocations, now)
+    return revocation?.scope === entry.scope && revocation.value === entry.value
+  }).length
 }
 
 /** The system's name of whoever runs this; its number where it has no name, as in containers. */

@@ -1,7 +1,7 @@
 // In: `GET /customers/{id}` and `customer/{id}` as written. Out: method and segments, and which two patterns
 // of a backend the router could not tell apart. Never: a guess which of two operations was meant.
-import { METHODS } from 'node:http'
 import type { PatternSegment } from '../enforce/operation.ts'
+import { servedMethods } from '../enforce/receive.ts'
 import { isSegment, type Outcome } from './scalars.ts'
 
 /** An operation's `match`, taken apart. `/` has no segments. */
@@ -12,15 +12,12 @@ export interface Match {
 
 const parameter = /^\{([A-Za-z][A-Za-z0-9_]*)\}$/
 
-/** `METHOD /literal/{param}`: a method the parser serves, canonical literals, parameters once. */
+/** `METHOD /literal/{param}`: a method the gate serves, canonical literals, parameters once. */
 export function parseMatch(text: string): Outcome<Match> {
   const [, method, path] = /^([A-Z-]+) (\/\S*)$/.exec(text) ?? []
   if (method === undefined || path === undefined)
     return { fault: 'write METHOD /path, such as GET /customers/{id}' }
-  if (method === 'TRACE' || method === 'CONNECT')
-    return { fault: 'choose another method: this one is never served' }
-  if (!METHODS.includes(method))
-    return { fault: 'write a method of HTTP in upper case, such as GET or PATCH' }
+  if (!servedMethods.includes(method)) return { fault: `choose one of ${servedMethods.join(', ')}` }
   const segments: PatternSegment[] = []
   for (const part of path === '/' ? [] : path.slice(1).split('/')) {
     const name = parameter.exec(part)?.[1]

@@ -18,7 +18,8 @@ export interface ReceiveRules {
   readonly via: string
 }
 
-const servedMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+/** Every other method is answered 405, mapped or not. */
+export const servedMethods: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const hostPort = /^(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9._])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$/
 
 /** The one reading of `head`, or why there is none. `OPTIONS *` comes out with the path `*`. */

@@ -94,6 +94,7 @@ async function revoke(body: unknown, { store, now }: ControlParts): Promise<Answ
   const ask = readAsk(body)
   if (isRefusal(ask)) return ask
   const entry = makeRevocation(ask, Math.floor(now()))
+  if (isRefusal(entry)) return entry
   try {
     await store.revocations.revoke(entry)
   } catch (error) {

@@ -7,7 +7,7 @@ import { makeRevocation, type RevocationAsk, retentionSeconds } from '../../src/
 import { type Lease, type RevocationScope, revocationScopes } from '../../src/lease/lease.ts'
 import type { Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
-import { leaseOf, now } from '../support/evidence.ts'
+import { accepted, leaseOf, now } from '../support/evidence.ts'
 
 const ask = (scope: RevocationScope, value: string, more: Partial<RevocationAsk> = {}): RevocationAsk => ({
   scope,
@@ -29,7 +29,7 @@ afterEach(async () => {
 })
 
 const kills = async (asked: RevocationAsk, lease: Lease = leaseOf()) => {
-  await store.revocations.revoke(makeRevocation(asked, now))
+  await store.revocations.revoke(accepted(makeRevocation(asked, now)))
   return store.revocations.find(lease.revocationKeys, lease.issuedAt) !== undefined
 }
 
@@ -94,5 +94,17 @@ test('a bare task belongs to the system `task`', async () => {
 })
 
 test('every scope can be asked for', () => {
-  for (const scope of revocationScopes) expect(makeRevocation(ask(scope, 'x'), now).scope).toBe(scope)
+  for (const scope of revocationScopes) {
+    expect(accepted(makeRevocation(ask(scope, 'x:y@1'), now)).scope).toBe(scope)
+  }
+})
+
+describe('what could match no lease is refused', () => {
+  test.each([
+    ['agent', 'support-triage@3.2.1'],
+    ['agent_version', 'support-triage'],
+    ['agent_version', 'support-triage@'],
+  ] as const)('%s %s', (scope, value) => {
+    expect(makeRevocation(ask(scope, value), now)).toMatchObject({ code: 'malformed_request' })
+  })
 })

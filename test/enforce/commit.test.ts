@@ -13,6 +13,7 @@ import type { Lease } from '../../src/lease/lease.ts'
 import type { Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
 import {
+  accepted,
   authenticatedOf,
   backendOf,
   codeOf,
@@ -62,7 +63,7 @@ const limited = (max: number, changes: Partial<Lease> = {}) =>
   leaseOf({ ...changes, grants: [{ ...leaseOf().grants[0]!, constraints: { max_calls: max } }] })
 const revoke = () =>
   store.revocations.revoke(
-    makeRevocation({ scope: 'lease', value: 'lse_1', reason: 'stop', by: 'test' }, now),
+    accepted(makeRevocation({ scope: 'lease', value: 'lse_1', reason: 'stop', by: 'test' }, now)),
   )
 
 test('a plain read costs nothing and waits for nothing', () => {

@@ -79,7 +79,7 @@ async function gathered(
 }
 
 const revoke = (scope: 'lease' | 'user', value: string) =>
-  store.revocations.revoke(makeRevocation({ scope, value, reason: 'stop', by: 'test' }, now))
+  store.revocations.revoke(accepted(makeRevocation({ scope, value, reason: 'stop', by: 'test' }, now)))
 
 test('a plain read waits for nothing', () => {
   const evidence = gather(authenticatedOf(), sources(), unread)
