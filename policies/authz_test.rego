@@ -1,9 +1,36 @@
 # METADATA
 # title: Tests of what an agent may do
-# description: Run twice, in OPA and in the engine of the gate; the data is the one that ships.
+# description: >-
+#   Run twice, in OPA and in the engine of the gate. Of data/ only the scale is used; everything else is below, so
+#   that the data can be replaced.
 package leasegate.authz_test
 
 import data.leasegate.authz
+
+profiles := {
+	"support": {
+		"stages": ["observe", "draft", "execute"],
+		"backends": {"crm": {"verbs": ["read", "list", "update", "delete"], "ceiling": "restricted"}},
+		"calls_per_minute": {"lease": 120, "agent": 1200},
+	},
+	"support-trial": {
+		"stages": ["observe", "draft"],
+		"backends": {"crm": {"verbs": ["read", "list", "update"], "ceiling": "confidential"}},
+		"calls_per_minute": {"lease": 30, "agent": 300},
+	},
+}
+
+users := {
+	"alice@example.com": {"groups": ["support"]},
+	"bob@example.com": {"groups": [], "backends": {"crm": {"verbs": ["read"], "ceiling": "internal"}}},
+}
+
+groups := {"support": {"backends": {"crm": {
+	"verbs": ["read", "list", "update", "delete"],
+	"ceiling": "restricted",
+}}}}
+
+approvers := {"crm": {"approvers": ["group:crm-owners"], "expires_in": 600}}
 
 reading := {
 	"version": 1,
@@ -60,23 +87,23 @@ updating := object.union(reading, {
 
 approved_by(person) := {"context": {"approval": {"id": "apr_1", "approved_by": [person]}}}
 
-# Both must be the whole answer: one reason more would be a second rule that fired.
-denied(request, reasons) if {
-	authz.decision == {"effect": "deny", "reasons": reasons} with input as request
+# Asks under the data above, which a test changes with, for example, `with groups as {}`.
+answer(request) := decision if {
+	decision := authz.decision with input as request
+		with data.profiles as profiles
+		with data.users as users
+		with data.groups as groups
+		with data.approvers as approvers
 }
 
-allowed(request) if {
-	authz.decision == {"effect": "allow", "reasons": []} with input as request
-}
+# Each of these must be the whole answer: one reason more would be a second rule that fired.
+allowed(request) if answer(request) == {"effect": "allow", "reasons": []}
 
-held(request, reasons) if {
-	approval := {"approvers": ["group:crm-owners"], "expires_in": 600}
-	authz.decision == {"effect": "hold", "reasons": reasons, "approval": approval} with input as request
-}
+denied(request, reasons) if answer(request) == {"effect": "deny", "reasons": reasons}
 
-drafted(request) if {
-	authz.decision == {"effect": "draft", "reasons": ["stage_draft_writes_are_drafts"]} with input as request
-}
+held(request, reasons) if answer(request) == {"effect": "hold", "reasons": reasons, "approval": approvers.crm}
+
+drafted(request) if answer(request) == {"effect": "draft", "reasons": ["stage_draft_writes_are_drafts"]}
 
 test_a_read_within_the_lease_is_allowed if allowed(reading)
 
@@ -128,7 +155,7 @@ test_sensitivity_above_the_grant_is_denied if {
 
 test_sensitivity_off_the_scale_is_denied if {
 	reasons := {"sensitivity_above_ceiling", "user_not_entitled"}
-	denied(object.union(reading, {"request": {"sensitivity": "secret"}}), reasons)
+	denied(object.union(reading, {"request": {"sensitivity": "off the scale"}}), reasons)
 }
 
 test_sensitivity_above_the_profile_is_denied if {
@@ -172,10 +199,7 @@ test_an_entitlement_reaches_only_its_ceiling if {
 	denied(object.union(reading, {"lease": {"user": "bob@example.com"}}), {"user_not_entitled"})
 }
 
-test_a_right_taken_from_the_group_is_gone_at_once if {
-	authz.decision == {"effect": "deny", "reasons": {"user_not_entitled"}} with input as reading
-		with data.groups as {}
-}
+test_a_right_taken_from_the_group_is_gone_at_once if denied(reading, {"user_not_entitled"}) with groups as {}
 
 test_another_backend_is_denied if {
 	reasons := {"agent_profile_lacks_verb", "user_not_entitled"}
@@ -241,11 +265,6 @@ test_unknown_words_count_as_the_worst if {
 	held(object.union(updating, {"request": {"risk": "unrated"}}), {"high_risk_needs_approval"})
 }
 
-test_without_anybody_to_ask_it_is_denied if {
-	authz.decision == {"effect": "deny", "reasons": {"no_approver_named"}} with input as deleting
-		with data.approvers as {}
-}
+test_without_anybody_to_ask_it_is_denied if denied(deleting, {"no_approver_named"}) with approvers as {}
 
-test_an_empty_input_is_denied if {
-	authz.decision.effect == "deny" with input as {}
-}
+test_an_empty_input_is_denied if answer({}).effect == "deny"

@@ -37,8 +37,8 @@ export interface RunningGate {
   readonly control: Listen
   readonly metrics: Listen
   readonly policyDigest: () => string
-  /** Goes on in a new audit file and reads the policy again; for SIGHUP. */
-  reload(): Promise<PolicyEvent>
+  /** Goes on in a new audit file and reads the policy again; for SIGHUP. What fails is logged. */
+  reload(): Promise<void>
   /** Stops accepting, drains within `limits.drain`, then closes everything. */
   close(): Promise<void>
 }
@@ -67,8 +67,8 @@ export async function startGate(config: Config, log: Logger): Promise<RunningGat
     const bound = await listen(parts, closers)
     const { policy, audit } = parts
     const reload = async () => {
-      await audit.reopen()
-      return policy.reloadNow()
+      await audit.reopen().catch((error) => log.error({ err: error }, 'the audit file stays the old one'))
+      await policy.reloadNow()
     }
     return { ...bound, policyDigest: () => policy.current.digest, reload, close }
   } catch (error) {

@@ -6,7 +6,7 @@ import { createLogger } from '../telemetry/log.ts'
 import { version } from '../version.ts'
 import { count, say, sayFacts, style } from './terminal.ts'
 
-/** Serves `configFile` until SIGTERM or SIGINT; SIGHUP reads the policy again. */
+/** Serves `configFile` until SIGTERM or SIGINT; SIGHUP reopens the audit file and reads the policy again. */
 export async function serve(configFile: string): Promise<void> {
   const config = loadConfig(configFile)
   const log = createLogger({ level: config.log.level })

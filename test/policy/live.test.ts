@@ -51,7 +51,6 @@ describe('an edit', () => {
 
     // A right taken away in the data.
     dir.write('data/groups.json', '{}')
-    dir.write('authz_test.rego', 'package leasegate.authz_test\n')
     expect(await watched.next()).toEqual({ type: 'reloaded', digest: live.current.digest })
     expect(live.current.digest).not.toBe(first.digest)
     expect(live.current.evaluate(input)).toEqual({ effect: 'deny', reasons: ['user_not_entitled'] })
@@ -76,7 +75,7 @@ describe('an edit', () => {
     using dir = PolicyDir.shipped()
     await using watched = await Watched.open(dir.path)
     const first = watched.live.current
-    dir.write('data/groups.json', '{}')
+    dir.write('authz.rego', dir.read('authz.rego').replace('{"list", "read"}', '{"list", "read", "delete"}'))
     const event = await watched.next()
     expect(event.type === 'rejected' && event.diagnostics.every(({ code }) => code === 'test_failed')).toBe(
       true,
@@ -130,6 +129,26 @@ describe('at the start', () => {
     await expect(Watched.open(dir.path)).rejects.toThrow(
       /^authz\.rego:3:51: rego_type_error: [^\n]*\nauthz\.rego:5:10: rego_type_error: [^\n]*$/,
     )
+  })
+
+  it('the tests that ship hold whatever the data says', async () => {
+    using dir = PolicyDir.shipped()
+    rmSync(join(dir.path, 'data'), { recursive: true })
+    dir.write('data/scale.json', '{ "public": 10, "internal": 20, "confidential": 30, "restricted": 40 }')
+    dir.write(
+      'data/profiles.yaml',
+      `support:
+  stages: [observe]
+  backends: { ledger: { verbs: [read], ceiling: public } }
+  calls_per_minute: { lease: 3, agent: 3 }
+`,
+    )
+    dir.write('data/users.json', '{ "alice@example.com": { "groups": [] } }')
+    await using watched = await Watched.open(dir.path)
+    expect(watched.live.current.evaluate(input)).toEqual({
+      effect: 'deny',
+      reasons: ['agent_profile_lacks_verb', 'rate_exceeded', 'user_not_entitled'],
+    })
   })
 
   it('a directory that is not there is refused', async () => {
