@@ -10,6 +10,7 @@ import { addRevokeCommand } from './commands/revoke.ts'
 import { serve } from './commands/serve.ts'
 import { UsageError } from './commands/terminal.ts'
 import { ConfigError } from './config/problems.ts'
+import { PolicyError } from './policy/diagnostic.ts'
 import { version } from './version.ts'
 
 const program = new Command('leasegate')
@@ -57,5 +58,5 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   const message = error instanceof Error ? error.message : String(error)
   process.stderr.write(`leasegate: ${message}\n`)
-  return error instanceof ConfigError || error instanceof UsageError ? 2 : 1
+  return [ConfigError, PolicyError, UsageError].some((kind) => error instanceof kind) ? 2 : 1
 }

@@ -32,6 +32,7 @@ export function rawHead(req: IncomingMessage): RawHead {
 export class HttpExchange implements Exchange, Endable {
   readonly head: RawHead
   readonly upgrade = false
+  place: number | undefined = undefined
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #parts: ProxyParts
@@ -78,7 +79,6 @@ export class HttpExchange implements Exchange, Endable {
     if (this.#broken !== undefined) return Promise.resolve(this.#broken)
     const { forwarder, inFlight, bodyIdleMs } = this.#parts
     const { evidence } = request.committed.permit
-    if (request.body.kind === 'stream') this.#continue()
     return new Promise((resolve) => {
       let refusal: Refusal | undefined
       let over = false
@@ -97,7 +97,10 @@ export class HttpExchange implements Exchange, Endable {
           resolve(refusal ?? result)
         },
       })
-      if (!over) inFlight.add(this, evidence.lease)
+      if (over) return
+      inFlight.add(this, evidence.lease)
+      // Not earlier: a body that is refused by its announced length is never asked for.
+      if (request.body.kind === 'stream') this.#continue()
     })
   }
 

@@ -1,0 +1,87 @@
+// In: the port of a backend. Out: the configuration, the policy and the leases that every benchmark uses: the
+// policy that ships, one coarse CRM API, a lease for one customer of it. Lives in a temporary directory.
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadConfig } from '../src/config/load.ts'
+import type { Config } from '../src/config.ts'
+import { issueLease } from '../src/lease/issue.ts'
+import { openLocalKey } from '../src/lease/local_key.ts'
+import { isRefusal } from '../src/refusals.ts'
+
+/** The authority agents use; the sockets go to a port of the system's choice. */
+export const authority = 'gate.bench'
+/** What every benchmark asks for. */
+export const target = '/crm/customers/9821'
+
+/** A directory with a configuration. It goes away by itself. */
+export class Fixture implements Disposable {
+  readonly dir = mkdtempSync(join(tmpdir(), 'leasegate-bench-'))
+  readonly config: Config
+
+  constructor(backendPort: number) {
+    const policies = join(this.dir, 'policies')
+    cpSync(join(import.meta.dirname, '../policies'), policies, { recursive: true })
+    // The Rego tests are about the numbers that ship; a benchmark needs more calls a minute than those.
+    rmSync(join(policies, 'authz_test.rego'))
+    const profiles = join(policies, 'data/profiles.json')
+    writeFileSync(profiles, readFileSync(profiles, 'utf8').replaceAll(/"(lease|agent)": \d+/g, '"$1": 1e9'))
+    const file = join(this.dir, 'config.yaml')
+    writeFileSync(file, configText(backendPort))
+    this.config = loadConfig(file, {})
+  }
+
+  /** A token for reading customer 9821, good for five minutes. */
+  async token(): Promise<string> {
+    const issued = await issueLease(
+      {
+        user: 'alice@example.com',
+        agent: { id: 'agent:support-triage', version: '3.2.1', env: 'prod', profile: 'support' },
+        task: { system: 'jira', id: 'SUP-4711', purpose: "answer the customer's billing question" },
+        details: [
+          {
+            type: 'lease',
+            actions: ['read'],
+            identifier: 'crm:customer/9821',
+            sensitivity: 'confidential',
+          },
+        ],
+      },
+      {
+        issuer: 'http://broker.bench',
+        audience: `http://${authority}`,
+        key: await openLocalKey(this.config.broker.keyFile),
+        now: Date.now() / 1000,
+      },
+    )
+    if (isRefusal(issued)) throw new Error('the broker refused the lease of the benchmark')
+    return issued.token
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+function configText(backendPort: number): string {
+  return `
+listen: { proxy: 127.0.0.1:0, control: 127.0.0.1:0, metrics: 127.0.0.1:0 }
+public_origin: http://${authority}
+broker: { issuer: http://broker.bench }
+issuers: [{ issuer: http://broker.bench, jwks: { local: true } }]
+state: { store: embedded, path: ./state.db }
+policy: { dir: ./policies }
+audit: { file: ./audit.jsonl }
+log: { level: error, requests: none }
+backends:
+  crm:
+    url: http://127.0.0.1:${backendPort}
+    path_prefix: /crm
+    credential: { header: authorization, value: Bearer the-key-no-agent-ever-sees }
+    operations:
+      - { match: "GET /customers/{id}",    verb: read,   resource: "customer/{id}", sensitivity: confidential }
+      - { match: "GET /customers",         verb: list,   resource: "customer",      sensitivity: confidential }
+      - { match: "PATCH /customers/{id}",  verb: update, resource: "customer/{id}", sensitivity: confidential }
+      - { match: "DELETE /customers/{id}", verb: delete, resource: "customer/{id}", sensitivity: restricted, risk: high }
+`
+}

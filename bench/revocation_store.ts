@@ -1,0 +1,47 @@
+// What the two processes of the revocation benchmark agree on: the store, the leases, the message.
+import { type Lease, revocationKeys } from '../src/lease/lease.ts'
+import type { Store } from '../src/ports.ts'
+import { openEmbedded } from '../src/stores/embedded.ts'
+import { openRedis } from '../src/stores/redis.ts'
+
+const maxStalenessMs = 2_000
+
+/** Where the state is: one of the two stores. */
+export type Place = { readonly path: string } | { readonly url: string }
+
+export function open(place: Place): Promise<Store> {
+  return 'path' in place
+    ? openEmbedded({ ...place, maxStalenessMs })
+    : openRedis({ ...place, prefix: 'leasegate-bench:', maxStalenessMs })
+}
+
+/** Sent by the process that did not write the revocation. */
+export interface Refused {
+  readonly value: string
+  /** On the machine's monotonic clock, which all processes share. */
+  readonly atNs: string
+}
+
+/** A lease with this id, as far as revocation is concerned. */
+export function revokedLease(id: string): Pick<Lease, 'revocationKeys' | 'issuedAt'> {
+  const issuedAt = 1_795_300_000
+  const lease: Omit<Lease, 'revocationKeys'> = {
+    id,
+    issuer: 'http://broker.bench',
+    tokenId: 'ltk_1',
+    user: 'alice@example.com',
+    agent: { id: 'agent:support-triage', version: '3.2.1', env: 'prod', instance: '', profile: 'support' },
+    clientId: 'support-triage',
+    audience: 'http://gate.bench',
+    task: { system: 'jira', id: 'SUP-4711', purpose: 'benchmark' },
+    stage: 'observe',
+    session: 'ses_1',
+    grants: [],
+    issuedAt,
+    notBefore: issuedAt,
+    expiresAt: issuedAt + 300,
+    maxExpiresAt: issuedAt + 3_600,
+    clockTolerance: 0,
+  }
+  return { revocationKeys: revocationKeys(lease), issuedAt }
+}

@@ -1,0 +1,66 @@
+// In: which of the three servers, and the port of the backend. Out: that server, on a port of its own:
+// `http_proxy`, `forwarder` or `enforced`. README.md says what each does and does not do.
+import { Agent, createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import httpProxy from 'http-proxy'
+import { startGate } from '../src/compose.ts'
+import { openKeys } from '../src/lease/keys.ts'
+import { openLocalKey } from '../src/lease/local_key.ts'
+import { createVerifier } from '../src/lease/verify.ts'
+import { isRefusal } from '../src/refusals.ts'
+import { openEmbedded } from '../src/stores/embedded.ts'
+import { createLogger } from '../src/telemetry/log.ts'
+import { authority, Fixture } from './fixture.ts'
+import { type Serving, serveParent } from './process.ts'
+import { unenforcedListener } from './unenforced.ts'
+
+const [kind = '', backendPort = ''] = process.argv.slice(2)
+using fixture = new Fixture(Number(backendPort))
+
+const servers: Readonly<Record<string, () => Promise<Serving>>> = {
+  http_proxy: bareHttpProxy,
+  forwarder,
+  enforced,
+}
+const start = servers[kind]
+if (start === undefined) throw new Error(`name one of ${Object.keys(servers).join(', ')}`)
+await serveParent(await start())
+
+/** http-proxy as its README sets it up, with the keep-alive agent that it leaves to its users to add. */
+async function bareHttpProxy(): Promise<Serving> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+  const proxy = httpProxy.createProxyServer({ target: `http://127.0.0.1:${backendPort}`, agent })
+  return listen(createServer((req, res) => proxy.web(req, res)))
+}
+
+/** The gate's pipeline and forwarder with enforcement off. */
+async function forwarder(): Promise<Serving> {
+  const { config } = fixture
+  const local = await openLocalKey(config.broker.keyFile)
+  const keys = await openKeys(config.issuers, { local: local.publicJwk })
+  const verifier = createVerifier({ issuers: config.issuers, keys })
+  const lease = await verifier.verify(await fixture.token(), Date.now() / 1000, [`http://${authority}`])
+  if (isRefusal(lease)) throw new Error(`the lease of the benchmark is refused: ${lease.code}`)
+  return listen(unenforcedListener(config, lease).server)
+}
+
+/** The gate that `leasegate serve` starts, with a thousand revocations to look through. */
+async function enforced(): Promise<Serving> {
+  const { config } = fixture
+  if (config.state.store !== 'embedded') throw new Error('the benchmark is about the embedded store')
+  const store = await openEmbedded(config.state)
+  const now = Math.floor(Date.now() / 1000)
+  const entry = { scope: 'lease', reason: 'benchmark', by: 'bench', at: now } as const
+  for (let n = 0; n < 1_000; n++) {
+    await store.revocations.revoke({ ...entry, value: `lse_other_${n}`, cutoff: now, expiresAt: now + 3_600 })
+  }
+  await store.close()
+  const gate = await startGate(config, createLogger({ level: 'error' }))
+  return { port: gate.proxy.port, token: await fixture.token() }
+}
+
+function listen(server: Server): Promise<Serving> {
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve({ port: (server.address() as AddressInfo).port }))
+  })
+}

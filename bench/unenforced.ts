@@ -1,0 +1,82 @@
+// In: a configuration and a lease. Out: the gate's own pipeline with enforcement off, for comparison: whoever
+// calls has that lease, policy always says allow, nothing is revoked, recorded or counted. What a proxy has
+// to do anyway stays on. Exists here only; nothing in src/ can be switched off like this.
+import type { Config } from '../src/config.ts'
+import type { Gate } from '../src/enforce/gate.ts'
+import { RecentCallCounter } from '../src/enforce/recent.ts'
+import { createRouter } from '../src/enforce/route.ts'
+import { createForwarder } from '../src/http/forward.ts'
+import { InFlight } from '../src/http/in_flight.ts'
+import { createProxyListener, type ProxyListener } from '../src/http/listen.ts'
+import { newTraceparent } from '../src/http/trace.ts'
+import { createUpgrader } from '../src/http/upgrade.ts'
+import { newId } from '../src/lease/ids.ts'
+import type { Lease } from '../src/lease/lease.ts'
+import type { Approvals, Policy, Revocations } from '../src/ports.ts'
+import { authority } from './fixture.ts'
+
+const unused = (): Promise<never> =>
+  Promise.reject(new Error('the benchmark asks for nothing that needs this'))
+
+const revocations: Revocations = {
+  revoke: unused,
+  find: () => undefined,
+  ageMs: () => 0,
+  size: () => 0,
+  watch: () => () => undefined,
+}
+const approvals: Approvals = { put: unused, find: unused, use: unused }
+const policy: Policy = { digest: 'none', evaluate: () => ({ effect: 'allow', reasons: [] }) }
+
+/** The listener of the gate that `config` describes, with `openGate` behind it. */
+export function unenforcedListener(config: Config, lease: Lease): ProxyListener {
+  return createProxyListener(
+    openGate(config, lease),
+    {
+      forwarder: createForwarder(config.backends),
+      upgrader: createUpgrader(),
+      inFlight: new InFlight(revocations, Date.now),
+      bodyIdleMs: config.limits.bodyIdleMs,
+    },
+    config.limits,
+  )
+}
+
+function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease): Gate {
+  return {
+    publicOrigin,
+    publicScheme: 'http',
+    issuers: [],
+    backends,
+    rules: { ...limits, authorities: new Set([authority]), encodedSlash: false, via },
+    router: createRouter(backends),
+    audiences: new Map(backends.map((backend) => [backend, []])),
+    verifier: { verify: () => lease },
+    evidence: {
+      revocations,
+      approvals,
+      recent: new RecentCallCounter(),
+      maxStalenessMs: 0,
+      inspectedBodyBytes: limits.inspectedBodyBytes,
+      deadlineMs: limits.gatherMs,
+      clock: Date.now,
+    },
+    policy: () => policy,
+    commits: {
+      budgets: { spend: unused },
+      approvals,
+      revocations,
+      intents: { fault: () => undefined, intend: unused },
+      deadlineMs: limits.gatherMs,
+      readsOnFault: 'refuse',
+    },
+    newDecisionId: (nowMs) => newId('dec_', nowMs),
+    newTraceparent,
+    observer: {
+      begin: () => Number.NaN,
+      step: () => undefined,
+      finished: () => undefined,
+      bug: () => undefined,
+    },
+  }
+}
