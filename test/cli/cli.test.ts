@@ -1,0 +1,49 @@
+// The program as such: usage, version, and the demo that the README starts with.
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { version } from '../../src/version.ts'
+import { startHttp } from '../support/backends.ts'
+import { Workplace } from './process.ts'
+
+let place: Workplace
+beforeEach(async () => {
+  place = await Workplace.open()
+  await place.compilePolicy()
+})
+afterEach(() => place[Symbol.asyncDispose]())
+
+describe('usage', () => {
+  test('--version and --help are answered with 0', async () => {
+    expect(await place.run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+    const help = await place.run(['--help'])
+    expect([help.code, help.stderr]).toEqual([0, ''])
+    for (const command of ['serve', 'demo', 'lease', 'revoke', 'policy', 'config']) {
+      expect(help.stdout).toContain(command)
+    }
+  })
+
+  const mistakes = [[], ['nothing'], ['serve', '--port', '1'], ['lease'], ['policy', 'nothing'], ['config']]
+  test.each(mistakes.map((args) => [args]))(
+    '%j is a mistake: exit code 2, and no stack trace',
+    async (args) => {
+      const { code, stdout, stderr } = await place.run(args)
+      expect([code, stdout]).toEqual([2, ''])
+      expect(stderr).not.toBe('')
+      expect(stderr).not.toContain('    at ')
+    },
+  )
+})
+
+describe('demo', () => {
+  test('--once performs every step and finds every answer as expected', async () => {
+    // Somewhere to put the sample backend.
+    const reserved = await startHttp(() => {})
+    await reserved.close()
+    place.configure(reserved.url)
+    const { code, stdout, stderr } = await place.run(['demo', '--once', '--config', place.config])
+    expect([code, stderr]).toEqual([0, expect.not.stringContaining('error')])
+    expect(stdout).toContain('all as expected')
+    for (const word of ['outside_lease', 'policy_denied', 'lease_revoked', 'Maria Lindqvist']) {
+      expect(stdout).toContain(word)
+    }
+  })
+})

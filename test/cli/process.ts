@@ -1,0 +1,215 @@
+// The program as people run it: child processes of src/cli.ts with a configuration file of their own. Never
+// leaves a process behind: `close` ends what is still running, and so does the end of the test process.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { stringify } from 'yaml'
+import { build } from '../../src/policy/toolchain.ts'
+import { packageRoot } from '../../src/version.ts'
+import { eventually } from '../support/gate.ts'
+import type { Json } from '../support/tokens.ts'
+
+/** How a command ended and what it printed. */
+export interface Run {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A `serve` that runs. */
+export interface Served {
+  readonly child: ChildProcess
+  /** Everything printed so far, on either stream. */
+  output(): string
+  /** Sends a signal and waits for the end; the exit code, or null after a deadly signal. */
+  stop(signal: NodeJS.Signals): Promise<number | null>
+}
+
+export const cliPath = join(packageRoot, 'src/cli.ts')
+
+/** What the backend's credential is in these processes. */
+export const crmToken = 'backend-key-8d21f0aa'
+
+/** Once per test file. */
+let compiled: ReturnType<typeof build> | undefined
+
+/** A directory with a configuration file in it, and the processes that use it. */
+export class Workplace implements AsyncDisposable {
+  readonly dir = mkdtempSync(join(tmpdir(), 'leasegate-cli-'))
+  readonly ports: { readonly proxy: number; readonly control: number; readonly metrics: number }
+  readonly #children = new Set<ChildProcess>()
+
+  private constructor(ports: readonly number[]) {
+    const [proxy, control, metrics] = ports
+    this.ports = { proxy: proxy!, control: control!, metrics: metrics! }
+  }
+
+  /** Reserves three ports; `configure` next. */
+  static async open(): Promise<Workplace> {
+    return new Workplace(await freePorts(3))
+  }
+
+  /**
+   * Lays the policies that ship into the directory, compiled: `serve` then starts in half a second instead
+   * of three. Sources stay away; a policy has one form.
+   */
+  async compilePolicy(): Promise<void> {
+    const shipped = join(packageRoot, 'policies')
+    compiled ??= build(shipped)
+    const { wasm, diagnostics } = await compiled
+    if (wasm === undefined) throw new Error(JSON.stringify(diagnostics))
+    cpSync(join(shipped, 'data'), this.path('policies/data'), { recursive: true })
+    writeFileSync(this.path('policies/policy.wasm'), wasm)
+  }
+
+  get origin(): string {
+    return `http://127.0.0.1:${this.ports.proxy}`
+  }
+
+  get config(): string {
+    return join(this.dir, 'config.yaml')
+  }
+
+  path(name: string): string {
+    return join(this.dir, name)
+  }
+
+  /** Writes a file below the directory. */
+  write(name: string, text: string): string {
+    mkdirSync(dirname(this.path(name)), { recursive: true })
+    writeFileSync(this.path(name), text)
+    return this.path(name)
+  }
+
+  /** The usual configuration in front of `backendUrl`, with the local broker. Needs `compilePolicy`. */
+  configure(backendUrl: string, changes: Json = {}): void {
+    const { proxy, control, metrics } = this.ports
+    const operation = { resource: 'customer/{id}', sensitivity: 'confidential' }
+    this.write(
+      'config.yaml',
+      stringify({
+        listen: {
+          proxy: `127.0.0.1:${proxy}`,
+          control: `127.0.0.1:${control}`,
+          metrics: `127.0.0.1:${metrics}`,
+        },
+        public_origin: this.origin,
+        policy: { dir: './policies' },
+        backends: {
+          crm: {
+            url: backendUrl,
+            path_prefix: '/crm',
+            credential: { header: 'authorization', value: `Bearer \${env:CRM_TOKEN}` },
+            operations: [
+              { match: 'GET /customers/{id}', verb: 'read', ...operation },
+              { match: 'PATCH /customers/{id}', verb: 'update', ...operation, risk: 'low' },
+            ],
+          },
+        },
+        ...changes,
+      }),
+    )
+  }
+
+  /** Runs a command to its end. */
+  async run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> {
+    const child = this.#spawn(process.execPath, [cliPath, ...args], env)
+    const printed = { stdout: '', stderr: '' }
+    for (const stream of ['stdout', 'stderr'] as const) {
+      child[stream]!.setEncoding('utf8').on('data', (text: string) => {
+        printed[stream] += text
+      })
+    }
+    const [code] = (await once(child, 'close')) as [number | null]
+    return { code, ...printed }
+  }
+
+  /** Starts `serve` and waits until it answers. `limits`: arguments for `ulimit`. */
+  async serve({ limits }: { limits?: string } = {}): Promise<Served> {
+    const args = [cliPath, 'serve', '--config', this.config]
+    const child =
+      limits === undefined
+        ? this.#spawn(process.execPath, args, {})
+        : this.#spawn('bash', ['-c', `ulimit ${limits}; exec "$@"`, 'bash', process.execPath, ...args], {})
+    let output = ''
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text
+      })
+    }
+    await eventually(async () => {
+      if (child.exitCode !== null) throw new Error(`serve ended with ${child.exitCode}: ${output}`)
+      return (await this.get('/healthz').catch(() => undefined))?.status === 200
+    }, 'a gate that serves')
+    return {
+      child,
+      output: () => output,
+      async stop(signal) {
+        const exited = once(child, 'exit')
+        child.kill(signal)
+        return ((await exited) as [number | null])[0]
+      },
+    }
+  }
+
+  /** From the operators' listener. */
+  get(path: string): Promise<Response> {
+    return fetch(`http://127.0.0.1:${this.ports.metrics}${path}`)
+  }
+
+  /** A token of the local broker that may read and update customer 9821, and its lease. */
+  async issue(...more: string[]): Promise<{ token: string; lease: { id: string } & Json }> {
+    const { code, stdout, stderr } = await this.run([...issueArguments(this.config), '--json', ...more])
+    if (code !== 0) throw new Error(stderr)
+    return JSON.parse(stdout) as { token: string; lease: { id: string } & Json }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ends = [...this.#children].map((child) => once(child, 'exit'))
+    for (const child of this.#children) child.kill('SIGKILL')
+    await Promise.all(ends)
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+
+  #spawn(command: string, args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess {
+    const { PATH } = process.env
+    const child = spawn(command, args, {
+      cwd: this.dir,
+      env: { PATH, CRM_TOKEN: crmToken, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const kill = () => void child.kill('SIGKILL')
+    process.once('exit', kill)
+    this.#children.add(child)
+    child.once('exit', () => {
+      process.off('exit', kill)
+      this.#children.delete(child)
+    })
+    return child
+  }
+}
+
+/** `lease issue` for Alice's agent, to read and update customer 9821. */
+export function issueArguments(config: string): string[] {
+  return [
+    ...['lease', 'issue', '--config', config, '--user', 'alice@example.com'],
+    ...['--agent', 'support-triage@3.2.1', '--task', 'jira:SUP-4711', '--purpose', 'billing question'],
+    ...['--allow', 'read,update crm:customer/9821', '--stage', 'execute', '--profile', 'support'],
+  ]
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(Array.from({ length: count }, listening))
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => once(server.close(), 'close')))
+  return ports
+}
+
+async function listening(): Promise<Server> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return server
+}

@@ -1,0 +1,158 @@
+// The operators' listener over a real socket and a real store: who may revoke, what an order has to look
+// like, and that an acknowledgement means that the entry is kept.
+import { mkdtempSync, renameSync, rmSync } from 'node:fs'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { retentionSeconds } from '../../src/broker/revocation.ts'
+import { createControlListener } from '../../src/http/control.ts'
+import type { Store } from '../../src/ports.ts'
+import { openEmbedded } from '../../src/stores/embedded.ts'
+import { ask } from '../support/raw.ts'
+
+const operatorToken = 'operator-token-of-the-test'
+const now = 1_795_300_000.75
+let dir: string
+let store: Store
+let server: Server
+let port: number
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'leasegate-control-'))
+})
+afterAll(() => rmSync(dir, { recursive: true }))
+beforeEach(async () => {
+  store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000 })
+  const jwks = () => ({ keys: [{ kid: 'k1' }] })
+  server = createControlListener({ store, operatorToken, jwks, now: () => now })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  port = (server.address() as AddressInfo).port
+})
+afterEach(async () => {
+  server.closeAllConnections()
+  server.close()
+  await store.close()
+})
+
+interface Order {
+  readonly body?: string
+  readonly authorization?: string
+  readonly type?: string
+  readonly method?: string
+  readonly path?: string
+}
+
+const good = '{"lease":"lse_1","reason":"leaked"}'
+
+async function order({ body = good, authorization = `Bearer ${operatorToken}`, ...rest }: Order = {}) {
+  const { method = 'POST', path = '/revocations', type = 'application/json' } = rest
+  const lines = [`${method} ${path} HTTP/1.1`, 'Host: control', `Content-Type: ${type}`]
+  if (authorization !== '') lines.push(`Authorization: ${authorization}`)
+  lines.push(`Content-Length: ${Buffer.byteLength(body)}`)
+  const answer = await ask(port, Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}`))
+  return { ...answer, problem: JSON.parse(answer.body.toString()) as Record<string, unknown> }
+}
+
+function find(scope: string, value: string, issuedAt: number) {
+  return store.revocations.find([`${scope}\n${value}`], issuedAt)
+}
+
+describe('an order to revoke', () => {
+  test('is in the view and kept when it is acknowledged', async () => {
+    const { status, problem } = await order()
+    expect(status).toBe(201)
+    expect(problem).toEqual({
+      scope: 'lease',
+      value: 'lse_1',
+      cutoff: Number.MAX_SAFE_INTEGER,
+      expires_at: 1_795_300_000 + retentionSeconds,
+      reason: 'leaked',
+      by: 'operator',
+      at: 1_795_300_000,
+    })
+    expect(find('lease', 'lse_1', 1_795_400_000)).toMatchObject({ reason: 'leaked' })
+    const other = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000 })
+    expect(other.revocations.find(['lease\nlse_1'], 1)).toMatchObject({ reason: 'leaked' })
+    await other.close()
+  })
+
+  test('may be repeated', async () => {
+    expect((await order()).status).toBe(201)
+    expect((await order()).status).toBe(201)
+  })
+
+  const scopes = [
+    ['{"agent":"triage","reason":"r"}', 'agent', 'agent:triage'],
+    ['{"agent":"workflow:nightly","reason":"r"}', 'agent', 'workflow:nightly'],
+    ['{"agent_version":"triage@2.0","reason":"r"}', 'agent_version', 'agent:triage@2.0'],
+    ['{"user":"mallory@example.com","reason":"r"}', 'user', 'mallory@example.com'],
+    ['{"task":"jira:SUP-9","reason":"r"}', 'task', 'jira:SUP-9'],
+    ['{"session":"ses_9","reason":"r"}', 'session', 'ses_9'],
+  ] as const
+  test.each(scopes)('%s kills what was issued up to now, and nothing later', async (body, scope, value) => {
+    expect((await order({ body })).status).toBe(201)
+    expect(find(scope, value, 1_795_300_000)).toMatchObject({ scope, value })
+    expect(find(scope, value, 1_795_300_001)).toBeUndefined()
+  })
+
+  test('can be limited to one issuer, and names who gave it', async () => {
+    const body = '{"session":"ses_i","issuer":"https://a.example","by":"ops:kim","reason":"r"}'
+    expect((await order({ body })).problem).toMatchObject({ by: 'ops:kim' })
+    expect(find('session', 'ses_i', 1)).toBeUndefined()
+    expect(store.revocations.find(['session\nses_i\nhttps://a.example'], 1)).toMatchObject({ by: 'ops:kim' })
+  })
+
+  test('that the store does not take is not acknowledged', async () => {
+    renameSync(join(dir, 'state.db'), join(dir, 'away.db'))
+    const { status, problem } = await order({ body: '{"lease":"lse_x","reason":"r"}' })
+    renameSync(join(dir, 'away.db'), join(dir, 'state.db'))
+    expect([status, problem.code]).toEqual([503, 'evidence_unavailable'])
+    expect(find('lease', 'lse_x', 1)).toBeUndefined()
+  })
+})
+
+describe('refused', () => {
+  const before = () => store.revocations.size()
+  const malformed = [400, 'malformed_request'] as const
+  const stranger = [401, 'operator_required'] as const
+  const rows: readonly (readonly [string, Order, readonly [number, string]])[] = [
+    ['no token', { authorization: '' }, stranger],
+    ['another token', { authorization: 'Bearer operator-token-of-the-tesT' }, stranger],
+    ['a token that begins alike', { authorization: `Bearer ${operatorToken}x` }, stranger],
+    ['another scheme', { authorization: `Basic ${operatorToken}` }, stranger],
+    ['no token, at an endpoint that does not exist', { authorization: '', path: '/x' }, stranger],
+    ['an endpoint that does not exist', { path: '/nothing' }, [404, 'operation_unmapped']],
+    ['a method that is not served', { method: 'PUT' }, [405, 'method_not_allowed']],
+    ['another media type', { type: 'text/plain' }, malformed],
+    ['a form', { type: 'application/x-www-form-urlencoded', body: 'lease=1' }, malformed],
+    ['no JSON', { body: '{' }, malformed],
+    ['a name twice', { body: '{"lease":"a","lease":"b","reason":"r"}' }, malformed],
+    ['a list', { body: '[]' }, malformed],
+    ['null', { body: 'null' }, malformed],
+    ['nothing to revoke', { body: '{"reason":"r"}' }, malformed],
+    ['two things to revoke', { body: '{"lease":"a","user":"b","reason":"r"}' }, malformed],
+    ['no reason', { body: '{"lease":"a"}' }, malformed],
+    ['an empty reason', { body: '{"lease":"a","reason":""}' }, malformed],
+    ['an unknown member', { body: '{"lease":"a","reason":"r","cutoff":1}' }, malformed],
+    ['a value that is no text', { body: '{"lease":1,"reason":"r"}' }, malformed],
+    ['a line break', { body: '{"lease":"a\\nb","reason":"r"}' }, malformed],
+    ['a value of 257 characters', { body: `{"lease":"${'a'.repeat(257)}","reason":"r"}` }, malformed],
+    ['a body of 20,000 bytes', { body: `{"lease":"${'a'.repeat(20_000)}"}` }, [413, 'body_too_large']],
+  ]
+  test.each(rows)('%s', async (_, ask, [status, code]) => {
+    const size = before()
+    const answer = await order(ask)
+    expect([answer.status, answer.problem.code]).toEqual([status, code])
+    expect(answer.headers['content-type']).toBe('application/problem+json')
+    expect(answer.headers.allow).toBe(status === 405 ? 'POST' : undefined)
+    expect(answer.body.toString()).not.toContain(operatorToken)
+    expect(store.revocations.size()).toBe(size)
+  })
+})
+
+test('the public keys need no token', async () => {
+  const { status, problem } = await order({ method: 'GET', path: '/jwks', authorization: '', body: '' })
+  expect([status, problem]).toEqual([200, { keys: [{ kid: 'k1' }] }])
+})
