@@ -43,6 +43,7 @@ export function unenforcedListener(config: Config, lease: Lease): ProxyListener 
 }
 
 function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease): Gate {
+  const recent = new RecentCallCounter()
   return {
     publicOrigin,
     publicScheme: 'http',
@@ -55,7 +56,7 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
     evidence: {
       revocations,
       approvals,
-      recent: new RecentCallCounter(),
+      recent,
       maxStalenessMs: 0,
       inspectedBodyBytes: limits.inspectedBodyBytes,
       deadlineMs: limits.gatherMs,
@@ -66,6 +67,7 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
       budgets: { spend: unused },
       approvals,
       revocations,
+      recent,
       intents: { fault: () => undefined, intend: unused },
       deadlineMs: limits.gatherMs,
       readsOnFault: 'refuse',

@@ -170,6 +170,7 @@ function composeGate(parts: Parts): Gate {
       approvals: store.approvals,
       revocations: store.revocations,
       intents: observer,
+      recent,
       readsOnFault: config.audit.readsOnFault,
       deadlineMs: limits.gatherMs,
     },

@@ -1,5 +1,6 @@
 // What somebody asks to be revoked, and the entry that is written for it. Pure.
-import type { RevocationScope } from '../lease/lease.ts'
+import { agentName, type RevocationScope } from '../lease/lease.ts'
+import { isPlainText } from '../lease/text.ts'
 import type { Revocation } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { parseAgent, parseTask } from './names.ts'
@@ -40,6 +41,9 @@ export function makeRevocation(ask: RevocationAsk, now: number): Revocation | Re
 }
 
 function problemWith({ scope, value }: RevocationAsk): string | undefined {
+  if (!isPlainText(value))
+    return 'write the value as in the lease: NFC, no control characters, no spaces around it'
+  if (scope === 'lease' && !value.startsWith('lse_')) return 'a lease id begins with lse_'
   const bareVersion = value.includes('@') && !value.includes(':')
   if (scope === 'agent' && bareVersion) return 'name the agent without @version, or revoke an agent version'
   if (scope !== 'agent_version') return undefined
@@ -50,7 +54,7 @@ function problemWith({ scope, value }: RevocationAsk): string | undefined {
 function canonicalValue({ scope, value }: RevocationAsk): string {
   switch (scope) {
     case 'agent':
-      return value.includes(':') ? value : `agent:${value}`
+      return agentName(value)
     case 'agent_version': {
       const { id, version } = parseAgent(value)
       return `${id}@${version ?? ''}`

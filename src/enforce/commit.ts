@@ -5,6 +5,7 @@ import { type Refusal, refuse } from '../refusals.ts'
 import { maxCallsOf } from './checks.ts'
 import { within } from './deadline.ts'
 import { isPermit, type Permit } from './decide.ts'
+import type { RecentCallCounter } from './recent.ts'
 
 const mint = Symbol('mint')
 
@@ -46,6 +47,7 @@ export interface CommitSources {
   readonly approvals: Approvals
   readonly revocations: Revocations
   readonly intents: IntentLog
+  readonly recent: RecentCallCounter
   /** What happens to low-risk reads while the audit file cannot be written. */
   readonly readsOnFault: 'refuse' | 'allow'
   /** Bound on each of the writes, milliseconds. */
@@ -71,7 +73,7 @@ export function commit(
     return refuse('audit_unavailable', { detail: 'no record of this call could be kept', cause: fault })
   }
   if (!consequential && maxCallsOf(decision.grant) === undefined && evidence.approval === undefined) {
-    return new Committed(mint, permit)
+    return committed(permit, sources)
   }
   return spend(permit, decisionId, sources)
 }
@@ -140,6 +142,11 @@ async function useApproval(permit: Permit, sources: CommitSources): Promise<Comm
       cause: `${revocation.scope} revoked while the call was being committed`,
     })
   }
+  return committed(permit, sources)
+}
+
+function committed(permit: Permit, { recent }: CommitSources): Committed {
+  recent.add(permit.evidence.lease, permit.evidence.now)
   return new Committed(mint, permit)
 }
 

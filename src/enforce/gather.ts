@@ -46,10 +46,7 @@ export function gather(
     revocation: fresh.revocation,
     viewAgeMs: fresh.viewAgeMs,
     maxStalenessMs: sources.maxStalenessMs,
-    recentCalls: {
-      lease: sources.recent.countBefore(lease.id, fresh.now),
-      agent: sources.recent.countBefore(lease.agent.id, fresh.now),
-    },
+    recentCalls: fresh.recentCalls,
     approval: undefined,
     fingerprint: undefined,
     bodyBytes: undefined,
@@ -65,11 +62,13 @@ export function gather(
 /** What grows old while the gate waits: read again after every wait (test/enforce/gather.test.ts). */
 function freshness(
   lease: Lease,
-  { revocations, clock }: EvidenceSources,
-): Pick<Evidence, 'now' | 'revocation' | 'viewAgeMs'> {
+  { revocations, recent, clock }: EvidenceSources,
+): Pick<Evidence, 'now' | 'revocation' | 'viewAgeMs' | 'recentCalls'> {
   const nowMs = clock()
+  const now = Math.floor(nowMs / 1000)
   return {
-    now: Math.floor(nowMs / 1000),
+    now,
+    recentCalls: recent.seen(lease, now),
     revocation: revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance),
     viewAgeMs: revocations.ageMs(nowMs),
   }

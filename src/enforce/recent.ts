@@ -1,8 +1,16 @@
 // How many calls a lease and an agent made in the last minute: a ring of 10-second buckets per key. A
 // signal for policy, kept per process; exact limits are budgets (ports.ts). No clock: `now` comes in.
+import type { Lease } from '../lease/lease.ts'
+import type { RecentCalls } from './stages.ts'
+
 const bucketSeconds = 10
 // One more than a minute has: what counts is never less than the last 60 seconds.
 const buckets = 7
+
+interface Keys {
+  readonly lease: string
+  readonly agent: string
+}
 
 interface Ring {
   readonly counts: Uint32Array
@@ -10,17 +18,43 @@ interface Ring {
   newest: number
 }
 
-/** Counts calls by key over a sliding minute; above `maxKeys` the idlest key is forgotten. */
+/**
+ * Counts the calls that were let through, by lease and by agent, over a sliding minute; above `maxKeys` the
+ * idlest key is forgotten. Refused calls do not count: they could lock out other leases of the agent.
+ */
 export class RecentCallCounter {
   readonly #rings = new Map<string, Ring>()
+  readonly #keys = new WeakMap<Lease, Keys>()
   readonly #maxKeys: number
 
   constructor(maxKeys = 50_000) {
     this.#maxKeys = maxKeys
   }
 
-  /** Adds this call under `key` and returns how many came before it within the last minute. */
-  countBefore(key: string, now: number): number {
+  /** Calls of this lease, and of its agent, within the last minute. `now` in seconds. */
+  seen(lease: Lease, now: number): RecentCalls {
+    const keys = this.#keysOf(lease)
+    return { lease: this.#sum(keys.lease, now), agent: this.#sum(keys.agent, now) }
+  }
+
+  /** Adds a call that is let through. */
+  add(lease: Lease, now: number): void {
+    const keys = this.#keysOf(lease)
+    this.#count(keys.lease, now)
+    this.#count(keys.agent, now)
+  }
+
+  #sum(key: string, now: number): number {
+    const ring = this.#rings.get(key)
+    const bucket = Math.floor(now / bucketSeconds)
+    if (ring === undefined || bucket - ring.newest >= buckets) return 0
+    if (bucket > ring.newest) this.#advance(key, ring, bucket)
+    let sum = 0
+    for (const count of ring.counts) sum += count
+    return sum
+  }
+
+  #count(key: string, now: number): void {
     const bucket = Math.floor(now / bucketSeconds)
     let ring = this.#rings.get(key)
     if (ring === undefined) {
@@ -28,15 +62,28 @@ export class RecentCallCounter {
       this.#rings.set(key, ring)
       this.#forget()
     } else if (bucket > ring.newest) {
-      // Again at the end: the map stays in order of the newest bucket.
-      this.#rings.delete(key)
-      this.#rings.set(key, ring)
-      advance(ring, bucket)
+      this.#advance(key, ring, bucket)
     }
-    let before = 0
-    for (const count of ring.counts) before += count
     ring.counts[ring.newest % buckets]!++
-    return before
+  }
+
+  /** To the end as well: the map stays in order of the newest bucket. */
+  #advance(key: string, ring: Ring, bucket: number): void {
+    this.#rings.delete(key)
+    this.#rings.set(key, ring)
+    advance(ring, bucket)
+  }
+
+  #keysOf(lease: Lease): Keys {
+    let keys = this.#keys.get(lease)
+    if (keys === undefined) {
+      keys = {
+        lease: `lease\n${lease.issuer}\n${lease.id}`,
+        agent: `agent\n${lease.issuer}\n${lease.agent.id}`,
+      }
+      this.#keys.set(lease, keys)
+    }
+    return keys
   }
 
   #forget(): void {

@@ -165,7 +165,9 @@ class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
     }
     this.#upstream.inFlight += 1
     // undici bounds the connect and the answer, but not the wait for a free connection.
-    this.#waiting = setTimeout(waitedTooLong, backend.connectTimeoutMs + backend.headersTimeoutMs, this)
+    if (this.#upstream.inFlight > backend.connections) {
+      this.#waiting = setTimeout(waitedTooLong, backend.connectTimeoutMs + backend.headersTimeoutMs, this)
+    }
     const { path, method } = outbound
     // undici reads the list and keeps nothing of it; its type merely fails to say so.
     const headers = outbound.headers as string[]

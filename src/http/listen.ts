@@ -9,6 +9,7 @@ import { route } from '../enforce/route.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { HttpExchange, type ProxyParts, rawHead } from './proxy.ts'
 import { writeRawAnswer } from './raw_answer.ts'
+import { Turns } from './turns.ts'
 import type { Upgrader } from './upgrade.ts'
 import { WebSocketExchange } from './web_socket.ts'
 
@@ -31,43 +32,41 @@ export function createProxyListener(
   parts: ProxyParts & { readonly upgrader: Upgrader },
   limits: ListenerLimits,
 ): ProxyListener {
-  const exchanges = new WeakMap<Duplex, HttpExchange>()
+  const connections = new WeakMap<Duplex, Turns>()
+  const turnsOf = (socket: Duplex): Turns => {
+    const turns = connections.get(socket) ?? new Turns(socket)
+    connections.set(socket, turns)
+    return turns
+  }
   const begin = (req: IncomingMessage, res: ServerResponse, awaitsContinue = false) => {
     const exchange = new HttpExchange(req, res, parts, awaitsContinue)
-    const before = exchanges.get(req.socket)
-    exchanges.set(req.socket, exchange)
-    // Pipelined requests take turns: behind an answer that ends the connection, nothing may be done any
-    // more (RFC 9112 §9.6), and what stands there could be a smuggled body.
-    if (before === undefined) void handle(exchange, gate)
-    else before.afterAnswer(() => void handle(exchange, gate))
+    turnsOf(req.socket).take(exchange, () => void handle(exchange, gate))
   }
   const server = createServer({
     ...serverOptions(limits),
     shouldUpgradeCallback: (req: IncomingMessage) =>
-      exchanges.get(req.socket)?.answered !== false && takesUpgrade(req, gate),
+      connections.get(req.socket)?.last?.answered !== false && takesUpgrade(req, gate),
   })
   // Node drops fields above this count in silence; receive counts them instead.
   server.maxHeadersCount = 0
   server.on('request', begin)
   server.on('checkContinue', (req, res) => begin(req, res, true))
   server.on('checkExpectation', begin)
-  server.on('connect', (req, socket) => {
+  server.on('connect', (_req, socket) => {
     socket.on('error', () => socket.destroy())
     const refusal = refuse('method_not_allowed', { detail: 'CONNECT is not served', allow: ['GET'] })
-    writeRawAnswer(socket, refuseUnparsed(req.socket.remoteAddress ?? 'unknown', refusal, gate))
+    turnsOf(socket).after(() => refuseRaw(socket, refusal, gate))
   })
   server.on('upgrade', (req, socket, head) => {
     socket.on('error', () => socket.destroy())
     void handle(new WebSocketExchange(req, socket, head, parts), gate)
   })
   server.on('clientError', (error: ParserError, socket) => {
-    const exchange = exchanges.get(socket)
+    const turns = turnsOf(socket)
     const refusal = refusalOf(error, limits)
-    const answer = () => writeRawAnswer(socket, refuseUnparsed(peerOf(socket), refusal, gate))
     if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
-    else if (exchange === undefined) answer()
-    else if (exchange.received) exchange.afterAnswer(answer)
-    else exchange.breakOff(refusal)
+    else if (turns.last?.received === false) turns.last.breakOff(refusal)
+    else turns.after(() => refuseRaw(socket, refusal, gate))
   })
   return { server, close: (graceMs) => drain(server, graceMs) }
 }
@@ -128,8 +127,10 @@ function isTargetTooLong(packet: Buffer | undefined, targetBytes: number): boole
   )
 }
 
-function peerOf(socket: Duplex): string {
-  return (socket as { remoteAddress?: string }).remoteAddress ?? 'unknown'
+/** Answers, with its record, what never became a request. */
+function refuseRaw(socket: Duplex, refusal: Refusal, gate: Gate): void {
+  const { remoteAddress } = socket as { remoteAddress?: string }
+  writeRawAnswer(socket, refuseUnparsed(remoteAddress ?? 'unknown', refusal, gate))
 }
 
 function drain(server: Server, graceMs: number): Promise<void> {

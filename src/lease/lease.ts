@@ -71,6 +71,14 @@ export function revocationKey(scope: RevocationScope, value: string, issuer?: st
   return issuer === undefined ? `${scope}\n${value}` : `${scope}\n${value}\n${issuer}`
 }
 
+/**
+ * One name for an agent, however an issuer writes it: `support-triage` is `agent:support-triage`. Revoking
+ * either kills both.
+ */
+export function agentName(id: string): string {
+  return id.includes(':') ? id : `agent:${id}`
+}
+
 /** What a revocation can name of a lease. */
 interface RevocationSubject extends Pick<Lease, 'id' | 'issuer' | 'user' | 'session'> {
   readonly agent: Pick<Agent, 'id' | 'version'>
@@ -84,8 +92,8 @@ interface RevocationSubject extends Pick<Lease, 'id' | 'issuer' | 'user' | 'sess
 export function revocationKeys(lease: RevocationSubject): string[] {
   const values: [RevocationScope, string][] = [
     ['lease', lease.id],
-    ['agent', lease.agent.id],
-    ['agent_version', `${lease.agent.id}@${lease.agent.version}`],
+    ['agent', agentName(lease.agent.id)],
+    ['agent_version', `${agentName(lease.agent.id)}@${lease.agent.version}`],
     ['user', lease.user],
     ['task', `${lease.task.system}:${lease.task.id}`],
     ['session', lease.session],

@@ -88,6 +88,17 @@ describe('a revocation spares the lease', () => {
   })
 })
 
+test.each(['support-triage', 'agent:support-triage'])(
+  'an agent that its issuer calls %s dies by either name',
+  async (id) => {
+    const lease = leaseOf({ agent: { ...leaseOf().agent, id } })
+    for (const name of ['support-triage', 'agent:support-triage']) {
+      expect(await kills(ask('agent', name), lease)).toBe(true)
+      expect(await kills(ask('agent_version', `${name}@3.2.1`), lease)).toBe(true)
+    }
+  },
+)
+
 test('a bare task belongs to the system `task`', async () => {
   const lease = leaseOf({ task: { system: 'task', id: 'SUP-4711', purpose: 'p' } })
   expect(await kills(ask('task', 'SUP-4711'), lease)).toBe(true)
@@ -95,12 +106,17 @@ test('a bare task belongs to the system `task`', async () => {
 
 test('every scope can be asked for', () => {
   for (const scope of revocationScopes) {
-    expect(accepted(makeRevocation(ask(scope, 'x:y@1'), now)).scope).toBe(scope)
+    const value = scope === 'lease' ? 'lse_1' : 'x:y@1'
+    expect(accepted(makeRevocation(ask(scope, value), now)).scope).toBe(scope)
   }
 })
 
 describe('what could match no lease is refused', () => {
   test.each([
+    ['lease', '01K9'],
+    ['lease', ' lse_1 '],
+    ['task', 'jira:cafe\u0301'],
+    ['user', 'alice\u200b@example.com'],
     ['agent', 'support-triage@3.2.1'],
     ['agent_version', 'support-triage'],
     ['agent_version', 'support-triage@'],

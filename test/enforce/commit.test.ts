@@ -8,6 +8,7 @@ import { makeRevocation } from '../../src/broker/revocation.ts'
 import { type CommitSources, commit, isConsequential } from '../../src/enforce/commit.ts'
 import type { Permit } from '../../src/enforce/decide.ts'
 import { fingerprintOf } from '../../src/enforce/gather.ts'
+import { RecentCallCounter } from '../../src/enforce/recent.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
 import type { Lease } from '../../src/lease/lease.ts'
 import type { Store } from '../../src/ports.ts'
@@ -48,6 +49,7 @@ function sources(changes: Partial<CommitSources> = {}): CommitSources {
         intents.push(decisionId)
       },
     },
+    recent: new RecentCallCounter(),
     readsOnFault: 'refuse',
     deadlineMs: 1_000,
     ...changes,
@@ -65,6 +67,13 @@ const revoke = () =>
   store.revocations.revoke(
     accepted(makeRevocation({ scope: 'lease', value: 'lse_1', reason: 'stop', by: 'test' }, now)),
   )
+
+test('a call that is let through counts as a recent call, a refused one does not', async () => {
+  const recent = new RecentCallCounter()
+  await committed(permitOf(read), { recent })
+  await committed(permitOf({ lease: limited(0) }), { recent })
+  expect(recent.seen(leaseOf(), now)).toEqual({ lease: 1, agent: 1 })
+})
 
 test('a plain read costs nothing and waits for nothing', () => {
   const result = commit(permitOf(read), 'dec_1', sources())

@@ -7,6 +7,7 @@ import { decide, type Permit } from '../../src/enforce/decide.ts'
 import type { Backend, Operation } from '../../src/enforce/operation.ts'
 import { type OutboundFacts, type OutboundRequest, outbound } from '../../src/enforce/outbound.ts'
 import { type ReceiveRules, receive } from '../../src/enforce/receive.ts'
+import { RecentCallCounter } from '../../src/enforce/recent.ts'
 import { createRouter, route } from '../../src/enforce/route.ts'
 import type { Authenticated, CleanRequest, Evidence, RawHead } from '../../src/enforce/stages.ts'
 import { type Lease, revocationKeys } from '../../src/lease/lease.ts'
@@ -206,6 +207,7 @@ const untouched: CommitSources = {
     watch: () => () => {},
   },
   intents: { fault: () => undefined, intend: () => Promise.resolve() },
+  recent: new RecentCallCounter(),
   readsOnFault: 'refuse',
   deadlineMs: 500,
 }

@@ -1,0 +1,44 @@
+// Calls of the last minute, by lease and by agent: what policy's rate limits look at.
+import { expect, test } from 'vitest'
+import { RecentCallCounter } from '../../src/enforce/recent.ts'
+import { leaseOf, now } from '../support/evidence.ts'
+
+const lease = leaseOf()
+const sibling = leaseOf({ id: 'lse_2' })
+
+test('calls count for the lease, and for every lease of the agent', () => {
+  const recent = new RecentCallCounter()
+  recent.add(lease, now)
+  recent.add(sibling, now)
+  expect(recent.seen(lease, now)).toEqual({ lease: 1, agent: 2 })
+})
+
+test('an agent of another issuer is another agent', () => {
+  const recent = new RecentCallCounter()
+  recent.add(leaseOf({ issuer: 'https://other.example' }), now)
+  expect(recent.seen(lease, now)).toEqual({ lease: 0, agent: 0 })
+})
+
+test('calls are forgotten a minute later, not earlier', () => {
+  const recent = new RecentCallCounter()
+  recent.add(lease, now)
+  recent.add(lease, now + 30)
+  expect(recent.seen(lease, now + 59).lease).toBe(2)
+  expect(recent.seen(lease, now + 89).lease).toBe(1)
+  expect(recent.seen(lease, now + 600).lease).toBe(0)
+})
+
+test('calls are not forgotten when the clock goes back', () => {
+  const recent = new RecentCallCounter()
+  recent.add(lease, now)
+  expect(recent.seen(lease, now - 3_600).lease).toBe(1)
+})
+
+test('the keys idle for longest make room', () => {
+  const recent = new RecentCallCounter(3)
+  recent.add(lease, now)
+  recent.add(sibling, now + 10)
+  recent.add(leaseOf({ id: 'lse_3' }), now + 10)
+  expect(recent.seen(lease, now + 10)).toEqual({ lease: 0, agent: 3 })
+  expect(recent.seen(sibling, now + 10).lease).toBe(1)
+})
