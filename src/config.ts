@@ -84,4 +84,4 @@ export interface Config {
 }
 
 export { loadConfig } from './config/load.ts'
-export { ConfigError, type ConfigProblem } from './config/problems.ts'
+export { ConfigError } from './config/problems.ts'
