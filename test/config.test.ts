@@ -144,7 +144,10 @@ describe('a minimal file', () => {
 
   it('limits an inspected body to what is held in memory', () => {
     const config = load(withOperation(operation('POST /x', ', body: json')))
-    expect(config.backends[0]?.operations[1]?.bodyLimit).toBe(1024 ** 2)
+    const held = config.limits.inspectedBodyBytes
+    expect(config.backends[0]?.operations[1]?.bodyLimit).toBe(held)
+    const above = withOperation(operation('POST /x', `, body: json, body_limit: ${held + 1}B`))
+    expect(problemsOf(above)[0]).toContain('body_limit: lower it to limits.inspected_body')
     expect(config.backends[0]?.operations[0]?.bodyLimit).toBe(100 * 1024 ** 2)
   })
 
@@ -352,8 +355,17 @@ describe('refused in an issuer', () => {
     ['allow_any_action', '"true"', 'allow_any_action: write true or false'],
     ['claims', '{ user: "a..b" }', 'claims.user: write a dotted path'],
     ['max_act_depth', '0', 'max_act_depth: write a whole number'],
+    ['audience', '"https://gate.example/crm"', 'audience: name the whole gate'],
   ])('%s: %s', (key, value, message) => {
     expect(problemsOf(issuers({ [key]: value })).join('\n')).toContain(`issuers[0].${message}`)
+  })
+
+  it('an audience that is the name of a backend by one of its hosts', () => {
+    const file = issuers({ audience: '"https://crm.example"' })
+    expect(problemsOf(file)).toEqual([])
+    expect(problemsOf(file.replace('    path_prefix', '    hosts: [crm.example]\n    path_prefix'))).toEqual([
+      'config.yaml:9:83  issuers[0].audience: name the whole gate: this is the name of one backend, and would open them all',
+    ])
   })
 
   it('the same issuer twice, and local tokens longer than it accepts', () => {
@@ -499,6 +511,26 @@ describe('refused in an operation', () => {
     const problems = problemsOf(withOperation(operation('GET /b').replace(from, to)))
     expect(problems).toHaveLength(1)
     expect(problems[0]).toContain(`operations[1].${message}`)
+  })
+
+  it.each(
+    ['PUT', 'PATCH', 'DELETE'].flatMap((method) => [
+      [method, 'read'],
+      [method, 'list'],
+    ]),
+  )('%s called %s', (method, verb) => {
+    const text = operation(`${method} /b`).replace('verb: read', `verb: ${verb}`)
+    expect(problemsOf(withOperation(text))).toEqual([
+      `config.yaml:8:${method.length + 25}  backends.crm.operations[1].verb: choose a verb that writes: ${method} is no ${verb}`,
+    ])
+  })
+
+  it.each([
+    ['a search', operation('POST /b')],
+    ['a write by its own name', operation('DELETE /b').replace('verb: read', 'verb: purge')],
+    ['a read that is not a GET', operation('HEAD /b')],
+  ])('not %s', (_name, text) => {
+    expect(problemsOf(withOperation(text))).toEqual([])
   })
 
   it.each([

@@ -1,5 +1,5 @@
 // What somebody asks to be revoked, and the entry that is written for it. Pure.
-import { agentName, type RevocationScope } from '../lease/lease.ts'
+import { agentName, maxLeaseSeconds, type RevocationScope } from '../lease/lease.ts'
 import { isPlainText } from '../lease/text.ts'
 import type { Revocation } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
@@ -15,8 +15,8 @@ export interface RevocationAsk {
   readonly by: string
 }
 
-/** An entry is kept this long, seconds: longer than any lease it has to kill may be renewed. */
-export const retentionSeconds = 30 * 86_400
+/** An entry is kept this long, seconds: longer than any lease it has to kill lives, on whatever clock. */
+export const retentionSeconds = maxLeaseSeconds + 86_400
 
 /** A revoked lease never lives again; everything else is killed as far as it was issued up to `now`. */
 const forGood = Number.MAX_SAFE_INTEGER

@@ -1,7 +1,7 @@
 // In: the plain values of the file, valid or not. Out: the problems between backends and between operations.
 // Never: a guess which of two backends or operations a request was meant for.
 import { listeners, listenerUrl } from './listeners.ts'
-import { type Match, overlaps, parseMatch, unknownParameters } from './operations.ts'
+import { type Match, overlaps, parseMatch, readingVerbs, unknownParameters } from './operations.ts'
 import type { ConfigPath } from './problems.ts'
 import { parseBackendUrl, parsePathPrefix, parseSize } from './scalars.ts'
 import { at, isMapping, type Relation, type RelationScope, reportRepeats, select, textAt } from './select.ts'
@@ -15,6 +15,8 @@ export const backendRelations: readonly Relation[] = [
   hostsAreDistinct,
   operationsAreDisjoint,
   resourcesUseTheirParameters,
+  writesAreNotCalledReads,
+  audiencesNameTheWholeGate,
   inspectedBodiesFit,
 ]
 
@@ -112,8 +114,37 @@ function resourcesUseTheirParameters(root: unknown, scope: RelationScope): void 
   }
 }
 
+/** A write called `read` would pass for one: no stage, profile or intent record would hold it back. */
+function writesAreNotCalledReads(root: unknown, scope: RelationScope): void {
+  for (const { path, value } of select(root, ['backends', '*', 'operations', '*'])) {
+    const match = parseMatch(textAt(value, ['match']) ?? '')
+    const verb = textAt(value, ['verb'])
+    // POST is left out: APIs search with it.
+    if ('fault' in match || !['PUT', 'PATCH', 'DELETE'].includes(match.value.method)) continue
+    if (verb !== undefined && readingVerbs.includes(verb)) {
+      scope.report([...path, 'verb'], `choose a verb that writes: ${match.value.method} is no ${verb}`)
+    }
+  }
+}
+
+/** `issuers[].audience` is accepted for every backend; were it one backend's name, its tokens would open all. */
+function audiencesNameTheWholeGate(root: unknown, scope: RelationScope): void {
+  const origin = textAt(root, ['public_origin']) ?? ''
+  const prefixes = select(root, ['backends', '*', 'path_prefix'])
+  const hosts = select(root, ['backends', '*', 'hosts', '*'])
+  const backendNames = [
+    ...prefixes.map(({ value }) => `${origin}${value}`),
+    ...hosts.map(({ value }) => `${origin.split('//', 1)[0]}//${value}`),
+  ]
+  for (const { path, value } of select(root, ['issuers', '*', 'audience'])) {
+    if (backendNames.includes(String(value))) {
+      scope.report(path, 'name the whole gate: this is the name of one backend, and would open them all')
+    }
+  }
+}
+
 function inspectedBodiesFit(root: unknown, scope: RelationScope): void {
-  const inspected = parseSize(textAt(root, ['limits', 'inspected_body']) ?? '1MiB', '0B', '64MiB')
+  const inspected = parseSize(textAt(root, ['limits', 'inspected_body']) ?? '256KiB', '0B', '64MiB')
   for (const { path, value } of select(root, ['backends', '*', 'operations', '*'])) {
     const limit = parseSize(textAt(value, ['body_limit']) ?? '0B', '0B', '64GiB')
     if (textAt(value, ['body']) !== 'json' || 'fault' in limit || 'fault' in inspected) continue

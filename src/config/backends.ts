@@ -1,6 +1,7 @@
 // In: one parsed backend of the file. Out: the `Backend` every step reads, with the defaults that depend on
 // other fields. Never: leaves the backend's credential where a log line could print it.
 import type { Backend, Operation } from '../enforce/operation.ts'
+import { readingVerbs } from './operations.ts'
 import { hideSecret } from './references.ts'
 import type { ParsedConfig } from './schema.ts'
 
@@ -39,7 +40,7 @@ function buildOperation(file: ParsedOperation, limits: ParsedConfig['limits']): 
     verb: file.verb,
     resource: file.resource,
     sensitivity: file.sensitivity,
-    risk: file.risk ?? (file.verb === 'read' || file.verb === 'list' ? 'low' : 'medium'),
+    risk: file.risk ?? (readingVerbs.includes(file.verb) ? 'low' : 'medium'),
     body: file.body,
     bodyLimit: file.body_limit ?? defaultLimit,
     allowEncodedSlash: file.allow_encoded_slash,

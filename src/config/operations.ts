@@ -10,6 +10,9 @@ export interface Match {
   readonly segments: readonly PatternSegment[]
 }
 
+/** Verbs that change nothing: the stage `observe` may use them, and their risk is low unless set. */
+export const readingVerbs: readonly string[] = ['read', 'list']
+
 const parameter = /^\{([A-Za-z][A-Za-z0-9_]*)\}$/
 
 /** `METHOD /literal/{param}`: a method the gate serves, canonical literals, parameters once. */

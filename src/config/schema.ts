@@ -117,7 +117,7 @@ const limits = section({
   request_timeout: duration('100ms', '24h').prefault('5m'),
   body_idle: duration('100ms', '1h').prefault('30s'),
   body: size('0B', '64GiB').prefault('100MiB'),
-  inspected_body: size('0B', '64MiB').prefault('1MiB'),
+  inspected_body: size('0B', '64MiB').prefault('256KiB'),
   gather: duration('1ms', '1m').prefault('500ms'),
   drain: duration('0s', '10m').prefault('20s'),
 })

@@ -4,8 +4,8 @@ import type { Risk, Sensitivity } from '../lease/lease.ts'
 
 /**
  * How the gate treats a request body. `stream`: passed on as it comes, but HTML forms are read first, so
- * that a `_method` field cannot change what was decided on. `json`: read whole, parsed strictly, shown to
- * policy. `opaque`: never read.
+ * that a `_method` field cannot change what was decided on, and so is the JSON of a POST. `json`: read whole,
+ * parsed strictly, shown to policy. `opaque`: never read.
  */
 export type BodyMode = 'stream' | 'json' | 'opaque'
 

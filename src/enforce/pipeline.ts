@@ -82,7 +82,7 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
 
   trail.forwardedAt = performance.now()
   const facts = replyFacts(gate, trail)
-  return exchange.forward(goingOut, (status, raw) => backendHead(status, raw, goingOut.backend, facts))
+  return exchange.forward(goingOut, (status, raw) => backendHead(status, raw, goingOut, facts))
 }
 
 function answerRefusal(refusal: Refusal, exchange: Exchange, gate: Gate, trail: Trail): Promise<Outcome> {

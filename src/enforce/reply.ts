@@ -1,7 +1,7 @@
 // What goes back to the agent: a backend's answer with filtered headers, or a refusal as problem+json.
 // ADD A RESPONSE HEADER HERE. Pure; never tells one caller about another.
 import { type Refusal, refuse } from '../refusals.ts'
-import type { Backend } from './operation.ts'
+import type { OutboundRequest } from './outbound.ts'
 
 /** Ids that every answer carries, as far as they are known. */
 export interface ReplyFacts {
@@ -77,11 +77,15 @@ function quotable(text: string): string {
   return text.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, '?')
 }
 
-/** Response fields that never pass: hop-by-hop, credentials of the backend, and names that are ours. */
+/**
+ * Response fields that never pass: hop-by-hop, credentials of the backend, names that are ours, and
+ * Content-Location, which names a place on the backend.
+ */
 const stopped = new Set([
   'alt-svc',
   'authentication-info',
   'connection',
+  'content-location',
   'decision-id',
   'keep-alive',
   'lease-id',
@@ -99,30 +103,35 @@ const stopped = new Set([
   'www-authenticate',
 ])
 
+/** Orders to a server on the way: nginx, Apache, lighttpd or Perlbal before the gate would follow them. */
+const ordersToProxies = /^x-(?:accel-(?!buffering$)|sendfile|lighttpd-send-|reproxy-)/
+
 /** Status and headers that pass on from the backend. */
 export interface PassedHead {
   readonly status: number
   readonly headers: string[]
 }
 
+/** The request that an answer is to. */
+type Asked = Pick<OutboundRequest, 'backend' | 'path'>
+
+type RawFields = readonly (Buffer | string)[]
+
 /**
  * Filters a backend's head. Refuses `backend_unauthorized` (our own credential was refused: 401, 407) and
- * `backend_malformed` (a redirect to another origin). `raw` is a flat name, value list.
+ * `backend_malformed` (framing that two parsers could read differently, a redirect that leaves the backend).
+ * `raw` is a flat name, value list.
  */
 export function backendHead(
   status: number,
-  raw: readonly (Buffer | string)[],
-  backend: Backend,
+  raw: RawFields,
+  asked: Asked,
   reply: ReplyFacts,
 ): PassedHead | Refusal {
-  if (status === 401 || status === 407) {
-    return refuse('backend_unauthorized', {
-      detail: 'the agent can do nothing about this',
-      cause: `backend said ${status}`,
-    })
-  }
   const names: string[] = []
   for (let at = 0; at < raw.length; at += 2) names.push(text(raw[at]!).toLowerCase())
+  const refusal = refusedHead(status, names, raw)
+  if (refusal !== undefined) return refusal
   const nominated = nominatedIn(names, raw)
   const headers: string[] = []
   let via = `1.1 ${reply.via}`
@@ -130,15 +139,15 @@ export function backendHead(
     const name = names[at]!
     const value = text(raw[at * 2 + 1]!)
     if (name === 'via') via = `${value}, ${via}`
-    if (stopped.has(name) || nominated?.has(name) === true) continue
+    if (stopped.has(name) || ordersToProxies.test(name) || nominated?.has(name) === true) continue
     // RFC 9110 §8.6: a 204 has no Content-Length, and Node would send it on.
     if (status === 204 && name === 'content-length') continue
     if (name === 'location') {
-      const location = publicLocation(value, backend, reply.publicOrigin)
+      const location = publicLocation(value, asked, reply.publicOrigin)
       if (location !== undefined) headers.push(name, location)
       else if (status >= 300 && status < 400) {
         return refuse('backend_malformed', {
-          detail: 'the backend redirects to another origin',
+          detail: 'the backend redirects to a place that is not its own',
           cause: 'off-origin redirect',
         })
       }
@@ -151,7 +160,34 @@ export function backendHead(
   return { status, headers }
 }
 
-function nominatedIn(names: readonly string[], raw: readonly (Buffer | string)[]): Set<string> | undefined {
+/** Why none of the answer may pass. */
+function refusedHead(status: number, names: readonly string[], raw: RawFields): Refusal | undefined {
+  if (status === 401 || status === 407) {
+    return refuse('backend_unauthorized', {
+      detail: 'the agent can do nothing about this',
+      cause: `backend said ${status}`,
+    })
+  }
+  return hasAmbiguousFraming(names, raw)
+    ? refuse('backend_malformed', {
+        detail: 'two parsers could disagree where the answer of the backend ends',
+        cause: 'ambiguous framing',
+      })
+    : undefined
+}
+
+/** RFC 9112 §6.3: unless the one coding is `chunked` and no length stands beside it, readers differ. */
+function hasAmbiguousFraming(names: readonly string[], raw: RawFields): boolean {
+  const coding = names.indexOf('transfer-encoding')
+  if (coding < 0) return false
+  return (
+    names.includes('content-length') ||
+    names.includes('transfer-encoding', coding + 1) ||
+    text(raw[coding * 2 + 1]!).toLowerCase() !== 'chunked'
+  )
+}
+
+function nominatedIn(names: readonly string[], raw: RawFields): Set<string> | undefined {
   let nominated: Set<string> | undefined
   for (let at = 0; at < names.length; at++) {
     if (names[at] !== 'connection') continue
@@ -164,14 +200,18 @@ function nominatedIn(names: readonly string[], raw: readonly (Buffer | string)[]
 }
 
 /**
- * A Location of the backend as the agent has to write it: on the gate's origin, below the backend's
- * prefix. Undefined: it points to another origin, or outside what the gate serves.
+ * A Location of the backend as the agent has to write it: on the gate's origin, below the backend's prefix.
+ * Resolved here, against the path that the backend was asked for: at the agent, dots could climb into
+ * another backend of the gate. Undefined: it points to another origin, or outside what the gate serves.
  */
-function publicLocation(value: string, backend: Backend, publicOrigin: string): string | undefined {
-  if (!URL.canParse(value, `${backend.origin}/`)) return undefined
-  // A relative reference resolves at the agent just as it would at the backend.
-  if (/^[^/?#:\\\x00-\x20]+(?:[/?#]|$)/.test(value) || /^[?#]/.test(value)) return value
-  const url = new URL(value, `${backend.origin}/`)
+function publicLocation(
+  value: string,
+  { backend, path: askedPath }: Asked,
+  publicOrigin: string,
+): string | undefined {
+  const base = `${backend.origin}${askedPath}`
+  if (!URL.canParse(value, base)) return undefined
+  const url = new URL(value, base)
   if (url.origin !== new URL(backend.origin).origin || url.username !== '') return undefined
   const path = url.pathname
   if (path !== backend.basePath && !path.startsWith(`${backend.basePath}/`)) return undefined

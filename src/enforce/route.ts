@@ -22,7 +22,7 @@ interface Place {
 /** One segment position: literals are tried before the parameter. */
 interface Node {
   readonly literals: Map<string, Node>
-  /** The literals in lower case. */
+  /** The literals as `fold` leaves them. */
   readonly folded: Set<string>
   param: Node | undefined
   readonly operations: Map<string, Operation>
@@ -59,7 +59,7 @@ function insert(root: Node, operation: Operation): void {
     } else {
       const next = at.literals.get(segment.literal) ?? node()
       at.literals.set(segment.literal, next)
-      at.folded.add(segment.literal.toLowerCase())
+      at.folded.add(fold(segment.literal))
       at = next
     }
   }
@@ -142,11 +142,23 @@ function find(
 }
 
 /**
- * Whether a backend that folds letter case or decodes first (`/ME`, `/%40me`) could take `segment` for one
- * of the literals: then it is no parameter either, or it would borrow the parameter's lower sensitivity.
+ * Whether a backend that folds letter case, decodes first, composes Unicode or reads a suffix as a format
+ * (`/ME`, `/%40me`, `/me.json`) could take `segment` for one of the literals: then it is no parameter
+ * either, or it would borrow the parameter's lower sensitivity.
  */
 function resembles({ folded }: Node, segment: string): boolean {
-  return folded.size > 0 && folded.has(decodeSegment(segment).toLowerCase())
+  return folded.size > 0 && folded.has(fold(decodeSegment(segment)))
+}
+
+/** What the most lenient backend compares: NFKC without what is invisible, caseless, up to the first dot. */
+function fold(text: string): string {
+  const plain = /^[!-~]*$/.test(text)
+    ? text
+    : text.replace(/[\p{Cf}\p{Default_Ignorable_Code_Point}]/gu, '').normalize('NFKC')
+  // Upper first: `ı` folds to `i` only that way.
+  const caseless = plain.toUpperCase().toLowerCase()
+  const dot = caseless.indexOf('.', 1)
+  return dot < 0 ? caseless : caseless.slice(0, dot)
 }
 
 /** `customer/{id}` filled; `/`, `*` and `%` of an id are encoded, so an id never adds a segment. */

@@ -198,6 +198,11 @@ class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
     _headers: unknown,
     statusText = '',
   ): void {
+    // No status there is (RFC 9110 §15), or an upgrade that nobody asked for; undici fails an assertion on some.
+    if (status < 100 || status > 599 || status === 101) {
+      this.refuse(refuse('backend_malformed'), `backend_status_${status}`)
+      return
+    }
     if (status < 200) return
     const { req, res } = this.#exchange
     const head = this.#exchange.replyHead(status, controller.rawHeaders as Buffer[], statusText)
@@ -256,7 +261,10 @@ class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
   #cut(ended: Ended): void {
     if (this.#over) return
     this.#stop()
-    this.#exchange.res.destroy()
+    const { req, res } = this.#exchange
+    // HTTP/1.0 has no chunks: there the end of the connection would be that of the answer (RFC 9112 §8).
+    if (req.httpVersion === '1.0') req.socket.resetAndDestroy()
+    res.destroy()
     this.#finish(ended)
   }
 

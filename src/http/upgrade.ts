@@ -201,7 +201,9 @@ class Tunnel implements ForwardHandle {
   /** Whether the 101 may be passed on; http-proxy then writes it from `response.headers` and pipes. */
   #join(response: IncomingMessage, upstream: Socket, headLength: number): boolean {
     upstream.on('error', () => this.cut('backend_failed'))
-    if (this.#over || response.headers.upgrade?.toLowerCase() !== 'websocket') {
+    const { headers, httpVersion } = response
+    // RFC 9110 §7.8: no other version can switch, and http-proxy would write 1.1 in its place.
+    if (this.#over || httpVersion !== '1.1' || headers.upgrade?.toLowerCase() !== 'websocket') {
       this.refuse(refuse('backend_malformed'), 'not_websocket')
       upstream.destroy()
       return false
@@ -214,7 +216,7 @@ class Tunnel implements ForwardHandle {
     const linger = () => setTimeout(() => this.cut('completed'), lingerMs).unref()
     this.#socket.once('end', linger)
     upstream.once('end', linger)
-    const kept = Object.entries(response.headers).filter(([name]) => passing101.has(name))
+    const kept = Object.entries(headers).filter(([name]) => passing101.has(name))
     Object.defineProperty(response, 'headers', { value: Object.fromEntries(kept) })
     return true
   }

@@ -5,7 +5,15 @@ import { isRefusal, type Refusal } from '../refusals.ts'
 import { readActor } from './actor.ts'
 import { readDetails } from './details.ts'
 import { fault } from './faults.ts'
-import { type Agent, type Lease, revocationKeys, type Stage, stages, type Task } from './lease.ts'
+import {
+  type Agent,
+  type Lease,
+  maxLeaseSeconds,
+  revocationKeys,
+  type Stage,
+  stages,
+  type Task,
+} from './lease.ts'
 import type { IssuerProfile } from './profile.ts'
 import { at, isObject, isPlainText, own } from './text.ts'
 
@@ -42,6 +50,7 @@ export function readClaims(claims: Claims, profile: IssuerProfile): ProvenClaims
   const terms = readTerms(at(claims, profile.claims.lease), actor ?? identity.subject)
   if (isRefusal(terms)) return terms
   if (times.expiresAt > terms.maxExpiresAt) return fault('beyond_lease')
+  if (terms.maxExpiresAt - times.issuedAt > maxLeaseSeconds) return fault('lifetime_too_long')
   const grants = readDetails(at(claims, profile.claims.details), identity.audience, profile)
   if (isRefusal(grants)) return grants
   const status = readStatus(own(claims, 'status'))
@@ -72,7 +81,8 @@ function readTimes(claims: Claims, profile: IssuerProfile) {
   if (!isTime(issuedAt) || !isTime(expiresAt) || !isTime(notBefore)) return fault('time_malformed')
   if (expiresAt <= issuedAt || expiresAt <= notBefore) return fault('time_malformed')
   if (expiresAt - issuedAt > profile.maxTokenSeconds) return fault('lifetime_too_long')
-  return { issuedAt, expiresAt, notBefore }
+  // A fraction (RFC 7519 §2) would lift a token over a revocation of the very second it was issued in.
+  return { issuedAt: Math.floor(issuedAt), expiresAt, notBefore }
 }
 
 function isTime(value: unknown): value is number {

@@ -63,6 +63,9 @@ export interface Lease {
   readonly revocationKeys: readonly string[]
 }
 
+/** A lease ends at most this long after a token of it was issued, seconds: revocations outlive it. */
+export const maxLeaseSeconds = 30 * 86_400
+
 export const revocationScopes = ['lease', 'agent', 'agent_version', 'user', 'task', 'session'] as const
 export type RevocationScope = (typeof revocationScopes)[number]
 

@@ -30,10 +30,13 @@ export function own(object: Record<string, unknown>, name: string): unknown {
   return Object.hasOwn(object, name) ? object[name] : undefined
 }
 
-/** The claim of that name (`https://example.com/lease` is one), else the member at the dotted path. */
+/**
+ * The member at the dotted path. A URL (`https://example.com/lease`) is the name of one claim. Never both
+ * ways: a claim that is literally called `act.sub` does not stand in for `sub` of `act`.
+ */
 export function at(claims: Record<string, unknown>, path: string): unknown {
-  if (Object.hasOwn(claims, path)) return claims[path]
   let value: unknown = claims
-  for (const name of path.split('.')) value = isObject(value) ? own(value, name) : undefined
+  for (const name of path.includes('://') ? [path] : path.split('.'))
+    value = isObject(value) ? own(value, name) : undefined
   return value
 }

@@ -1,9 +1,10 @@
 // In: what is known about one request when it ends. Out: the JSON text of its audit record, on one line.
-// Never: a token, a header, a body, a query value, or anything an unverified token claims.
+// Never: a token, a header, a body, a query value (shown.ts), or anything an unverified token claims.
 import type { Operation } from '../enforce/operation.ts'
 import type { Lease } from '../lease/lease.ts'
 import type { Effect } from '../ports.ts'
 import type { RefusalCode } from '../refusals.ts'
+import { pathOf, queryNames, withoutTokens } from './shown.ts'
 
 /** How a request ended. `intent` is written before a risky one is forwarded; a second record follows it. */
 export type Ended =
@@ -30,7 +31,10 @@ export interface AuditFacts {
   /** With the backend's name, e.g. `crm:customer/9821`. */
   readonly resource: string | undefined
   readonly method: string
-  /** As received, with its query: only parameter names get into the record. */
+  /**
+   * Path and query as the pipeline read them, or as received where it could not: only the path and the
+   * names of parameters get into the record.
+   */
   readonly target: string
   /** From the refusal or from policy; `cause` is for this record only. */
   readonly effect: Effect
@@ -95,9 +99,9 @@ export function auditEntry(facts: AuditFacts): AuditEntry {
     ...leasePart(facts.lease),
     what: {
       ...operationPart(facts.backend, facts.operation),
-      resource: facts.resource ?? null,
+      resource: shownResource(facts) ?? null,
       method: facts.method,
-      path: pathOf(facts.target),
+      path: pathOf(facts.target) ?? null,
       query: queryNames(facts.target),
     },
     decision: {
@@ -131,8 +135,8 @@ export function auditRecord(facts: AuditFacts): string {
   return (
     `{"time":"${new Date(facts.timeMs).toISOString()}","decision_id":${quote(facts.decisionId)}` +
     `,"trace_id":${quoteOrNull(facts.traceId)},${leaseText(facts.lease)},"what":{${operationText(facts)}` +
-    `,"resource":${quoteOrNull(facts.resource)},"method":${quote(facts.method)}` +
-    `,"path":${quoteOrNull(pathOf(target) ?? undefined)},"query":${quoteList(queryNames(target))}}` +
+    `,"resource":${quoteOrNull(shownResource(facts))},"method":${quote(facts.method)}` +
+    `,"path":${quoteOrNull(pathOf(target))},"query":${quoteList(queryNames(target))}}` +
     `,"decision":{"effect":${quote(facts.effect)},"code":${quoteOrNull(facts.code)}` +
     `,"reasons":${quoteList(facts.reasons)},"policy_digest":${quoteOrNull(facts.policyDigest)}` +
     `,"cause":${quoteOrNull(facts.cause)}},"outcome":{"status":${number(facts.status)}` +
@@ -192,24 +196,10 @@ function operationPart(backend: string | undefined, operation: Operation | undef
   }
 }
 
-/** The path of a target, which must start with one: an authority before it could hold a password. */
-function pathOf(target: string): string | null {
-  const end = target.search(/[?#]/)
-  const path = end < 0 ? target : target.slice(0, end)
-  return path.startsWith('/') || path === '*' ? path : null
+/** An id comes from the path, so a token in the path would be one. */
+function shownResource({ resource }: AuditFacts): string | undefined {
+  return resource === undefined ? undefined : withoutTokens(resource)
 }
-
-/** Parameter names. What has no `=`, or is not a plain name, may be a value and is written as `?`. */
-function queryNames(target: string): readonly string[] {
-  const start = target.indexOf('?')
-  if (start < 0) return noNames
-  return target
-    .slice(start + 1)
-    .split('&')
-    .map((pair) => /^([\w.~[\]-]{1,64})=/.exec(pair)?.[1] ?? '?')
-}
-
-const noNames: readonly string[] = []
 
 function microseconds(durationMs: number): number {
   return Math.round(durationMs * 1000) / 1000

@@ -1,7 +1,9 @@
 // In: what is known about one request when it ends. Out: one line for a person at a terminal.
-// Never: a character that could move the cursor, reverse the text, or pass for another part of the line.
+// Never: a character that could move the cursor, reverse the text, or pass for another part of the line; a
+// token, a query or a URL's password (shown.ts).
 import type { Effect } from '../ports.ts'
 import type { AuditFacts } from './audit.ts'
+import { pathOf, withoutTokens } from './shown.ts'
 
 const colours: Readonly<Record<Effect, number>> = { allow: 32, draft: 36, hold: 33, deny: 31 }
 
@@ -30,9 +32,9 @@ function prefixed(kind: string, id: string): string {
 
 function action({ operation, resource, method, target }: AuditFacts): string {
   if (operation !== undefined && resource !== undefined) {
-    return `${visible(operation.verb.toUpperCase())} ${visible(resource)}`
+    return `${visible(operation.verb.toUpperCase())} ${visible(withoutTokens(resource))}`
   }
-  return `${visible(method)} ${visible(target.split(/[?#]/, 1)[0] ?? '')}`
+  return `${visible(method)} ${visible(pathOf(target) ?? '-')}`
 }
 
 /** Control, format (bidi among them), space, unassigned and private characters, the backslash and our arrow. */

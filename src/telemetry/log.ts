@@ -2,6 +2,7 @@
 // Never: a credential, whatever key or text it hides in; one line per request is not written here (line.ts).
 import { type Logger, pino } from 'pino'
 import { visible } from './line.ts'
+import { withoutTokens } from './shown.ts'
 
 export type { Logger } from 'pino'
 
@@ -15,10 +16,9 @@ export interface LogTarget {
 const secretNames =
   /^(proxy)?authorization$|^dpop$|^(set)?cookie$|token$|secret$|password$|passphrase$|credential|^(private|api|x?api)key$|^jwk$|assertion$/
 
-/** Credentials inside other text: a scheme with its value, a JWT wherever it stands, a password in a URL. */
+/** Credentials inside other text: a scheme with its value, a password in a URL. Tokens are shown.ts's. */
 const secretTexts: readonly (readonly [RegExp, string])[] = [
   [/\b(bearer|dpop|basic)\s+[\w.~+/=-]{8,}/gi, '$1 [redacted]'],
-  [/\beyJ[\w-]+\.[\w-]+(\.[\w-]*)*/g, '[redacted]'],
   [/(:\/\/[^\s/:@"]*):[^\s/@"]+@/g, '$1:[redacted]@'],
 ]
 
@@ -50,7 +50,7 @@ type LogRecord = Readonly<Record<string, unknown>>
 /** `value`, which came out of JSON, with `[redacted]` for what could be a credential. */
 function redact(value: unknown): unknown {
   if (typeof value === 'string') {
-    return secretTexts.reduce((text, [pattern, shown]) => text.replace(pattern, shown), value)
+    return secretTexts.reduce((text, [pattern, shown]) => text.replace(pattern, shown), withoutTokens(value))
   }
   if (Array.isArray(value)) return value.map(redact)
   if (typeof value !== 'object' || value === null) return value

@@ -3,6 +3,7 @@
 import type { IntentLog } from '../enforce/commit.ts'
 import type { Permit } from '../enforce/decide.ts'
 import type { Observer, Outcome, StepName, Trail } from '../enforce/gate.ts'
+import type { CleanRequest } from '../enforce/stages.ts'
 import type { AuditSink, Effect, Revocation } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
 import { type AuditFacts, auditRecord } from './audit.ts'
@@ -81,7 +82,7 @@ function factsOf(trail: Trail, outcome: Outcome): AuditFacts {
     operation: mapped?.operation,
     resource: mapped?.resource,
     method: trail.head.method,
-    target: trail.head.target,
+    target: trail.request === undefined ? trail.head.target : targetOf(trail.request),
     effect: effectOf(trail),
     code: refusal?.code,
     reasons: refusal?.facts.reasons ?? permit?.decision.reasons ?? [],
@@ -107,9 +108,13 @@ function failedAtBackend({ forwardedAt, refusal }: Trail): boolean {
   return forwardedAt !== undefined && refusal?.code.startsWith('backend_') === true
 }
 
+/** The target in origin form: the absolute form (RFC 9112 §3.2.2) has been read into path and query. */
+function targetOf({ path, queryText }: CleanRequest): string {
+  return queryText === undefined ? path : `${path}?${queryText}`
+}
+
 function intentOf(permit: Permit, decisionId: string): AuditFacts {
   const { request, backend, mapped, lease } = permit.evidence
-  const query = request.queryText === undefined ? '' : `?${request.queryText}`
   return {
     timeMs: Date.now(),
     decisionId,
@@ -119,7 +124,7 @@ function intentOf(permit: Permit, decisionId: string): AuditFacts {
     operation: mapped.operation,
     resource: mapped.resource,
     method: request.method,
-    target: `${request.path}${query}`,
+    target: targetOf(request),
     effect: 'allow',
     code: undefined,
     reasons: permit.decision.reasons,

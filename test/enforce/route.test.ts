@@ -106,12 +106,61 @@ describe('B8 nothing matches by similarity', () => {
     expect(refusalAt(target)).toBe('operation_unmapped')
   })
 
-  test.each(['/crm/users/ME', '/crm/users/Me', '/crm/users/%40all', '/crm/users/%40ALL'])(
-    '%s could be the literal to some backend, so it is not the parameter either',
-    (target) => {
-      expect(refusalAt(target)).toBe('operation_unmapped')
+  test.each([
+    ['in another case', 'ME'],
+    ['in mixed case', 'Me'],
+    ['encoded', '%40all'],
+    ['encoded in another case', '%40ALL'],
+    ['with a format', 'me.json'],
+    ['with two suffixes', 'me.tar.gz'],
+    ['with a dot', 'me.'],
+    ['with a format in another case', 'ME.JSON'],
+    ['in full width', '%EF%BD%8De'],
+    ['in full width, with a dot of that width', '%EF%BD%8De%EF%BC%8Ejson'],
+    ['in mathematical letters', '%F0%9D%90%A6e'],
+    ['with a word joiner', 'm%E2%81%A0e'],
+    ['with a zero-width joiner', 'm%E2%80%8De'],
+    ['with a soft hyphen', 'm%C2%ADe'],
+    ['with a variation selector', 'me%EF%B8%8F'],
+    ['with a byte order mark', 'm%EF%BB%BFe'],
+  ])('%s it could be the literal to some backend, so it is not the parameter either: %s', (_, id) => {
+    expect(refusalAt(`/crm/users/${id}`)).toBe('operation_unmapped')
+  })
+
+  test('letters that only fold upwards resemble their literal', () => {
+    const list = [
+      operationOf('GET /x/{id}', { resource: 'x/{id}' }),
+      operationOf('GET /x/kis', { resource: 'kis' }),
+    ]
+    // KELVIN SIGN, DOTLESS I, LONG S
+    for (const id of ['%E2%84%AAis', 'k%C4%B1s', 'ki%C5%BF']) {
+      expect(codeOf(routed({ target: `/crm/x/${id}` }, [backendOf({ operations: list })]).mapped)).toBe(
+        'operation_unmapped',
+      )
+    }
+  })
+
+  test.each(['9821.5', 'mew.json', 'm', 'm.e', '.me', 'caf%C3%A9', 'jane.me@example.com', 'home'])(
+    '%s resembles no literal and is an id',
+    (id) => {
+      expect(matchAt(`/crm/users/${id}`)).toBe('GET /users/{id}')
     },
   )
+
+  test('a literal may hold a dot itself', () => {
+    const list = [
+      operationOf('GET /x/{id}', { resource: 'x/{id}' }),
+      operationOf('GET /x/export.csv', { resource: 'export' }),
+      operationOf('GET /x/.hidden', { resource: 'hidden' }),
+    ]
+    const at = (id: string) => routed({ target: `/crm/x/${id}` }, [backendOf({ operations: list })]).mapped
+    expect(accepted(at('export.csv')).operation.match).toBe('GET /x/export.csv')
+    expect(accepted(at('.hidden')).operation.match).toBe('GET /x/.hidden')
+    expect(accepted(at('.other')).operation.match).toBe('GET /x/{id}')
+    expect([codeOf(at('export')), codeOf(at('export.json')), codeOf(at('.hidden.json'))]).toEqual(
+      Array(3).fill('operation_unmapped'),
+    )
+  })
 })
 
 describe('F3 another method', () => {

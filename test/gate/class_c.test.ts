@@ -173,6 +173,21 @@ describe('C3, C4, C6 fields that say two things', () => {
     ['behind a semicolon', ['CONTENT-TYPE: Application/X-WWW-Form-URLEncoded'], 'a=1;_method=DELETE'],
     ['no media type', [], '_method=DELETE'],
     [
+      'a form whose parameter names another type',
+      ['Content-Type: application/x-www-form-urlencoded; a="multipart/"'],
+      '_method=DELETE',
+    ],
+    [
+      'two media types',
+      ['Content-Type: application/x-www-form-urlencoded, multipart/x'],
+      'a=1&_method=DELETE',
+    ],
+    ...['application/json', 'application/vnd.api+json', 'text/json'].map(
+      (type) => [`a member of ${type}`, [`Content-Type: ${type}`], '{"a":1,"_method":"DELETE"}'] as const,
+    ),
+    ['an escaped member', ['Content-Type: application/json'], '{"\\u005fmethod":"DELETE"}'],
+    ['a member of what is almost JSON', ['Content-Type: application/json'], "{'_method':'DELETE'}"],
+    [
       'a multipart field',
       ['Content-Type: multipart/form-data; boundary=b'],
       '--b\r\nContent-Disposition: form-data; name="_method"\r\n\r\nDELETE\r\n--b--\r\n',
@@ -212,20 +227,36 @@ describe('C3, C4, C6 fields that say two things', () => {
     ],
   )
 
-  test('C6 a form without an override arrives as it was sent', async () => {
+  const note = (type: string, body: string, token: string) =>
+    message({ method: 'POST', target: '/crm/notes/1', token, fields: [`Content-Type: ${type}`], body })
+  const inspectedBytes = 256 * 1024
+  const filler = (bytes: number) => JSON.stringify('x'.repeat(bytes - 2))
+
+  refusedRows(
+    () => gate,
+    [
+      {
+        row: 'C6',
+        name: 'JSON too large to be looked into',
+        send: (token) => note('application/json', filler(inspectedBytes + 1), token),
+        status: 413,
+        code: 'body_too_large',
+        close: true,
+      },
+    ],
+  )
+
+  test.each([
+    ['a form', 'application/x-www-form-urlencoded', 'a=1&method=2'],
+    ['JSON', 'application/json', '{"payment_method": "card",  "a": {"_method": 1}}'],
+    ['what is almost JSON', 'application/json', "{method: 'card',}"],
+    ['the largest JSON that is looked into', 'application/json', filler(inspectedBytes)],
+    ['what is not looked into, however large', 'application/octet-stream', filler(inspectedBytes + 1)],
+  ])('C6 %s without an override arrives as it was sent', async (_, type, body) => {
     const seen = gate.backend.requests.length
-    const body = 'a=1&method=2'
-    const { status } = await gate.ask(
-      message({
-        method: 'POST',
-        target: '/crm/notes/1',
-        token: gate.token(),
-        fields: ['Content-Type: application/x-www-form-urlencoded'],
-        body,
-      }),
-    )
+    const { status } = await gate.ask(note(type, body, gate.token()))
     expect(status).toBe(200)
-    expect(gate.backend.requests[seen]?.body.toString()).toBe(body)
+    expect(gate.backend.requests[seen]?.body.equals(Buffer.from(body))).toBe(true)
   })
 })
 

@@ -464,6 +464,12 @@ describe('a backend that fails', () => {
       'a protocol switch nobody asked for',
       'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n',
     ],
+    ['a switch without an offer', 'HTTP/1.1 101 X\r\n\r\n'],
+    ['a status of 000', 'HTTP/1.1 000 X\r\ncontent-length: 2\r\n\r\nok'],
+    ['a status below 100', 'HTTP/1.1 099 X\r\ncontent-length: 2\r\n\r\nok'],
+    ['a status above 599', 'HTTP/1.1 600 X\r\ncontent-length: 2\r\n\r\nok'],
+    ['a status of four digits', 'HTTP/1.1 1000 X\r\ncontent-length: 2\r\n\r\nok'],
+    ['a version that is not spoken', 'HTTP/1.2 200 OK\r\ncontent-length: 2\r\n\r\nok'],
     ['a field name with a space', 'HTTP/1.1 200 OK\r\nx a: b\r\ncontent-length: 2\r\n\r\nok'],
     ['a folded field', 'HTTP/1.1 200 OK\r\nx-a: b\r\n c\r\ncontent-length: 2\r\n\r\nok'],
   ])('%s is no answer: 502', async (_name, bytes) => {
@@ -544,6 +550,37 @@ describe('a backend that fails', () => {
     expect((await call(gate)).body).toBe('broken off')
     expect(gate.results).toEqual([{ status: 200, bytesIn: 0, bytesOut: 4, ended: 'backend_failed' }])
   })
+
+  test.each([
+    ['of known length', 'content-length: 10\r\n\r\nhalf'],
+    ['in chunks, which HTTP/1.0 does not have', 'transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n'],
+  ])(
+    'one that dies inside a body %s resets an HTTP/1.0 client: an end would be the end of the answer',
+    async (_name, rest) => {
+      let die = () => {}
+      const backend = await kept(
+        startScriptedBackend((_nth, socket) => {
+          die = () => socket.end()
+          return `HTTP/1.1 200 OK\r\n${rest}`
+        }),
+      )
+      const gate = await startGate(backend.url)
+      const client = net.connect(gate.port, '127.0.0.1')
+      client.write('GET / HTTP/1.0\r\nhost: x\r\n\r\n')
+      let seen = ''
+      const end = new Promise<string>((resolve) => {
+        client.on('end', () => resolve('whole'))
+        client.on('error', ({ message }) => resolve(message))
+      })
+      client.on('data', (chunk) => {
+        seen += chunk
+        if (seen.endsWith('half')) die()
+      })
+      expect(await end).toContain('ECONNRESET')
+      expect(seen).toContain('\r\n\r\nhalf')
+      expect(gate.results).toEqual([{ status: 200, bytesIn: 0, bytesOut: 4, ended: 'backend_failed' }])
+    },
+  )
 
   test('silence inside an answer ends it after the idle timeout', async () => {
     const backend = await kept(startSseBackend())

@@ -4,8 +4,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { createHealthListener, type Readiness } from '../../src/http/health.ts'
 
 let checks: Readiness[]
+let scrape: () => Promise<{ contentType: string; body: string }>
 const server = createHealthListener({
-  metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),
+  metrics: () => scrape(),
   readiness: () => checks,
 })
 let origin: string
@@ -14,6 +15,7 @@ beforeAll(async () => {
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 beforeEach(() => {
+  scrape = async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' })
   checks = [
     { name: 'revocations', ready: true, detail: 'view is 3 ms old' },
     { name: 'audit', ready: true, detail: 'records are written' },
@@ -50,6 +52,25 @@ test('/metrics is what the metrics render, with a query or without', async () =>
       'up 1\n',
     ])
   }
+})
+
+test('a scrape that fails is 500 without a reason, and the listener goes on', async () => {
+  scrape = async () => {
+    throw new Error('hunter2')
+  }
+  const response = await fetch(`${origin}/metrics`)
+  expect([response.status, await response.text()]).toEqual([500, 'failed\n'])
+  expect((await fetch(`${origin}/healthz`)).status).toBe(200)
+})
+
+test('so is a readiness check that throws', async () => {
+  Object.defineProperty(checks, 'every', {
+    value() {
+      throw new Error('hunter2')
+    },
+  })
+  const response = await fetch(`${origin}/readyz`)
+  expect([response.status, await response.text()]).toEqual([500, 'failed\n'])
 })
 
 test.each([

@@ -266,6 +266,8 @@ describe('a handshake that fails', () => {
   const chunked = 'transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'
   test.each([
     ['200', 'HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret', 'backend_malformed'],
+    ['a 101 in HTTP/2.0', `${accepted.replace('1.1', '2.0')}\r\n`, 'backend_malformed'],
+    ['a 101 in HTTP/1.0', `${accepted.replace('1.1', '1.0')}\r\n`, 'backend_malformed'],
     [
       'a redirect',
       'HTTP/1.1 302 Found\r\nlocation: http://evil.example/\r\ncontent-length: 0\r\n\r\n',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Fault } from '../../src/lease/faults.ts'
+import { maxLeaseSeconds } from '../../src/lease/lease.ts'
 import type { IssuerProfile } from '../../src/lease/profile.ts'
 import { createVerifier } from '../../src/lease/verify.ts'
 import { type Json, testIssuer } from '../support/tokens.ts'
@@ -75,6 +76,7 @@ describe('a valid token', () => {
     ['issued within the clock tolerance', claims({ iat: now + 5, nbf: now + 5, exp: now + 300 })],
     ['expired within the clock tolerance', claims({ iat: now - 200, nbf: now - 200, exp: now - 4 })],
     ['of the longest life', claims({ exp: now + 300 })],
+    ['of a lease of 30 days', lease({ max_exp: now + maxLeaseSeconds })],
     ['of a lease that ends with it', lease({ max_exp: now + 300 })],
     ['of a workflow that acts for itself', claims({ sub: 'workflow:nightly', act: undefined })],
     ['of a workflow with an agent', claims({ sub: 'workflow:nightly' })],
@@ -128,6 +130,18 @@ describe('a valid token', () => {
   test('names a workflow without an actor as its own agent', async () => {
     const { agent, user } = await accepted(broker.token({ sub: 'workflow:nightly', act: undefined }))
     expect([agent.id, user]).toEqual(['workflow:nightly', 'workflow:nightly'])
+  })
+
+  test('issued within a second was issued at its beginning: a revocation of that second kills it', async () => {
+    const { issuedAt } = await accepted(broker.token({ iat: now - 0.1, exp: now + 299 }))
+    expect(issuedAt).toBe(now - 1)
+  })
+
+  test('is not read from a claim that is literally called like a path', async () => {
+    const found = await accepted(broker.token({ 'act.sub': 'agent:other' }))
+    expect(found.agent.id).toBe('agent:support-triage')
+    const { act: _, ...rest } = claims({ 'act.sub': 'agent:other' })
+    expect(await refused(broker.raw(header, rest))).toEqual(invalid('act_missing'))
   })
 
   test('of a foreign shape is read where the profile says', async () => {
@@ -198,6 +212,12 @@ describe('the claims (D7 to D12)', () => {
     ['a life of 301 seconds', claims({ exp: now + 301 }), 'lifetime_too_long'],
     ['a life of 300.5 seconds', claims({ exp: now + 300.5 }), 'lifetime_too_long'],
     ['exp in milliseconds', claims({ exp: (now + 300) * 1000 }), 'lifetime_too_long'],
+    [
+      'a lease that ends 30 days and a second from now',
+      lease({ max_exp: now + maxLeaseSeconds + 1 }),
+      'lifetime_too_long',
+    ],
+    ['max_exp in milliseconds', lease({ max_exp: (now + 3600) * 1000 }), 'lifetime_too_long'],
     ['exp beyond the lease', lease({ max_exp: now + 299 }), 'beyond_lease'],
     ...['jti', 'sub', 'client_id'].flatMap((name): [string, Json, Fault][] => [
       [`no ${name}`, without(name), 'claim_malformed'],

@@ -121,12 +121,22 @@ describe('the target in a record', () => {
     ['/a?x=1#hunter2', '/a', ['x']],
     ['/a#hunter2', '/a', []],
     ['http://user:hunter2@gate/a', null, []],
+    ['/crm/eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.hunter2/x', '/crm/[redacted]/x', []],
+    ['/crm/eyJhbGciOiJub25lIn0%2eeyJzdWIiOiJhIn0%2Ehunter2', '/crm/[redacted]', []],
+    ['/songs/heyJude.mp3/eyJolf', '/songs/heyJude.mp3/eyJolf', []],
     ['*', '*', []],
     ['', null, []],
     [`/a?${'k'.repeat(65)}=1`, '/a', ['?']],
-  ])('%s keeps path and parameter names only', (target, path, query) => {
+  ])('%s keeps a path without tokens, and parameter names only', (target, path, query) => {
     const record = auditRecord(factsOf({ target }))
     expect(JSON.parse(record).what).toMatchObject({ path, query })
     expect(record).not.toContain('hunter2')
+  })
+
+  it('gives no token away in the resource either', () => {
+    const resource = 'crm:customer/eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.hunter2'
+    const record = auditRecord(factsOf({ resource }))
+    expect(JSON.parse(record).what.resource).toBe('crm:customer/[redacted]')
+    expect(record).toBe(JSON.stringify(auditEntry(factsOf({ resource }))))
   })
 })

@@ -27,6 +27,22 @@ describe('the line of a request', () => {
     )
   })
 
+  it.each([
+    ['http://user:hunter2@gate.example/crm', '-'],
+    ['http://hunter2', '-'],
+    ['/crm/eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.hunter2', '/crm/[redacted]'],
+    ['/crm#hunter2', '/crm'],
+  ])('of %s shows %s', (target, shown) => {
+    const line = requestLine(factsOf({ operation: undefined, resource: undefined, target }), plain)
+    expect(line).toContain(` PATCH ${shown} → `)
+    expect(line).not.toContain('hunter2')
+  })
+
+  it('shows no token that stands for a resource', () => {
+    const resource = 'crm:customer/eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.hunter2'
+    expect(requestLine(factsOf({ resource }), plain)).toContain(' UPDATE crm:customer/[redacted] → ')
+  })
+
   it('names a workflow once', () => {
     const agent = { id: 'workflow:nightly', version: '1', env: 'prod', instance: '', profile: '' }
     const facts = factsOf({ lease: leaseOf({ user: 'workflow:nightly', agent }) })

@@ -193,6 +193,22 @@ describe('a finished request', () => {
     expect(body).toContain(`leasegate_decisions_total{${labels}} 1\n`)
   })
 
+  it('in absolute form is recorded under the path that was decided on', () => {
+    const { observer, records } = observed()
+    const head = { ...trailOf().head, target: 'http://gate.example/crm/customers/9821?note=hunter2' }
+    observer.finished(trailOf({ head }), outcome)
+    expect(JSON.parse(records[0]!).what).toMatchObject({ path: '/crm/customers/9821', query: ['note'] })
+    expect(records[0]).not.toContain('hunter2')
+  })
+
+  it('whose target could not be read has no path where that could hold a password', () => {
+    const { observer, records } = observed()
+    const head = { ...trailOf().head, target: 'http://user:hunter2@gate.example/crm' }
+    observer.finished(trailOf({ head, request: undefined, refusal: refuse('malformed_request') }), refused)
+    expect(JSON.parse(records[0]!).what).toMatchObject({ path: null, query: [] })
+    expect(records[0]).not.toContain('hunter2')
+  })
+
   it('that was never understood is recorded without what nobody verified', () => {
     const { observer, records } = observed()
     const refusal = refuse('lease_invalid', { cause: 'signature', reasons: ['bad_signature'] })
