@@ -103,14 +103,24 @@ test('the backend gets the bytes that were decided on, or none', async () => {
       expect(records).toHaveLength(1)
       expect(records[0]!.outcome.status).toBe(status)
       expect(requests).toHaveLength(status === 200 ? 1 : 0)
+      // Node's parser takes several spaces before the version for one: they are not part of any target.
+      const read = `${sentPath}${sentQuery}`.replace(/ +$/, '')
+      const readPath = read.split('?', 1)[0]!
       for (const { url } of requests) {
-        expect(url).toBe(`${sentPath}${sentQuery}`)
-        expect(records[0]!.what.path).toBe(`/crm${sentPath}`)
+        expect(url).toBe(read)
+        expect(records[0]!.what.path).toBe(`/crm${readPath}`)
         expect(records[0]!.decision.effect).toBe('allow')
-        expect(resourceOf(sentPath)).toBe(records[0]!.what.resource)
+        expect(resourceOf(readPath)).toBe(records[0]!.what.resource)
       }
     }),
-    { numRuns: 400 },
+    {
+      numRuns: 400,
+      examples: [
+        ['/items/~', '? ', []],
+        ['/items/~ ', '', []],
+        ['/items/~ ~', '', []],
+      ],
+    },
   )
 })
 
