@@ -1,4 +1,5 @@
 import type { Backend } from './enforce/operation.ts'
+import type { IssuerProfile } from './lease/profile.ts'
 
 /** `host:port` of one listener. */
 export interface Listen {
@@ -6,31 +7,9 @@ export interface Listen {
   readonly port: number
 }
 
-/** An issuer whose tokens the gate accepts. */
-export interface IssuerConfig {
-  readonly issuer: string
-  /** The gate's origin for this issuer; default `public_origin`. */
-  readonly audience: string
+/** An issuer whose tokens the gate accepts, and where its keys are. */
+export interface IssuerConfig extends IssuerProfile {
   readonly jwks: { readonly url: string } | { readonly file: string } | { readonly local: true }
-  readonly algorithms: readonly string[]
-  /** Seconds, 0 to 30. */
-  readonly clockTolerance: number
-  /** `exp - iat` at most, seconds. */
-  readonly maxTokenSeconds: number
-  /** `actions: ["*"]` is accepted from this issuer. */
-  readonly allowAnyAction: boolean
-  /** `sub` prefixes that are workflows and may come without `act`. */
-  readonly workflows: readonly string[]
-  readonly maxActDepth: number
-  /** URL prefixes of this issuer's token status lists; others are never fetched. */
-  readonly statusLists: readonly string[]
-  /** Dotted paths into the claims. */
-  readonly claims: {
-    readonly user: string
-    readonly agent: string
-    readonly lease: string
-    readonly details: string
-  }
 }
 
 /** The whole configuration, validated, secrets resolved, frozen. Durations are milliseconds. */
