@@ -78,11 +78,15 @@ export function commit(
   return spend(permit, decisionId, sources)
 }
 
-/** A call that changes something, or whose risk is above low: its intent is recorded before it happens. */
+/**
+ * A call that changes something, or whose risk is above low: its intent is recorded before it happens. A
+ * WebSocket is one as well, for what the agent sends through it is not looked at.
+ */
 export function isConsequential({ evidence }: Permit): boolean {
-  const { method } = evidence.request
+  const { method, offersWebSocket } = evidence.request
   const safe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
-  return !safe || evidence.mapped.operation.risk !== 'low'
+  const tunnel = offersWebSocket && evidence.backend.upgrade
+  return !safe || tunnel || evidence.mapped.operation.risk !== 'low'
 }
 
 async function spend(

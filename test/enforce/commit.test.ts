@@ -138,6 +138,15 @@ describe('the budget', () => {
 })
 
 describe('the intent', () => {
+  test('of a WebSocket is on record before it opens, though it begins with a GET', async () => {
+    const offer = ['Upgrade', 'websocket', 'Connection', 'Upgrade', 'Sec-WebSocket-Version', '13']
+    const ask = { headers: [...offer, 'Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='] }
+    await committed(permitOf({ ask, backend: backendOf({ upgrade: false }) }))
+    expect(intents).toEqual([])
+    await committed(permitOf({ ask, backend: backendOf({ upgrade: true }) }))
+    expect(intents).toEqual(['dec_1'])
+  })
+
   test('of a write is on record before it is committed', async () => {
     expect(await committed(permitOf(write))).toBe('accepted')
     expect(intents).toEqual(['dec_1'])
