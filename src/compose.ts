@@ -221,6 +221,7 @@ async function listen(parts: Parts, closers: (() => unknown)[]) {
     operatorToken,
     jwks: () => ({ keys: [key.publicJwk] }),
     now: () => Date.now() / 1000,
+    onBug: (error) => parts.log.error({ err: error }, 'a bug on the control listener; answered 500'),
   })
   const health = createHealthListener({ metrics: () => metrics.render(), readiness: () => readiness(parts) })
   const bound = {

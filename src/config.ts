@@ -61,6 +61,3 @@ export interface Config {
   readonly via: string
   readonly backends: readonly Backend[]
 }
-
-export { loadConfig } from './config/load.ts'
-export { ConfigError } from './config/problems.ts'

@@ -6,9 +6,11 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { loadConfig } from '../src/config/load.ts'
 import { type Match, overlaps, parseMatch } from '../src/config/operations.ts'
+import { ConfigError } from '../src/config/problems.ts'
 import { configSchema } from '../src/config/schema.ts'
-import { type Config, ConfigError, loadConfig } from '../src/config.ts'
+import type { Config } from '../src/config.ts'
 
 const example = new URL('../config.example.yaml', import.meta.url).pathname
 let dir: string

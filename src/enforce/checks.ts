@@ -2,6 +2,7 @@
 // HERE: a function named for what must hold, a row in `checks`, rows in test/enforce/checks.test.ts.
 import { type Grant, identifierCovers, type Lease, sensitivityCovers } from '../lease/lease.ts'
 import { type Refusal, refuse } from '../refusals.ts'
+import { refuseRevoked } from './revoked.ts'
 import type { Evidence, Mapped } from './stages.ts'
 
 /** Undefined when what it is named for holds. */
@@ -20,12 +21,7 @@ function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal
 }
 
 function leaseIsNotRevoked({ revocation }: Evidence): Refusal | undefined {
-  if (revocation === undefined) return undefined
-  return refuse('lease_revoked', {
-    detail: `revoked by ${revocation.scope}`,
-    reasons: ['lease_inactive', `revoked_by_${revocation.scope}`],
-    cause: `${revocation.scope} revoked at ${revocation.at} by ${revocation.by}: ${revocation.reason}`,
-  })
+  return revocation === undefined ? undefined : refuseRevoked(revocation)
 }
 
 function leaseHasNotExpired({ lease, now }: Evidence): Refusal | undefined {

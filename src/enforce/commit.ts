@@ -6,6 +6,7 @@ import { maxCallsOf } from './checks.ts'
 import { within } from './deadline.ts'
 import { isPermit, type Permit } from './decide.ts'
 import type { RecentCallCounter } from './recent.ts'
+import { refuseRevoked } from './revoked.ts'
 
 const mint = Symbol('mint')
 
@@ -139,13 +140,7 @@ async function useApproval(permit: Permit, sources: CommitSources): Promise<Comm
     })
   }
   const revocation = sources.revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
-  if (revocation !== undefined) {
-    return refuse('lease_revoked', {
-      detail: `revoked by ${revocation.scope}`,
-      reasons: ['lease_inactive', `revoked_by_${revocation.scope}`],
-      cause: `${revocation.scope} revoked while the call was being committed`,
-    })
-  }
+  if (revocation !== undefined) return refuseRevoked(revocation)
   return committed(permit, sources)
 }
 

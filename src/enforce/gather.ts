@@ -1,5 +1,5 @@
 // Everything the decision reads, in one place and with a bound: revocation view, recent calls, approval,
-// body. Reads only; changes nothing but the recent-call counters. What cannot be read in time refuses.
+// body. Reads only, and changes nothing. What cannot be read in time refuses.
 import { createHash } from 'node:crypto'
 import type { Lease } from '../lease/lease.ts'
 import type { Approvals, Revocations } from '../ports.ts'

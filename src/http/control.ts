@@ -16,6 +16,8 @@ export interface ControlParts {
   readonly jwks: () => object
   /** Seconds since 1970. */
   readonly now: () => number
+  /** Told of what should not happen; the caller gets a bare 500. */
+  readonly onBug: (error: unknown) => void
 }
 
 interface Answer {
@@ -41,7 +43,10 @@ const maxBodyBytes = 16_384
 export function createControlListener(parts: ControlParts): Server {
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (req, res) => {
     serve(req, parts)
-      .catch(() => refuse('internal_error'))
+      .catch((bug) => {
+        parts.onBug(bug)
+        return refuse('internal_error')
+      })
       .then((answer) => send(res, answer))
   })
   return server

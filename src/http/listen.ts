@@ -1,13 +1,14 @@
 // The agents' listener: node:http with every limit set, each event that can start or break a request led
 // into the pipeline, and an end that lets work under way finish. Decides nothing itself.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Gate } from '../enforce/gate.ts'
 import { handle, refuseUnparsed } from '../enforce/pipeline.ts'
 import { receive } from '../enforce/receive.ts'
 import { route } from '../enforce/route.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { HttpExchange, type ProxyParts, rawHead } from './proxy.ts'
+import { HttpExchange, type ProxyParts, peerOf, rawHead } from './proxy.ts'
 import { writeRawAnswer } from './raw_answer.ts'
 import { Turns } from './turns.ts'
 import type { Upgrader } from './upgrade.ts'
@@ -129,8 +130,7 @@ function isTargetTooLong(packet: Buffer | undefined, targetBytes: number): boole
 
 /** Answers, with its record, what never became a request. */
 function refuseRaw(socket: Duplex, refusal: Refusal, gate: Gate): void {
-  const { remoteAddress } = socket as { remoteAddress?: string }
-  writeRawAnswer(socket, refuseUnparsed(remoteAddress ?? 'unknown', refusal, gate))
+  writeRawAnswer(socket, refuseUnparsed(peerOf(socket as Socket), refusal, gate))
 }
 
 function drain(server: Server, graceMs: number): Promise<void> {

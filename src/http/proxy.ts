@@ -24,8 +24,17 @@ export function rawHead(req: IncomingMessage): RawHead {
     target: req.url ?? '',
     httpVersion: req.httpVersion,
     rawHeaders: req.rawHeaders,
-    peer: req.socket.remoteAddress ?? 'unknown',
+    peer: peerOf(req.socket),
   }
+}
+
+/**
+ * Address of a connection's other end. An IPv4 address that came through an IPv6 listener is plain IPv4:
+ * policy's `net.cidr_contains` would not find `::ffff:10.1.2.3` in 10.0.0.0/8.
+ */
+export function peerOf({ remoteAddress }: { readonly remoteAddress?: string | undefined }): string {
+  if (remoteAddress === undefined) return 'unknown'
+  return remoteAddress.startsWith('::ffff:') ? remoteAddress.slice('::ffff:'.length) : remoteAddress
 }
 
 /** One request over HTTP/1.1. */

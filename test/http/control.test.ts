@@ -18,6 +18,8 @@ let dir: string
 let store: Store
 let server: Server
 let port: number
+let bugs: unknown[]
+let broken: Error | undefined
 
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'leasegate-control-'))
@@ -25,8 +27,13 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true }))
 beforeEach(async () => {
   store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000 })
-  const jwks = () => ({ keys: [{ kid: 'k1' }] })
-  server = createControlListener({ store, operatorToken, jwks, now: () => now })
+  bugs = []
+  const jwks = () => {
+    if (broken !== undefined) throw broken
+    return { keys: [{ kid: 'k1' }] }
+  }
+  const onBug = (bug: unknown) => bugs.push(bug)
+  server = createControlListener({ store, operatorToken, jwks, now: () => now, onBug })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   port = (server.address() as AddressInfo).port
 })
@@ -155,4 +162,13 @@ describe('refused', () => {
 test('the public keys need no token', async () => {
   const { status, problem } = await order({ method: 'GET', path: '/jwks', authorization: '', body: '' })
   expect([status, problem]).toEqual([200, { keys: [{ kid: 'k1' }] }])
+})
+
+test('a bug is a bare 500 to the caller and told to the operators', async () => {
+  broken = new Error('what only operators may see')
+  const response = await fetch(`http://127.0.0.1:${port}/jwks`)
+  broken = undefined
+  expect(response.status).toBe(500)
+  expect(await response.text()).not.toContain('operators')
+  expect(bugs).toEqual([new Error('what only operators may see')])
 })
