@@ -1,13 +1,17 @@
 // In: the policy that ships. Out: how long one decision takes, from the JSON text of the policy input to the
 // effect: the shipped rules as WebAssembly, in process.
 import { openPolicy } from '../src/policy/live.ts'
+import { directorySource } from '../src/policy/source.ts'
 import { Fixture } from './fixture.ts'
 import { type Percentiles, percentiles, printTable, timeEach, writeResult } from './numbers.ts'
 
 /** Of a read that is allowed, microseconds. */
 export async function measureDecision(count: number): Promise<Percentiles> {
   using fixture = new Fixture(1)
-  const live = await openPolicy({ dir: fixture.config.policy.dir, reload: 'never', onEvent: () => undefined })
+  const live = await openPolicy({
+    source: directorySource(fixture.config.policy.dir, { reload: 'never' }),
+    onEvent: () => undefined,
+  })
   try {
     const inputs = Array.from({ length: 64 }, (_, n) => JSON.stringify(reading(1_795_300_000 + n)))
     const policy = live.current

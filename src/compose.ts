@@ -21,6 +21,7 @@ import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
 import { formatDiagnostic } from './policy/diagnostic.ts'
 import { type LivePolicy, openPolicy, type PolicyEvent } from './policy/live.ts'
+import { directorySource } from './policy/source.ts'
 import type { Store } from './ports.ts'
 import { openSecretFile } from './secret_file.ts'
 import { openEmbedded } from './stores/embedded.ts'
@@ -100,7 +101,7 @@ async function open(config: Config, log: Logger, closers: (() => unknown)[]): Pr
   closers.push(() => audit.close())
   const observer = createObserver({ audit, metrics, log, requests: config.log.requests })
   const policy = await openPolicy({
-    ...config.policy,
+    source: directorySource(config.policy.dir, config.policy),
     onEvent: (event) => policyChanged(event, { log, metrics, observer }),
   })
   closers.push(() => policy.close())

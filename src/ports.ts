@@ -120,6 +120,13 @@ export interface PolicyAnswer {
   readonly fault?: string
 }
 
+/** What policy was asked for one request, and what it said: enough to ask it, or another policy, again. */
+export interface Consultation {
+  /** JSON text of the policy input, whole (policy/input.ts). It can hold secrets: never log it as it is. */
+  readonly input: string
+  readonly answer: PolicyAnswer
+}
+
 /** Compiled policy with its data. Synchronous and total: it never throws. */
 export interface Policy {
   /** `sha256:` + hex over the module and the data. */

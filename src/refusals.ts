@@ -1,6 +1,7 @@
 // THE table of "no". In: nothing. Out: every code a caller can receive, with its status and meaning.
 // A refusal is a value, never a throw. Add a code here and nowhere else; test/catalogue.test.ts holds
 // the table against docs/refusals.md and against the tests that produce each code.
+import type { Consultation } from './ports.ts'
 
 /** What the caller can usefully do: ask for a wider or fresh lease, try again later, or nothing. */
 export type NextAction = 'request' | 'retry' | 'none'
@@ -102,6 +103,8 @@ export interface RefusalFacts {
   readonly retryAfter?: number
   /** For the audit record only: which check said no, and the error behind it. */
   readonly cause?: string
+  /** Where policy was asked. For the audit record and the shadow only: never part of an answer. */
+  readonly consultation?: Consultation
   /** Close the connection even though the row does not ask for it. */
   readonly close?: true
 }

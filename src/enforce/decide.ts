@@ -2,7 +2,7 @@
 // place a Permit is made; the built-in checks (checks.ts) come first, then Rego.
 
 import { policyInput } from '../policy/input.ts'
-import type { Policy, PolicyAnswer } from '../ports.ts'
+import type { Consultation, Policy } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { checks, coveringGrant } from './checks.ts'
 import type { Decision, Evidence } from './stages.ts'
@@ -61,19 +61,24 @@ export function decide(evidence: Evidence, policy: Policy): Permit | Refusal {
   }
   const grant = coveringGrant(evidence.lease, evidence.mapped)
   if (grant === undefined) throw new Error('the checks passed without a covering grant')
-  const answer = policy.evaluate(policyInput(evidence))
-  if (answer.effect !== 'allow') return refusalOf(answer, evidence)
+  const input = policyInput(evidence)
+  const answer = policy.evaluate(input)
+  const consultation = { input, answer }
+  if (answer.effect !== 'allow') return refusalOf(consultation, evidence)
   const decision: Decision = {
     effect: 'allow',
     reasons: answer.reasons,
     policyDigest: policy.digest,
     grant,
+    consultation,
   }
   return new Permit(mint, evidence, decision)
 }
 
-function refusalOf(answer: PolicyAnswer, evidence: Evidence): Refusal {
+function refusalOf(consultation: Consultation, evidence: Evidence): Refusal {
+  const { answer } = consultation
   const facts = {
+    consultation,
     reasons: answer.reasons,
     ...(answer.fault === undefined ? {} : { cause: `policy fault: ${answer.fault}` }),
   }

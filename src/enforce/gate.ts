@@ -1,7 +1,7 @@
 // What a walk through the pipeline needs of the world and leaves behind: types only. http/proxy.ts
 // implements Exchange, telemetry implements Observer, compose.ts wires a Gate.
 import type { Lease } from '../lease/lease.ts'
-import type { Policy } from '../ports.ts'
+import type { Consultation, Policy } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 import type { TokenVerifier } from './authenticate.ts'
 import type { CommitSources } from './commit.ts'
@@ -78,6 +78,8 @@ export interface Trail {
   lease: Lease | undefined
   permit: Permit | undefined
   policyDigest: string | undefined
+  /** Undefined where a check refused before policy was asked. */
+  consultation: Consultation | undefined
   /** When everything had said yes, on the monotonic clock: from here on only the backend can fail. */
   forwardedAt: number | undefined
   refusal: Refusal | undefined

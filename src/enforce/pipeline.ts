@@ -64,6 +64,7 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   trail.policyDigest = policy.digest
   const permit = decide(evidence, policy)
   observer.step(trail, 'decide')
+  trail.consultation = isRefusal(permit) ? permit.facts.consultation : permit.decision.consultation
   if (isRefusal(permit)) return permit
   trail.permit = permit
 
@@ -115,6 +116,7 @@ function newTrail({ head }: Pick<Exchange, 'head'>, gate: Gate): Trail {
     lease: undefined,
     permit: undefined,
     policyDigest: undefined,
+    consultation: undefined,
     forwardedAt: undefined,
     refusal: undefined,
   }

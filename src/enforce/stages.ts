@@ -1,7 +1,7 @@
 // What each step of the pipeline gives to the next: one type per step, nothing else. Permit, Committed
 // and OutboundRequest are classes of the steps that make them (decide.ts, commit.ts, outbound.ts).
 import type { Grant, Lease } from '../lease/lease.ts'
-import type { Approval, Revocation } from '../ports.ts'
+import type { Approval, Consultation, Revocation } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 import type { Backend, Operation } from './operation.ts'
 
@@ -115,4 +115,5 @@ export interface Decision {
   readonly policyDigest: string
   /** The alternative of the lease that covers the request. */
   readonly grant: Grant
+  readonly consultation: Consultation
 }

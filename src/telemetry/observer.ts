@@ -98,9 +98,10 @@ function factsOf(trail: Trail, outcome: Outcome): AuditFacts {
 }
 
 /** What was decided; a backend that fails afterwards does not change it. */
-function effectOf({ forwardedAt, refusal }: Trail): Effect {
+function effectOf({ forwardedAt, refusal, consultation }: Trail): Effect {
   if (forwardedAt !== undefined || refusal === undefined) return 'allow'
-  return refusal.code === 'approval_required' ? 'hold' : 'deny'
+  if (refusal.code !== 'approval_required') return 'deny'
+  return consultation?.answer.effect ?? 'hold'
 }
 
 /** The gate answers such a request with a refusal, but it was the backend that failed it. */

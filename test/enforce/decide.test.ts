@@ -6,6 +6,7 @@ import { loadPolicy } from '../../src/policy/evaluate.ts'
 import { policyInput } from '../../src/policy/input.ts'
 import { parsePolicy } from '../../src/policy/sources.ts'
 import type { Effect, Policy, PolicyAnswer } from '../../src/ports.ts'
+import { isRefusal } from '../../src/refusals.ts'
 import { bundle, compiled } from '../policy/support.ts'
 import {
   type Ask,
@@ -36,6 +37,19 @@ describe('policy says', () => {
       reasons: ['profile_allows'],
       policyDigest: 'sha256:00',
       grant: evidence.lease.grants[0],
+      consultation: {
+        input: policyInput(evidence),
+        answer: { effect: 'allow', reasons: ['profile_allows'] },
+      },
+    })
+  })
+
+  test.each(['deny', 'hold', 'draft'] as const)('%s: the refusal carries what policy was asked', (effect) => {
+    const evidence = evidenceOf()
+    const refusal = answered({ effect, reasons: ['why'] }, evidence)
+    expect(isRefusal(refusal) && refusal.facts.consultation).toEqual({
+      input: policyInput(evidence),
+      answer: { effect, reasons: ['why'] },
     })
   })
 

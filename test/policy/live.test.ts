@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { formatDiagnostic } from '../../src/policy/diagnostic.ts'
 import { type LivePolicy, openPolicy, type PolicyEvent } from '../../src/policy/live.ts'
+import { directorySource } from '../../src/policy/source.ts'
 import { bundle, compiled, PolicyDir, reading, shippedDir } from './support.ts'
 
 const input = JSON.stringify(reading)
@@ -21,7 +22,7 @@ class Watched implements AsyncDisposable {
       watched.#events.push(event)
       watched.#wake()
     }
-    watched.#live = await openPolicy({ dir, reload, onEvent })
+    watched.#live = await openPolicy({ source: directorySource(dir, { reload }), onEvent })
     return watched
   }
 

@@ -101,6 +101,7 @@ function trailOf(changes: Partial<Trail> = {}): Trail {
     lease: leaseOf(),
     permit: undefined,
     policyDigest: 'sha256:00',
+    consultation: undefined,
     refusal: undefined,
     ...changes,
   }

@@ -1,0 +1,31 @@
+// `leasegate policy build`: Rego in, the WebAssembly module that a gate loads out.
+import { createHash } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { build } from '../../policy/toolchain.ts'
+import { say, sayJson, style } from '../terminal.ts'
+import { directoryCommand, sayDiagnostics } from './directory.ts'
+
+interface BuildOptions {
+  readonly json?: boolean
+  readonly output: string
+}
+
+/** Adds `policy build [dir]`. */
+export function addBuildCommand(policy: Command): void {
+  directoryCommand(policy, 'build', 'compile to WebAssembly')
+    .option('-o, --output <file>', 'where to write it', 'policy.wasm')
+    .action(run)
+}
+
+async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
+  const { diagnostics, wasm } = await build(dir)
+  if (wasm !== undefined) await writeFile(output, wasm)
+  if (json === true) sayJson({ ok: diagnostics.length === 0, diagnostics })
+  else sayDiagnostics(dir, diagnostics)
+  if (wasm === undefined) process.exitCode = 1
+  else if (json !== true) {
+    const digest = createHash('sha256').update(wasm).digest('hex')
+    say(`${style.green('ok')} ${output}  ${Math.ceil(wasm.byteLength / 1024)} KiB  sha256:${digest}`)
+  }
+}
