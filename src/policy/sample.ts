@@ -1,0 +1,39 @@
+// One policy input to show and to try policy on: a support agent reads the customer of its ticket. In:
+// nothing. Out: plain data in the shape of input_schema.ts. Never a real lease.
+import type { PolicyInput } from './input_schema.ts'
+
+/** The example of docs/policy.md: permitted by the policy that ships. */
+export const sampleInput: PolicyInput = {
+  version: 1,
+  lease: {
+    id: 'lse_01K9ZQ4C6V8B3N5M7P9R1T3W5Y',
+    user: 'alice@example.com',
+    agent: { id: 'agent:support-triage', version: '3.2.1', env: 'prod', profile: 'support' },
+    task: { system: 'jira', id: 'SUP-4711', purpose: "answer the customer's billing question" },
+    stage: 'observe',
+    session: 'ses_01K9ZQ4C6V8B3N5M7P9R1T3W5Y',
+    granted: [{ actions: ['read'], resource: 'crm:customer/9821', sensitivity: 'confidential' }],
+    age_seconds: 12,
+    expires_in_seconds: 288,
+  },
+  request: {
+    backend: 'crm',
+    operation: 'GET /customers/{id}',
+    verb: 'read',
+    resource: 'crm:customer/9821',
+    sensitivity: 'confidential',
+    risk: 'low',
+    method: 'GET',
+    path: '/customers/9821',
+    params: { id: '9821' },
+    query: {},
+    body: null,
+  },
+  context: {
+    now: 1_795_300_012,
+    source_ip: '10.1.2.3',
+    recent_calls: { lease_1m: 4, agent_1m: 40 },
+    provenance: 'untrusted',
+    approval: null,
+  },
+}
