@@ -30,6 +30,7 @@ import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
 import type { Logger } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { createObserver, type GateObserver } from './telemetry/observer.ts'
+import { inputRecorder } from './telemetry/policy_input.ts'
 import { version } from './version.ts'
 
 /** A gate that serves. */
@@ -99,7 +100,13 @@ async function open(config: Config, log: Logger, closers: (() => unknown)[]): Pr
     onLost: (count) => metrics.auditLost(count),
   })
   closers.push(() => audit.close())
-  const observer = createObserver({ audit, metrics, log, requests: config.log.requests })
+  const observer = createObserver({
+    audit,
+    metrics,
+    log,
+    requests: config.log.requests,
+    recordInput: inputRecorder(config.audit.policyInput),
+  })
   const policy = await openPolicy({
     source: directorySource(config.policy.dir, config.policy),
     onEvent: (event) => policyChanged(event, { log, metrics, observer }),

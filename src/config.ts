@@ -37,6 +37,13 @@ export interface Config {
     readonly file: string
     /** What happens to reads of low risk while the audit file cannot be written. */
     readonly readsOnFault: 'refuse' | 'allow'
+    /** What of a policy input gets into the record of its request. */
+    readonly policyInput: {
+      readonly record: boolean
+      /** Paths of the input, such as `request.body`. */
+      readonly redact: readonly string[]
+      readonly maxBytes: number
+    }
   }
   readonly log: {
     readonly level: 'debug' | 'info' | 'warn' | 'error'

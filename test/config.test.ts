@@ -234,6 +234,17 @@ describe('problems', () => {
     ])
   })
 
+  it('name a field that policy never sees where a record should lose it', () => {
+    const redact = (path: string) => problemsOf(`${minimal}audit: { policy_input: { redact: [${path}] } }\n`)
+    expect(redact('request.body.card')).toEqual([])
+    expect(redact('request.bdy')).toEqual([
+      'config.yaml:8:35  audit.policy_input.redact[0]: not a field of the policy input; did you mean request.body?',
+    ])
+    expect(redact('secrets')).toEqual([
+      'config.yaml:8:35  audit.policy_input.redact[0]: write a field of the policy input, such as request.body',
+    ])
+  })
+
   it('name a missing key at its parent', () => {
     expect(problemsOf(minimal.replace(', sensitivity: internal', ''))).toEqual([
       'config.yaml:7:9  backends.crm.operations[0].sensitivity: add this key: it has no default',

@@ -81,11 +81,23 @@ function build(file: ParsedConfig, dir: string): Config {
     broker: { issuer, keyFile: resolve(dir, file.broker.key_file), ttlSeconds: file.broker.ttl },
     control: { tokenFile: resolve(dir, file.control.token_file) },
     policy: { dir: resolve(dir, file.policy.dir), reload: file.policy.reload },
-    audit: { file: resolve(dir, file.audit.file), readsOnFault: file.audit.reads_on_fault },
+    audit: buildAudit(file.audit, dir),
     log: file.log,
     limits: buildLimits(file.limits),
     via: file.via,
     backends: Object.entries(file.backends).map(([name, entry]) => buildBackend(name, entry, file.limits)),
+  }
+}
+
+function buildAudit(
+  { file, reads_on_fault, policy_input }: ParsedConfig['audit'],
+  dir: string,
+): Config['audit'] {
+  const { record, redact, max_size } = policy_input
+  return {
+    file: resolve(dir, file),
+    readsOnFault: reads_on_fault,
+    policyInput: { record, redact, maxBytes: max_size },
   }
 }
 

@@ -6,6 +6,7 @@ import { risks, sensitivities } from '../lease/lease.ts'
 import { count, duration, filePath, flag, list, oneOf, seconds, section, size, text } from './fields.ts'
 import { parseCredentialHeader, parseForwardHeader } from './headers.ts'
 import { parseMatch, parseResource } from './operations.ts'
+import { parseInputPath } from './policy_input.ts'
 import {
   parseAuthority,
   parseBackendUrl,
@@ -148,6 +149,11 @@ export const configSchema = section({
   audit: section({
     file: filePath().prefault('./data/audit.jsonl'),
     reads_on_fault: oneOf(['refuse', 'allow']).prefault('refuse'),
+    policy_input: section({
+      record: flag().prefault(true),
+      redact: list(text(parseInputPath, 'request.body')).prefault(['request.body', 'request.query']),
+      max_size: size('1KiB', '1MiB').prefault('16KiB'),
+    }).prefault({}),
   }).prefault({}),
   log: section({
     level: oneOf(['debug', 'info', 'warn', 'error']).prefault('info'),

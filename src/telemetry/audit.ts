@@ -1,9 +1,11 @@
 // In: what is known about one request when it ends. Out: the JSON text of its audit record, on one line.
-// Never: a token, a header, a body, a query value (shown.ts), or anything an unverified token claims.
+// Never: a token, a header, or anything an unverified token claims; a body or a query value only as part of
+// a policy input that the configuration lets in (policy_input.ts).
 import type { Operation } from '../enforce/operation.ts'
 import type { Lease } from '../lease/lease.ts'
-import type { Effect } from '../ports.ts'
+import type { Effect, PolicyAnswer } from '../ports.ts'
 import type { RefusalCode } from '../refusals.ts'
+import type { RecordedInput } from './policy_input.ts'
 import { pathOf, queryNames, withoutTokens } from './shown.ts'
 
 /** How a request ended. `intent` is written before a risky one is forwarded; a second record follows it. */
@@ -49,6 +51,14 @@ export interface AuditFacts {
   readonly durationMs: number
   readonly ended: Ended
   readonly peerIp: string
+  /** Undefined where policy was not asked, and in an intent. */
+  readonly consultation: RecordedConsultation | undefined
+}
+
+/** What policy answered, and as much of the question as may be recorded. */
+export interface RecordedConsultation {
+  readonly answer: PolicyAnswer
+  readonly input: RecordedInput
 }
 
 /** One line of the audit file. */
@@ -88,6 +98,16 @@ export interface AuditEntry {
     readonly ended: Ended
   }
   readonly peer: { readonly ip: string }
+  /** What `policy replay` asks again; the last member. Null where policy was not asked, and in an intent. */
+  readonly policy: {
+    readonly effect: Effect
+    readonly reasons: readonly string[]
+    readonly fault: string | null
+    readonly input: unknown
+    /** Paths of the input whose value was replaced by null. */
+    readonly redacted: readonly string[]
+    readonly omitted: 'off' | 'too_large' | null
+  } | null
 }
 
 /** The record as an object: the definition that `auditRecord` writes out faster (test/telemetry/audit.test.ts). */
@@ -119,6 +139,7 @@ export function auditEntry(facts: AuditFacts): AuditEntry {
       ended: facts.ended,
     },
     peer: { ip: facts.peerIp },
+    policy: policyPart(facts.consultation),
   }
 }
 
@@ -142,7 +163,7 @@ export function auditRecord(facts: AuditFacts): string {
     `,"cause":${quoteOrNull(facts.cause)}},"outcome":{"status":${number(facts.status)}` +
     `,"bytes_in":${number(facts.bytesIn)},"bytes_out":${number(facts.bytesOut)}` +
     `,"duration_ms":${number(microseconds(facts.durationMs))},"ended":${quote(facts.ended)}}` +
-    `,"peer":{"ip":${quote(facts.peerIp)}}}`
+    `,"peer":{"ip":${quote(facts.peerIp)}},"policy":${policyText(facts.consultation)}}`
   )
 }
 
@@ -194,6 +215,29 @@ function operationPart(backend: string | undefined, operation: Operation | undef
     sensitivity: operation?.sensitivity ?? null,
     risk: operation?.risk ?? null,
   }
+}
+
+function policyPart(consultation: RecordedConsultation | undefined): AuditEntry['policy'] {
+  if (consultation === undefined) return null
+  const { answer, input } = consultation
+  return {
+    effect: answer.effect,
+    reasons: answer.reasons,
+    fault: answer.fault ?? null,
+    input: input.text === undefined ? null : JSON.parse(input.text),
+    redacted: input.redacted,
+    omitted: input.omitted ?? null,
+  }
+}
+
+function policyText(consultation: RecordedConsultation | undefined): string {
+  if (consultation === undefined) return 'null'
+  const { answer, input } = consultation
+  return (
+    `{"effect":${quote(answer.effect)},"reasons":${quoteList(answer.reasons)}` +
+    `,"fault":${quoteOrNull(answer.fault)},"input":${input.text ?? 'null'}` +
+    `,"redacted":${quoteList(input.redacted)},"omitted":${quoteOrNull(input.omitted)}}`
+  )
 }
 
 /** An id comes from the path, so a token in the path would be one. */

@@ -10,6 +10,7 @@ import { type AuditFacts, auditRecord } from './audit.ts'
 import { requestLine } from './line.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { InputRecorder } from './policy_input.ts'
 
 /** The gate's eyes. */
 export interface GateObserver extends Observer, IntentLog {
@@ -25,13 +26,15 @@ export interface ObserverParts {
   readonly log: Logger
   /** `auto`: a line per request when standard output is a terminal. */
   readonly requests: 'auto' | 'line' | 'none'
+  /** What of a policy input gets into its record. */
+  readonly recordInput: InputRecorder
 }
 
 /** One request in so many is timed step by step; the rest pay nothing for it. */
 const sampleEvery = 16
 
 /** Ties audit, metrics and log together. */
-export function createObserver({ audit, metrics, log, requests }: ObserverParts): GateObserver {
+export function createObserver({ audit, metrics, log, requests, recordInput }: ObserverParts): GateObserver {
   const terminal = process.stdout.isTTY === true
   const lines = requests === 'line' || (requests === 'auto' && terminal)
   let seen = 0
@@ -44,7 +47,7 @@ export function createObserver({ audit, metrics, log, requests }: ObserverParts)
       trail.mark = now
     },
     finished(trail, outcome) {
-      const facts = factsOf(trail, outcome)
+      const facts = factsOf(trail, outcome, recordInput)
       audit.append(auditRecord(facts))
       const code = trail.refusal?.code
       metrics.decision({ backend: facts.backend, verb: facts.operation?.verb, effect: facts.effect, code })
@@ -70,8 +73,8 @@ function event(name: string, facts: object): string {
   return JSON.stringify({ time: new Date().toISOString(), event: name, ...facts })
 }
 
-function factsOf(trail: Trail, outcome: Outcome): AuditFacts {
-  const { lease, permit, refusal, routed } = trail
+function factsOf(trail: Trail, outcome: Outcome, recordInput: InputRecorder): AuditFacts {
+  const { lease, permit, refusal, routed, consultation } = trail
   const mapped = routed === undefined || isRefusal(routed.mapped) ? undefined : routed.mapped
   return {
     timeMs: trail.startedAt,
@@ -94,6 +97,7 @@ function factsOf(trail: Trail, outcome: Outcome): AuditFacts {
     durationMs: performance.now() - trail.began,
     ended: failedAtBackend(trail) ? 'backend_failed' : outcome.ended,
     peerIp: trail.head.peer,
+    consultation: consultation && { answer: consultation.answer, input: recordInput(consultation.input) },
   }
 }
 
@@ -137,5 +141,6 @@ function intentOf(permit: Permit, decisionId: string): AuditFacts {
     durationMs: 0,
     ended: 'intent',
     peerIp: request.peer,
+    consultation: undefined,
   }
 }

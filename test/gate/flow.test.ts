@@ -252,7 +252,7 @@ describe('the record', () => {
     const token = gate.token({ jti: 'ltk_record' }, { id: 'lse_record' })
     const { answer, request } = await through(message({ target: '/crm/customers/9821?view=full', token }))
     const [record] = await gate.recordsAfter(before)
-    const { time, when, outcome, decision, trace_id, ...rest } = record!
+    const { time, when, outcome, decision, trace_id, policy, ...rest } = record!
     expect(rest).toEqual({
       decision_id: answer.headers['decision-id'],
       lease_id: 'lse_record',
@@ -290,6 +290,15 @@ describe('the record', () => {
       cause: null,
     })
     expect(outcome).toMatchObject({ status: 200, bytes_in: 0, bytes_out: 11, ended: 'completed' })
+    expect(policy).toMatchObject({
+      effect: 'allow',
+      input: {
+        lease: { id: 'lse_record' },
+        request: { path: '/customers/9821', query: null, body: null },
+      },
+      redacted: ['request.query'],
+      omitted: null,
+    })
   })
 
   test('holds no token, no credential and no query value; neither does the log', async () => {

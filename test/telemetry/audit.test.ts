@@ -41,6 +41,23 @@ const anyFacts: fc.Arbitrary<AuditFacts> = fc
       { nil: undefined },
     ),
     backend: fc.option(text, { nil: undefined }),
+    consultation: fc.option(
+      fc.record({
+        answer: fc.record({
+          effect: fc.constantFrom('allow', 'deny', 'hold', 'draft'),
+          reasons: fc.array(text),
+        }),
+        input: fc.record({
+          text: fc.option(
+            fc.jsonValue().map((value) => JSON.stringify(value)),
+            { nil: undefined },
+          ),
+          redacted: fc.array(text),
+          omitted: fc.constantFrom('off', 'too_large', undefined),
+        }),
+      }),
+      { nil: undefined },
+    ),
   })
   .map((changes) => factsOf(changes))
 
@@ -94,6 +111,7 @@ describe('the text of a record', () => {
       },
       outcome: { status: 200, bytes_in: 12, bytes_out: 340, duration_ms: 12.346, ended: 'completed' },
       peer: { ip: '10.1.2.3' },
+      policy: null,
     })
   })
 

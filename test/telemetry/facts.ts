@@ -81,6 +81,7 @@ export function factsOf(changes: Partial<AuditFacts> = {}): AuditFacts {
     durationMs: 12.3456,
     ended: 'completed',
     peerIp: '10.1.2.3',
+    consultation: undefined,
     ...changes,
   }
 }

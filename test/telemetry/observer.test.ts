@@ -4,11 +4,13 @@ import { decide } from '../../src/enforce/decide.ts'
 import type { Outcome, StepName, Trail } from '../../src/enforce/gate.ts'
 import type { Backend } from '../../src/enforce/operation.ts'
 import type { CleanRequest, Evidence, Mapped } from '../../src/enforce/stages.ts'
-import type { AuditSink } from '../../src/ports.ts'
+import { policyInput } from '../../src/policy/input.ts'
+import type { AuditSink, Consultation } from '../../src/ports.ts'
 import { isRefusal, refuse } from '../../src/refusals.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { createObserver } from '../../src/telemetry/observer.ts'
+import { inputRecorder } from '../../src/telemetry/policy_input.ts'
 import { leaseOf, operationOf } from './facts.ts'
 
 const operation = operationOf()
@@ -74,6 +76,12 @@ const evidence: Evidence = {
   body: null,
 }
 
+/** What was asked about a body with a secret in it, and a refusal that came of it. */
+const asked: Consultation = {
+  input: policyInput({ ...evidence, body: { note: 'hunter2' } }),
+  answer: { effect: 'draft', reasons: ['writes_are_drafts'] },
+}
+
 function permit() {
   const allow = { effect: 'allow', reasons: ['profile_allows'] } as const
   const made = decide(evidence, { digest: 'sha256:00', evaluate: () => allow })
@@ -125,7 +133,8 @@ function observed() {
     },
   }
   const log = createLogger({ level: 'info', target })
-  const observer = createObserver({ audit, metrics, log, requests: 'none' })
+  const recordInput = inputRecorder({ record: true, redact: ['request.body'], maxBytes: 16_384 })
+  const observer = createObserver({ audit, metrics, log, requests: 'none', recordInput })
   return { observer, metrics, records, durable, logged: () => logged }
 }
 
@@ -149,6 +158,14 @@ describe('a finished request', () => {
       { refusal: refuse('approval_required') },
       refused,
       'hold',
+      'approval_required',
+      'refused',
+    ],
+    [
+      'held as a draft',
+      { refusal: refuse('approval_required'), consultation: asked },
+      refused,
+      'draft',
       'approval_required',
       'refused',
     ],
@@ -192,6 +209,28 @@ describe('a finished request', () => {
     const { body } = await metrics.render()
     const labels = `backend="crm",verb="update",effect="${effect}",code="${code ?? 'none'}"`
     expect(body).toContain(`leasegate_decisions_total{${labels}} 1\n`)
+  })
+
+  it('that policy was asked about has the question and the answer on record', () => {
+    const { observer, records } = observed()
+    observer.finished(trailOf({ consultation: asked, refusal: refuse('approval_required') }), refused)
+    const { policy } = JSON.parse(records[0]!)
+    const input = JSON.parse(asked.input)
+    expect(policy).toEqual({
+      effect: 'draft',
+      reasons: ['writes_are_drafts'],
+      fault: null,
+      input: { ...input, request: { ...input.request, body: null } },
+      redacted: ['request.body'],
+      omitted: null,
+    })
+    expect(records[0]).not.toContain('hunter2')
+  })
+
+  it('that was refused before policy was asked says so', () => {
+    const { observer, records } = observed()
+    observer.finished(trailOf({ refusal: refuse('lease_revoked') }), refused)
+    expect(JSON.parse(records[0]!).policy).toBeNull()
   })
 
   it('in absolute form is recorded under the path that was decided on', () => {
@@ -251,6 +290,7 @@ describe('the observer', () => {
       what: { resource: 'crm:customer/9821', path: '/crm/customers/9821', query: ['note'] },
       decision: { effect: 'allow', reasons: ['profile_allows'] },
       outcome: { status: null, ended: 'intent' },
+      policy: null,
     })
     expect(durable[0]).not.toContain('hunter2')
     expect(observer.fault()).toBe('full')
