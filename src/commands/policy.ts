@@ -3,10 +3,12 @@ import type { Command } from 'commander'
 import { addBuildCommand } from './policy/build.ts'
 import { addCheckCommand } from './policy/check.ts'
 import { addFmtCommand } from './policy/fmt.ts'
+import { addInitCommand } from './policy/init.ts'
 import { addTestCommand } from './policy/test.ts'
 
 /** In the order in which `leasegate policy --help` lists them. */
 const commands: readonly ((policy: Command) => void)[] = [
+  addInitCommand,
   addCheckCommand,
   addTestCommand,
   addBuildCommand,

@@ -15,6 +15,8 @@ import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from
 interface LoadOptions {
   /** `unused`: forwards nothing, so the secrets of backends need not be there; `lease` and `revoke` are such. */
   readonly credentials: 'needed' | 'unused'
+  /** `absent`: the policy directory need not be there yet; `policy init` makes it. */
+  readonly policyDir?: 'absent'
 }
 
 /**
@@ -24,7 +26,7 @@ interface LoadOptions {
 export function loadConfig(
   path: string,
   env: Readonly<Record<string, string | undefined>> = process.env,
-  { credentials }: LoadOptions = { credentials: 'needed' },
+  { credentials, policyDir }: LoadOptions = { credentials: 'needed' },
 ): Config {
   const dir = dirname(resolve(path))
   const source = parseSource(readText(path))
@@ -41,7 +43,10 @@ export function loadConfig(
   const value = resolveReferences(source.value, { dir, env, report: reportReference })
   const parsed = configSchema.safeParse(value)
   for (const issue of parsed.error?.issues ?? []) reportIssue(issue, report)
-  checkRelations(value, { dir, report, lineOf: (at) => source.locate(at).line })
+  const reportRelation = (at: ConfigPath, message: string) => {
+    if (policyDir !== 'absent' || writePath(at) !== 'policy.dir') report(at, message)
+  }
+  checkRelations(value, { dir, report: reportRelation, lineOf: (at) => source.locate(at).line })
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
   return deepFreeze(build(parsed.data, dir))
 }

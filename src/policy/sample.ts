@@ -37,3 +37,12 @@ export const sampleInput: PolicyInput = {
     approval: null,
   },
 }
+
+/**
+ * `policies/input.json`, which editors complete and evaluate with: the sample, with an approval, because they
+ * offer only fields that are there.
+ */
+export function editorInputText(): string {
+  const approval = { id: 'apr_01K9ZQ4C6V8B3N5M7P9R1T3W5Y', approved_by: ['carol@example.com'] }
+  return `${JSON.stringify({ ...sampleInput, context: { ...sampleInput.context, approval } }, null, 2)}\n`
+}

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { inputSchemaText, policyInput } from '../../src/policy/input_schema.ts'
+import { editorInputText } from '../../src/policy/sample.ts'
 import { deleting, reading, shippedDir } from './support.ts'
 
 describe('the schema of the policy input', () => {
@@ -35,5 +36,15 @@ describe('the schema of the policy input', () => {
     ['a repeated query value', { ...reading, request: { ...reading.request, query: { a: ['1', '2'] } } }],
   ])('refuses %s', (_name, input) => {
     expect(policyInput.safeParse(input).success).toBe(false)
+  })
+})
+
+describe('the input that editors complete with', () => {
+  it('in policies/ is the one generated from the sample (vitest -u writes it)', async () => {
+    await expect(editorInputText()).toMatchFileSnapshot(`${shippedDir}/input.json`)
+  })
+
+  it('is a whole input', () => {
+    expect(policyInput.safeParse(JSON.parse(editorInputText())).error).toBeUndefined()
   })
 })
