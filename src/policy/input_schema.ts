@@ -3,50 +3,94 @@
 import { z } from 'zod'
 import { risks, sensitivities, stages } from '../lease/lease.ts'
 
-const text = z.string()
-const count = z.number().int().nonnegative()
+/** A description as docs/policy.md shows it, and one value the gate could send. */
+function about<S extends z.ZodType>(schema: S, description: string, example: z.core.output<S>): S {
+  return schema.meta({ description, examples: [example] })
+}
+
+function text(description: string, example: string) {
+  return about(z.string(), description, example)
+}
+
+const granted = z.strictObject({
+  actions: about(z.array(z.string()), 'verbs; `*` is every verb', ['read']),
+  resource: text('exact, or ending in `/*`: everything below', 'crm:customer/9821'),
+  sensitivity: about(z.enum(sensitivities), 'ceiling', 'confidential'),
+})
 
 const lease = z.strictObject({
-  id: text,
-  user: text,
-  agent: z.strictObject({ id: text, version: text, env: text, profile: text }),
-  task: z.strictObject({ system: text, id: text, purpose: text }),
-  stage: z.enum(stages),
-  session: text,
-  granted: z.array(
-    z.strictObject({ actions: z.array(text), resource: text, sensitivity: z.enum(sensitivities) }),
-  ),
-  age_seconds: z.number().int(),
-  expires_in_seconds: z.number().int(),
+  id: text('on every record of what the lease was used for', 'lse_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
+  user: text('on whose behalf; the workflow itself where there is no user', 'alice@example.com'),
+  agent: z.strictObject({
+    id: text('who acts; an actor of another issuer is `iss#sub`', 'agent:support-triage'),
+    version: text('of the agent, as its lease says', '3.2.1'),
+    env: text('where the agent runs', 'prod'),
+    profile: text('which policy profile holds', 'support'),
+  }),
+  task: z.strictObject({
+    system: text('where the task is kept', 'jira'),
+    id: text('its name there', 'SUP-4711'),
+    purpose: text('why the lease was asked for', "answer the customer's billing question"),
+  }),
+  stage: about(z.enum(stages), 'how far the agent may go', 'observe'),
+  session: text('groups the leases of one run of the agent', 'ses_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
+  granted: about(z.array(granted), 'alternatives: one of them has to cover the request alone', [
+    { actions: ['read'], resource: 'crm:customer/9821', sensitivity: 'confidential' },
+  ]),
+  age_seconds: about(z.number().int(), 'since `iat` of the token', 12),
+  expires_in_seconds: about(z.number().int(), 'until `exp` of the token', 288),
 })
 
 const request = z.strictObject({
-  backend: text,
-  operation: text,
-  verb: text,
-  resource: text,
-  sensitivity: z.enum(sensitivities),
-  risk: z.enum(risks),
-  method: text,
-  path: text,
-  params: z.record(text, text),
-  query: z.record(text, text),
-  /** Any JSON; null where the operation's body is not read. */
-  body: z.unknown(),
+  backend: text('its name in the configuration', 'crm'),
+  operation: text('`match` as configured', 'GET /customers/{id}'),
+  verb: text('as configured', 'read'),
+  resource: text('as configured, with the parameters filled in', 'crm:customer/9821'),
+  sensitivity: about(z.enum(sensitivities), 'as configured', 'confidential'),
+  risk: about(z.enum(risks), 'as configured', 'low'),
+  method: text('as sent: HEAD stays HEAD', 'GET'),
+  path: text('as the backend gets it, before the path of its `url`', '/customers/9821'),
+  params: about(z.record(z.string(), z.string()), 'parameters of `match`, decoded', { id: '9821' }),
+  query: about(z.record(z.string(), z.string()), 'decoded, each name once, without `opaque_query`', {
+    limit: '20',
+  }),
+  body: about(z.unknown(), 'the JSON body of an operation with `body: json`; else null', null),
+})
+
+const calls = (description: string, example: number) =>
+  about(z.number().int().nonnegative(), description, example)
+
+const approval = z.strictObject({
+  id: text('of the approval', 'apr_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
+  approved_by: about(z.array(z.string()), 'people, each once', ['carol@example.com']),
 })
 
 const context = z.strictObject({
-  /** Seconds since 1970. */
-  now: z.number().int(),
-  source_ip: text,
-  /** Calls decided before this one in the last minute. */
-  recent_calls: z.strictObject({ lease_1m: count, agent_1m: count }),
-  provenance: z.enum(['trusted', 'untrusted']),
-  approval: z.strictObject({ id: text, approved_by: z.array(text) }).nullable(),
+  now: about(z.number().int(), 'seconds since 1970', 1_795_300_012),
+  source_ip: text('the other end of the connection: your load balancer, if there is one', '10.1.2.3'),
+  recent_calls: z.strictObject({
+    lease_1m: calls('calls of the lease before this one in a minute, in this process', 4),
+    agent_1m: calls('the same of all leases of the agent', 40),
+  }),
+  provenance: about(
+    z.enum(['trusted', 'untrusted']),
+    "what the agent's runtime said in `Lease-Provenance` about the content that asked for this; nothing said is `untrusted`",
+    'untrusted',
+  ),
+  approval: about(
+    approval.nullable(),
+    'once somebody has approved exactly this; read for high risk only',
+    null,
+  ),
 })
 
 /** The document `input` of every decision. A change that is not purely additive needs a new `version`. */
-export const policyInput = z.strictObject({ version: z.literal(1), lease, request, context })
+export const policyInput = z.strictObject({
+  version: about(z.literal(1), 'of this document; fields are only ever added', 1),
+  lease,
+  request,
+  context,
+})
 
 /** One policy input. */
 export type PolicyInput = z.infer<typeof policyInput>
