@@ -5,19 +5,35 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// diagnostic names one mistake; File is empty and Line 0 where it belongs to no place in the sources.
+// diagnostic names one mistake; File is empty and Line 0 where it belongs to no place in the sources. Columns
+// count characters from 1; EndColumn is the one after the wrong part, 0 when that is not known.
 type diagnostic struct {
-	File    string `json:"file"`
-	Line    int    `json:"line"`
-	Column  int    `json:"column"`
-	Code    string `json:"code"`
-	Message string `json:"message"`
+	File      string `json:"file"`
+	Line      int    `json:"line"`
+	Column    int    `json:"column"`
+	EndColumn int    `json:"endColumn,omitempty"`
+	Code      string `json:"code"`
+	Severity  string `json:"severity,omitempty"`
+	Message   string `json:"message"`
+	Hint      string `json:"hint,omitempty"`
+}
+
+const warning = "warning"
+
+// diagnosticsError carries diagnostics that are complete already.
+type diagnosticsError []diagnostic
+
+func (e diagnosticsError) Error() string {
+	return e[0].Message
 }
 
 func refuse(err error) reply {
@@ -25,9 +41,12 @@ func refuse(err error) reply {
 }
 
 func diagnostics(err error) []diagnostic {
+	var done diagnosticsError
 	var many ast.Errors
 	var one *ast.Error
 	switch {
+	case errors.As(err, &done):
+		return done
 	case errors.As(err, &many):
 		out := make([]diagnostic, 0, len(many))
 		for _, e := range many {
@@ -43,16 +62,57 @@ func diagnostics(err error) []diagnostic {
 
 func fromAST(e *ast.Error) diagnostic {
 	lines := []string{e.Message}
-	if e.Details != nil {
+	// The detail of a syntax error is its source line, which the host shows.
+	if _, isSyntax := e.Details.(*ast.ParserErrorDetail); e.Details != nil && !isSyntax {
 		for _, line := range e.Details.Lines() {
 			if line = strings.TrimSpace(line); line != "" && strings.Trim(line, "^") != "" {
 				lines = append(lines, line)
 			}
 		}
 	}
-	out := diagnostic{Code: e.Code, Message: strings.Join(lines, "; ")}
-	if e.Location != nil {
-		out.File, out.Line, out.Column = e.Location.File, e.Location.Row, e.Location.Col
+	return diagnostic{Code: e.Code, Message: strings.Join(lines, "; ")}.at(e.Location)
+}
+
+// at is the same diagnostic about the first line of `place`; nil leaves it without a place.
+func (d diagnostic) at(place *ast.Location) diagnostic {
+	if place == nil {
+		return d
 	}
-	return out
+	text, _, _ := strings.Cut(string(place.Text), "\n")
+	d.File, d.Line, d.Column, d.EndColumn = place.File, place.Row, place.Col, 0
+	if width := utf8.RuneCountInString(strings.TrimRight(text, " \t\r")); width > 0 {
+		d.EndColumn = place.Col + width
+	}
+	return d
+}
+
+// atWord narrows the place to the first occurrence of `word` in its first line, where there is one.
+func (d diagnostic) atWord(place *ast.Location, word string) diagnostic {
+	d = d.at(place)
+	if place == nil {
+		return d
+	}
+	text, _, _ := strings.Cut(string(place.Text), "\n")
+	if before, _, found := strings.Cut(text, word); found {
+		d.Column += utf8.RuneCountInString(before)
+		d.EndColumn = d.Column + utf8.RuneCountInString(word)
+	}
+	return d
+}
+
+// atCall is atWord for the name of a function, which may be written in short after an import.
+func (d diagnostic) atCall(place *ast.Location, name string) diagnostic {
+	if place != nil && !strings.HasPrefix(string(place.Text), name) {
+		text, _, _ := strings.Cut(string(place.Text), "(")
+		name = text[strings.LastIndexAny(text, " \t\n")+1:]
+	}
+	return d.atWord(place, name)
+}
+
+// inOrder sorts by place and drops what is said twice.
+func inOrder(found []diagnostic) []diagnostic {
+	slices.SortStableFunc(found, func(a, b diagnostic) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Message, b.Message))
+	})
+	return slices.Compact(found)
 }

@@ -4,10 +4,12 @@ go 1.26.0
 
 toolchain go1.26.8
 
-require github.com/open-policy-agent/opa v1.20.2
+require (
+	github.com/agnivade/levenshtein v1.2.1
+	github.com/open-policy-agent/opa v1.20.2
+)
 
 require (
-	github.com/agnivade/levenshtein v1.2.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/gobwas/glob v0.2.3 // indirect

@@ -22,9 +22,10 @@ type request struct {
 	Data        map[string]any    `json:"data"`
 	Schema      any               `json:"schema"`
 	Entrypoints []string          `json:"entrypoints"`
+	Operations  []operation       `json:"operations"`
 }
 
-// reply holds the members that the operation produces; Errors is empty exactly when OK.
+// reply holds the members that the operation produces; Errors holds nothing but warnings exactly when OK.
 type reply struct {
 	OK       bool              `json:"ok"`
 	Errors   []diagnostic      `json:"errors"`

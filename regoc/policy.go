@@ -8,6 +8,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -58,28 +59,64 @@ func strictCompiler(schema any) *ast.Compiler {
 	return compiler.WithSchemas(schemas)
 }
 
-// checked parses and compiles the sources, and returns fresh modules: compiling rewrites them in place.
-func checked(req request) (map[string]*ast.Module, error) {
+// last is the newest compilation that succeeded: the operations of one job rest on the same one.
+var last struct {
+	files    map[string]string
+	compiler *ast.Compiler
+}
+
+// compiled parses and compiles the sources; its modules are rewritten and must not be compiled again.
+func compiled(req request) (*ast.Compiler, error) {
+	if last.compiler != nil && maps.Equal(last.files, req.Files) {
+		return last.compiler, nil
+	}
 	modules, err := parse(req.Files)
 	if err != nil {
 		return nil, err
 	}
-	compiler := strictCompiler(req.Schema)
+	compiler := strictCompiler(req.Schema).WithPathConflictsCheck(hasDocument(req.Data))
 	if compiler.Compile(modules); compiler.Failed() {
-		return nil, compiler.Errors
+		return nil, taught(compiler)
 	}
-	return parse(req.Files)
+	last.files, last.compiler = req.Files, compiler
+	return compiler, nil
 }
 
+// hasDocument tells whether a path under `data` is taken by a document, so that no rule may stand there.
+func hasDocument(data map[string]any) func([]string) (bool, error) {
+	return func(path []string) (bool, error) {
+		var here any = data
+		for _, key := range path {
+			object, isObject := here.(map[string]any)
+			if !isObject {
+				return true, nil
+			}
+			next, found := object[key]
+			if !found {
+				return false, nil
+			}
+			here = next
+		}
+		return true, nil
+	}
+}
+
+// check compiles and looks for what compiles and is wrong all the same; OK with warnings only.
 func check(req request) reply {
-	if _, err := checked(req); err != nil {
+	compiler, err := compiled(req)
+	if err != nil {
 		return refuse(err)
 	}
-	return reply{OK: true, Errors: []diagnostic{}}
+	found := lint(compiler, req)
+	isError := func(d diagnostic) bool { return d.Severity != warning }
+	return reply{OK: !slices.ContainsFunc(found, isError), Errors: found}
 }
 
 func build(ctx context.Context, req request) reply {
-	modules, err := checked(req)
+	if _, err := compiled(req); err != nil {
+		return refuse(err)
+	}
+	modules, err := parse(req.Files)
 	if err != nil {
 		return refuse(err)
 	}

@@ -95,13 +95,9 @@ func findTests(modules map[string]*ast.Module) (map[string]*testResult, error) {
 // runTests checks the sources, fills in what the Go engine says and returns the coverage of the policy files
 // in percent. It is OPA's test runner less the trace of every step, which made up half of its time.
 func runTests(ctx context.Context, req request, tests map[string]*testResult) (float64, error) {
-	modules, err := parse(req.Files)
+	compiler, err := compiled(req)
 	if err != nil {
 		return 0, err
-	}
-	compiler := strictCompiler(req.Schema)
-	if compiler.Compile(modules); compiler.Failed() {
-		return 0, compiler.Errors
 	}
 	store := inmem.NewFromObject(req.Data)
 	covered := cover.New()
@@ -120,7 +116,7 @@ func runTests(ctx context.Context, req request, tests map[string]*testResult) (f
 		}
 		result.Pass = err == nil && rs.Allowed()
 	}
-	return covered.Report(policyModules(modules)).Coverage, nil
+	return covered.Report(policyModules(compiler.Modules)).Coverage, nil
 }
 
 // refTo is the reference `data.a.b.test_c` to the entry point `a/b/test_c`.

@@ -133,6 +133,8 @@ function policyChanged(
     metrics.policyInfo(event.digest)
     observer.policy({ digest: event.digest })
     log.info({ policy_digest: event.digest }, 'policy reloaded')
+    for (const warning of event.warnings ?? [])
+      log.warn({ warning: formatDiagnostic(warning) }, 'policy warning')
   } else {
     const rejected = event.diagnostics.map(formatDiagnostic)
     observer.policy({ rejected })

@@ -22,13 +22,12 @@ export function readBundle(name: string, packed: Uint8Array): { wasm: Uint8Array
   const wasm = entries.get('policy.wasm')
   if (wasm === undefined)
     throw fileError(name, 'bundle_invalid', 'no policy.wasm in it: build it with -t wasm')
-  const decoder = new TextDecoder()
   const data = [...entries]
     .filter(([path]) => /^data\.(json|yaml|yml)$/.test(basename(path)))
     .map(([path, bytes]) => ({
       file: `${name}/${path}`,
       keys: path.split('/').slice(0, -1),
-      text: decoder.decode(bytes),
+      bytes,
     }))
   return { wasm, data }
 }

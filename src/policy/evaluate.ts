@@ -27,6 +27,9 @@ export const decisionEntrypoint = 'leasegate/authz/decision'
 /** Bytes of one input; a larger one is denied. Bodies in it are bounded well below this by configuration. */
 export const maxInputBytes = 1024 * 1024
 
+/** The fault of a policy that has no answer to an input. */
+export const undefinedDecision = 'the decision is undefined'
+
 const initialPages = 5
 // 64 MiB: an evaluation that wants more traps, is denied, and the memory is given back.
 const maximumPages = 1024
@@ -121,7 +124,7 @@ export function policyDigest({ wasm, data }: PolicyModule): string {
 /** Reads a result set in order: undefined, shape, unknown members, effect, reasons, approval. */
 function answerOf(results: unknown): PolicyAnswer {
   const row: unknown = Array.isArray(results) ? results[0] : undefined
-  if (!isRecord(row)) return failed('the decision is undefined')
+  if (!isRecord(row)) return failed(undefinedDecision)
   const decision = row.result
   if (!isRecord(decision)) return failed('the decision is not an object')
   const { effect, reasons, approval } = decision

@@ -3,8 +3,9 @@
 // after any failure, the one before stays. Never compiles in this process.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Policy } from '../ports.ts'
-import { type Diagnostic, fileError, PolicyError } from './diagnostic.ts'
-import { type LoadedPolicy, loadPolicy } from './evaluate.ts'
+import { type Diagnostic, fileError, isError, PolicyError } from './diagnostic.ts'
+import { type LoadedPolicy, loadPolicy, undefinedDecision } from './evaluate.ts'
+import { sampleInput } from './sample.ts'
 import type { PolicySource, Reading } from './source.ts'
 import { runToolchain } from './toolchain.ts'
 
@@ -18,7 +19,12 @@ export interface OpenPolicyOptions {
 }
 
 export type PolicyEvent =
-  | { readonly type: 'reloaded'; readonly digest: string }
+  | {
+      readonly type: 'reloaded'
+      readonly digest: string
+      /** What `policy check` would warn about; absent when there is nothing. */
+      readonly warnings?: readonly Diagnostic[]
+    }
   | { readonly type: 'rejected'; readonly diagnostics: readonly Diagnostic[] }
 
 export interface PolicyStatus {
@@ -46,16 +52,17 @@ export interface LivePolicy {
 export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promise<LivePolicy> {
   const closing = new AbortController()
   const { signal } = closing
-  let current: Policy = await compile(await source.read(signal), signal)
+  let current: Policy = (await compile(await source.read(signal), signal)).policy
   let status: PolicyStatus = { digest: current.digest, loadedAtMs: Date.now(), reloads: 0, rejected: 0 }
 
   const replace = async (): Promise<PolicyEvent> => {
     let event: PolicyEvent
     try {
-      current = await compile(await source.read(signal), signal)
-      const { digest } = current
+      const { policy, warnings } = await compile(await source.read(signal), signal)
+      current = policy
+      const { digest } = policy
       status = { digest, loadedAtMs: Date.now(), reloads: status.reloads + 1, rejected: status.rejected }
-      event = { type: 'reloaded', digest }
+      event = { type: 'reloaded', digest, ...(warnings.length === 0 ? {} : { warnings }) }
     } catch (thrown) {
       signal.throwIfAborted()
       const { diagnostics, message } = asPolicyError(thrown)
@@ -105,19 +112,23 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
 }
 
 /** From bytes to a policy that may decide. Throws `PolicyError`, or whatever kept the toolchain from working. */
-async function compile(reading: Reading, signal: AbortSignal): Promise<Policy> {
+async function compile(
+  reading: Reading,
+  signal: AbortSignal,
+): Promise<{ policy: Policy; warnings: readonly Diagnostic[] }> {
   const sources = reading.sources()
-  let { wasm } = sources
-  if (wasm === undefined) {
-    const outcome = await runToolchain(sources, ['test', 'build'], signal)
-    if (outcome.diagnostics.length > 0) throw new PolicyError(outcome.diagnostics)
-    wasm = outcome.wasm
-  }
+  if (sources.wasm !== undefined) return { policy: await load(sources.wasm, sources.data), warnings: [] }
+  const { wasm, diagnostics } = await runToolchain(sources, ['check', 'test', 'build'], signal)
+  const errors = diagnostics.filter(isError)
+  if (errors.length > 0) throw new PolicyError(errors)
   if (wasm === undefined) throw new Error('the Rego toolchain gave no module')
-  return load(wasm, sources.data)
+  return { policy: await load(wasm, sources.data), warnings: diagnostics }
 }
 
-/** A module compiled elsewhere may be anything: what it would ask of its host is refused by name. */
+/**
+ * A module compiled elsewhere may be anything: what it would ask of its host is refused by name, and so is a
+ * module whose answer to the sample input the gate cannot read. No answer at all is one: the sample is nobody's.
+ */
 async function load(wasm: Uint8Array, data: unknown): Promise<Policy> {
   let policy: LoadedPolicy
   try {
@@ -126,8 +137,12 @@ async function load(wasm: Uint8Array, data: unknown): Promise<Policy> {
     throw fileError('', 'policy_unusable', thrown instanceof Error ? thrown.message : 'cannot be loaded')
   }
   const { hostBuiltins } = policy
-  if (hostBuiltins.length === 0) return policy
-  throw fileError('', 'builtin_unavailable', `the policy calls ${hostBuiltins.join(', ')}`)
+  if (hostBuiltins.length > 0) {
+    throw fileError('', 'builtin_unavailable', `the policy calls ${hostBuiltins.join(', ')}`)
+  }
+  const { fault } = policy.evaluate(JSON.stringify(sampleInput))
+  if (fault === undefined || fault === undefinedDecision) return policy
+  throw fileError('', 'decision_invalid', `${fault}; asked with the sample input of docs/policy.md`)
 }
 
 function asPolicyError(thrown: unknown): PolicyError {

@@ -2,7 +2,7 @@
 // place. Out: what lies there now, and when it is worth looking again. Never compiles, never decides.
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileError, type PolicyError } from './diagnostic.ts'
+import { fileError, PolicyError } from './diagnostic.ts'
 import { type PolicyFiles, type PolicySources, parsePolicy, readPolicyFiles } from './sources.ts'
 
 /** What a source holds at one moment. */
@@ -59,6 +59,7 @@ async function readOnce(dir: string): Promise<Reading> {
   try {
     files = await readPolicyFiles(dir)
   } catch (thrown) {
+    if (thrown instanceof PolicyError) return unreadable(`unreadable ${thrown.message}`, thrown)
     const { code } = thrown as NodeJS.ErrnoException
     return unreadable(
       `unreadable ${code}`,

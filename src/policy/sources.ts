@@ -7,6 +7,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import { parseStrictJson } from '../strict_json.ts'
 import { readBundle } from './bundle.ts'
 import { type Diagnostic, fileError, PolicyError } from './diagnostic.ts'
+import { sizeLimits, tooLarge, utf8 } from './source_text.ts'
 
 /** A policy as its authors wrote it. */
 export interface PolicySources {
@@ -21,28 +22,35 @@ export interface PolicySources {
 /** A JSON object. */
 export type Tree = Readonly<Record<string, unknown>>
 
-/** A data document: the file to name in messages, its place under `data`, its text. */
+/** A data document: the file to name in messages, its place under `data`, its bytes. */
 export interface DataFile {
   readonly file: string
   readonly keys: readonly string[]
-  readonly text: string
+  readonly bytes: Uint8Array
 }
 
 const dataSuffix = /\.(json|yaml|yml)$/
-const maxDataBytes = 64 * 1024 * 1024
-const decoder = new TextDecoder()
 
 /** The bytes of every file that belongs to a policy, by path relative to its directory, sorted by path. */
 export type PolicyFiles = ReadonlyMap<string, Uint8Array>
 
-/** Reads what `parsePolicy` needs. Rejects with what the file system says. */
+/**
+ * Reads what `parsePolicy` needs. Rejects with what the file system says, and with a `PolicyError`, before a
+ * byte is read, when a file is too large.
+ */
 export async function readPolicyFiles(dir: string): Promise<PolicyFiles> {
-  const paths = (await listFiles(dir)).filter(
-    (path) =>
-      path.endsWith('.rego') || isCompiled(path) || (path.startsWith('data/') && dataSuffix.test(path)),
+  const sizes = new Map(
+    [...(await listFiles(dir))].filter(
+      ([path]) =>
+        path.endsWith('.rego') || isCompiled(path) || (path.startsWith('data/') && dataSuffix.test(path)),
+    ),
   )
+  const problem = tooLarge(sizes)
+  if (problem !== undefined) throw new PolicyError([problem])
   return new Map(
-    await Promise.all(paths.map(async (path) => [path, await readFile(join(dir, path))] as const)),
+    await Promise.all(
+      [...sizes.keys()].map(async (path) => [path, await readFile(join(dir, path))] as const),
+    ),
   )
 }
 
@@ -62,14 +70,29 @@ export function parsePolicy(files: PolicyFiles): PolicySources {
     const bundle = readBundle(prebuilt, files.get(prebuilt)!)
     return { files: {}, data: dataTree(bundle.data), wasm: bundle.wasm }
   }
-  const text = (path: string): string => decoder.decode(files.get(path))
   const data = dataTree(
     paths
       .filter((path) => path.startsWith('data/') && dataSuffix.test(path))
-      .map((file) => ({ file, keys: file.replace(dataSuffix, '').split('/').slice(1), text: text(file) })),
+      .map((file) => ({
+        file,
+        keys: file.replace(dataSuffix, '').split('/').slice(1),
+        bytes: files.get(file)!,
+      })),
   )
   if (prebuilt !== undefined) return { files: {}, data, wasm: files.get(prebuilt)! }
-  return { files: Object.fromEntries(rego.map((path) => [path, text(path)])), data }
+  return { files: texts(rego.map((path) => [path, files.get(path)!])), data }
+}
+
+function texts(files: readonly (readonly [path: string, bytes: Uint8Array])[]): Record<string, string> {
+  const out: [string, string][] = []
+  const problems: Diagnostic[] = []
+  for (const [path, bytes] of files) {
+    const read = utf8(path, bytes)
+    if ('code' in read) problems.push(read)
+    else out.push([path, read.text])
+  }
+  if (problems.length > 0) throw new PolicyError(problems)
+  return Object.fromEntries(out)
 }
 
 /** `readPolicyFiles`, then `parsePolicy`. */
@@ -81,15 +104,15 @@ function isCompiled(path: string): boolean {
   return path === 'policy.wasm' || /^[^/]+\.tar\.gz$/.test(path)
 }
 
-/** Paths of the files below `dir`, sorted, symbolic links resolved. */
-async function listFiles(dir: string, below = ''): Promise<string[]> {
-  const found: string[] = []
+/** The files below `dir` with their sizes, sorted by path, symbolic links resolved. */
+async function listFiles(dir: string, below = ''): Promise<[path: string, size: number][]> {
+  const found: [string, number][] = []
   for (const name of (await readdir(join(dir, below))).sort()) {
     if (name.startsWith('.')) continue
     const path = below + name
     const entry = await stat(join(dir, path))
     if (entry.isDirectory()) found.push(...(await listFiles(dir, `${path}/`)))
-    else if (entry.isFile()) found.push(path)
+    else if (entry.isFile()) found.push([path, entry.size])
   }
   return found
 }
@@ -98,8 +121,8 @@ async function listFiles(dir: string, below = ''): Promise<string[]> {
 function dataTree(documents: readonly DataFile[]): Tree {
   const tree = {}
   const problems: Diagnostic[] = []
-  for (const { file, keys, text } of documents) {
-    const read = file.endsWith('.json') ? parseJson(file, text) : parseYaml(file, text)
+  for (const { file, keys, bytes } of documents) {
+    const read = parseData(file, bytes)
     if ('code' in read) problems.push(read)
     else if (
       !merge(
@@ -115,8 +138,14 @@ function dataTree(documents: readonly DataFile[]): Tree {
   return tree
 }
 
+function parseData(file: string, bytes: Uint8Array): { value: unknown } | Diagnostic {
+  const read = utf8(file, bytes)
+  if ('code' in read) return read
+  return file.endsWith('.json') ? parseJson(file, read.text) : parseYaml(file, read.text)
+}
+
 function parseJson(file: string, text: string): { value: unknown } | Diagnostic {
-  const read = parseStrictJson(text, { maxBytes: maxDataBytes, maxDepth: 64 })
+  const read = parseStrictJson(text, { maxBytes: sizeLimits.data, maxDepth: 64 })
   if (read.ok) return read
   // JSON is YAML too, and that parser knows positions.
   const found = parseYaml(file, text)

@@ -9,6 +9,7 @@ import type { Diagnostic } from './diagnostic.ts'
 import { PolicyError } from './diagnostic.ts'
 import { decisionEntrypoint } from './evaluate.ts'
 import { inputSchemaText } from './input_schema.ts'
+import type { MappedOperation } from './mapped.ts'
 import { type PolicySources, readPolicy } from './sources.ts'
 import type { Job, Operation, Outcome } from './toolchain_child.ts'
 
@@ -18,9 +19,12 @@ const childTimeoutMs = 30_000
 const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 const childUrl = new URL(`./toolchain_child.${suffix}`, import.meta.url)
 
-/** Syntax, types (against the schema of the input), strictness, capabilities. */
-export function check(dir: string): Promise<Outcome> {
-  return runOn(dir, ['check'])
+/**
+ * Syntax, types (against the schema of the input), strictness, capabilities, the decision, and what no request
+ * could reach; with `mapped`, also what no operation could.
+ */
+export function check(dir: string, mapped: readonly MappedOperation[] = []): Promise<Outcome> {
+  return runOn(dir, ['check'], mapped)
 }
 
 /** `check`, then every test in OPA's own engine and in the one that decides in production. */
@@ -31,6 +35,12 @@ export function test(dir: string): Promise<Outcome> {
 /** `check`, then the module; its tests are not run. */
 export function build(dir: string): Promise<Outcome> {
   return runOn(dir, ['check', 'build'])
+}
+
+/** What the toolchain works on. */
+export interface ToolchainInput extends PolicySources {
+  /** What the configuration maps, for `check`. */
+  readonly mapped?: readonly MappedOperation[]
 }
 
 /**
@@ -52,18 +62,19 @@ export async function fmt(
 }
 
 /**
- * Runs operations on sources in one child process, until one of them reports a diagnostic. Rejects when the
+ * Runs operations on sources in one child process, until one of them reports an error. Rejects when the
  * child cannot do its work (artifact missing or altered, time over, aborted), never for a mistake in the
  * policy.
  */
 export function runToolchain(
-  sources: PolicySources,
+  sources: ToolchainInput,
   operations: readonly Operation[],
   signal?: AbortSignal,
 ): Promise<Outcome> {
-  const { files, data } = sources
+  const { files, data, mapped = [] } = sources
   const schema: unknown = JSON.parse(inputSchemaText())
-  const job: Job = { regoc: regocDir(), operations, files, data, schema, entrypoints: [decisionEntrypoint] }
+  const entrypoints = [decisionEntrypoint]
+  const job: Job = { regoc: regocDir(), operations, files, data, schema, entrypoints, mapped }
   return new Promise((resolve, reject) => {
     // An empty environment: nothing of the gate's secrets or options reaches a policy under test.
     const child = fork(childUrl, {
@@ -92,12 +103,16 @@ export function runToolchain(
   })
 }
 
-async function runOn(dir: string, operations: readonly Operation[]): Promise<Outcome> {
+async function runOn(
+  dir: string,
+  operations: readonly Operation[],
+  mapped: readonly MappedOperation[] = [],
+): Promise<Outcome> {
   const { sources, diagnostics } = await readOrDiagnose(dir)
   if (sources === undefined) return { diagnostics }
   // A module compiled elsewhere has no sources to say anything about.
   if (sources.wasm !== undefined) return { diagnostics: [], wasm: sources.wasm }
-  return runToolchain(sources, operations)
+  return runToolchain({ ...sources, mapped }, operations)
 }
 
 async function readOrDiagnose(

@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { brotliDecompressSync } from 'node:zlib'
-import type { Diagnostic } from './diagnostic.ts'
+import { type Diagnostic, isError } from './diagnostic.ts'
 import { openEngine } from './evaluate.ts'
+import type { MappedOperation } from './mapped.ts'
 import type { Tree } from './sources.ts'
 
 /** What the child is asked: operations of the compiler, in order, until one fails. */
@@ -20,12 +21,15 @@ export interface Job {
   readonly data: Tree
   readonly schema: unknown
   readonly entrypoints: readonly string[]
+  /** What the configuration maps; empty: nothing is known about it. */
+  readonly mapped: readonly MappedOperation[]
 }
 
 export type Operation = 'check' | 'test' | 'build' | 'fmt'
 
 /** What the child answers; the members of an operation that did not run are absent. */
 export interface Outcome {
+  /** After an error nothing further was done; after warnings alone everything was. */
   readonly diagnostics: readonly Diagnostic[]
   /** How many tests ran, in each of both engines. */
   readonly tests?: number
@@ -78,15 +82,21 @@ async function startRegoc(dir: string): Promise<Regoc> {
 
 async function work(job: Job): Promise<Outcome> {
   const run = await startRegoc(job.regoc)
-  const { files, data, schema, entrypoints } = job
+  const { files, data, schema, entrypoints, mapped } = job
   let outcome: Outcome = { diagnostics: [] }
   for (const op of job.operations) {
-    const reply: Reply = JSON.parse(await run(JSON.stringify({ op, files, data, schema, entrypoints })))
-    if (!reply.ok) return { ...outcome, diagnostics: reply.errors }
-    if (op === 'test') outcome = { ...outcome, ...(await secondOpinion(reply, data)) }
+    const request = { op, files, data, schema, entrypoints, operations: mapped }
+    const reply: Reply = JSON.parse(await run(JSON.stringify(request)))
+    const warnings = outcome.diagnostics
+    outcome = { ...outcome, diagnostics: [...warnings, ...reply.errors] }
+    if (!reply.ok) return outcome
+    if (op === 'test') {
+      const tested = await secondOpinion(reply, data)
+      outcome = { ...outcome, ...tested, diagnostics: [...warnings, ...tested.diagnostics] }
+    }
     if (op === 'build') outcome = { ...outcome, wasm: Buffer.from(reply.wasm ?? '', 'base64') }
     if (op === 'fmt') outcome = { ...outcome, formatted: reply.files ?? {} }
-    if (outcome.diagnostics.length > 0) return outcome
+    if (outcome.diagnostics.some(isError)) return outcome
   }
   return outcome
 }

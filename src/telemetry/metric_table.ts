@@ -65,6 +65,12 @@ export const metricTable = {
     labels: ['result'],
     help: 'Changes of the policy directory: reloaded is live, rejected left the policy before it live.',
   },
+  policyFaults: {
+    name: 'leasegate_policy_faults_total',
+    type: 'counter',
+    labels: [],
+    help: 'Requests denied because policy gave no usable answer; the audit record names the cause. Alert above 0.',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

@@ -51,6 +51,7 @@ export function createObserver({ audit, metrics, log, requests, recordInput }: O
       audit.append(auditRecord(facts))
       const code = trail.refusal?.code
       metrics.decision({ backend: facts.backend, verb: facts.operation?.verb, effect: facts.effect, code })
+      if (trail.consultation?.answer.fault !== undefined) metrics.policyFault()
       metrics.request(facts.backend, facts.durationMs / 1000)
       if (trail.forwardedAt !== undefined && facts.backend !== undefined) {
         metrics.upstream(facts.backend, (performance.now() - trail.forwardedAt) / 1000)

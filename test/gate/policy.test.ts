@@ -95,17 +95,25 @@ test.each(mistakes)(
   },
 )
 
-test('a policy that gives no answer denies', async () => {
+test('a policy that gives two answers at once denies, and the record names the rule', async () => {
   const old = gate.running.policyDigest()
   rmSync(policyFile('authz_test.rego'))
   writeFileSync(
     policyFile('authz.rego'),
-    'package leasegate.authz\n\ndecision := {"effect": "allow", "reasons": []} if input.request.verb == "list"\n',
+    `package leasegate.authz
+
+decision := {"effect": "allow", "reasons": []} if input.version == 1
+
+decision := {"effect": "deny", "reasons": []} if input.lease.stage == "execute"
+
+default decision := {"effect": "deny", "reasons": ["neither"]}
+`,
   )
   await gate.running.reload()
   expect(gate.running.policyDigest()).not.toBe(old)
   const before = gate.records().length
   expect(await call()).toMatchObject({ status: 403, code: 'policy_denied' })
   const [record] = await gate.recordsAfter(before)
-  expect(record?.decision.cause).toMatch(/^policy fault: /)
+  expect(record?.decision.cause).toMatch(/^policy fault: .*authz\.rego:5/)
+  expect(await gate.metrics()).toMatch(/^leasegate_policy_faults_total [1-9]/m)
 })

@@ -60,11 +60,11 @@ describe('an edit', () => {
     dir.write('authz.rego', broken)
     const event = await watched.next()
     expect(event.type === 'rejected' && event.diagnostics.map(formatDiagnostic)[0]).toMatch(
-      /^authz\.rego:3:51: rego_type_error: undefined ref: input\.lease\.usr/,
+      /^authz\.rego:3:63: rego_type_error: undefined ref: input\.lease\.usr/,
     )
     expect(live.current).toBe(second)
     expect(live.status()).toMatchObject({ digest: second.digest, reloads: 1, rejected: 1 })
-    expect(live.status().lastError).toContain('authz.rego:3:51')
+    expect(live.status().lastError).toContain('authz.rego:3:63')
 
     dir.write('authz.rego', text)
     expect(await watched.next()).toEqual({ type: 'reloaded', digest: second.digest })
@@ -128,7 +128,7 @@ describe('at the start', () => {
   it('a policy that cannot be used is refused with every diagnostic', async () => {
     using dir = PolicyDir.of({ 'authz.rego': `${broken}\nother if input.lease.agnt == "x"\n` })
     await expect(Watched.open(dir.path)).rejects.toThrow(
-      /^authz\.rego:3:51: rego_type_error: [^\n]*\nauthz\.rego:5:10: rego_type_error: [^\n]*$/,
+      /^authz\.rego:3:63: rego_type_error: [^\n]*\nauthz\.rego:5:22: rego_type_error: [^\n]*$/,
     )
   })
 

@@ -21,7 +21,7 @@ export function addBuildCommand(policy: Command): void {
 async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
   const { diagnostics, wasm } = await build(dir)
   if (wasm !== undefined) await writeFile(output, wasm)
-  if (json === true) sayJson({ ok: diagnostics.length === 0, diagnostics })
+  if (json === true) sayJson({ ok: wasm !== undefined, diagnostics })
   else sayDiagnostics(dir, diagnostics)
   if (wasm === undefined) process.exitCode = 1
   else if (json !== true) {

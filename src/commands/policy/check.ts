@@ -1,20 +1,25 @@
 // `leasegate policy check`: everything that can be said about Rego without running it.
 import type { Command } from 'commander'
+import { mappedOperations } from '../../policy/mapped.ts'
 import { check } from '../../policy/toolchain.ts'
-import { say, sayJson, style } from '../terminal.ts'
+import { loadStateConfig, say, sayJson, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
 
 /** Adds `policy check [dir]`. */
 export function addCheckCommand(policy: Command): void {
-  directoryCommand(
-    policy,
-    'check',
-    'syntax, types against the input schema, and what the engine cannot run',
-  ).action(run)
+  directoryCommand(policy, 'check', 'syntax, types against the input schema, and what can never be right')
+    .option('-c, --config <file>', 'also find rules that none of its operations can reach')
+    .action(run)
 }
 
-async function run(dir: string, { json }: { readonly json?: boolean }): Promise<void> {
-  const { diagnostics } = await check(dir)
+interface CheckOptions {
+  readonly json?: boolean
+  readonly config?: string
+}
+
+async function run(dir: string, { json, config }: CheckOptions): Promise<void> {
+  const mapped = config === undefined ? [] : mappedOperations(loadStateConfig(config).backends)
+  const { diagnostics } = await check(dir, mapped)
   const ok = diagnostics.length === 0
   if (json === true) sayJson({ ok, diagnostics })
   else if (ok) say(`${style.green('ok')} ${dir}: no problems`)

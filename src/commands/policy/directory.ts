@@ -1,9 +1,10 @@
 // What every command on a policy directory shares: its argument, and how mistakes in it are shown.
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { type Diagnostic, formatDiagnostic } from '../../policy/diagnostic.ts'
+import type { Diagnostic } from '../../policy/diagnostic.ts'
 import { say, style, UsageError } from '../terminal.ts'
+import { excerpt } from './excerpt.ts'
 
 /** A command `policy NAME [dir] --json`; fails with a UsageError when `dir` is no directory. */
 export function directoryCommand(policy: Command, name: string, description: string): Command {
@@ -21,10 +22,21 @@ export function requireDirectory(dir: string): void {
   throw new UsageError(`${dir}: not a directory with policies`)
 }
 
-/** One line each, with the file as the caller would open it. */
+/** Each with its source line, and with the file as the caller would open it. */
 export function sayDiagnostics(dir: string, diagnostics: readonly Diagnostic[]): void {
+  const sources = new Map<string, string | undefined>()
   for (const diagnostic of diagnostics) {
     const file = diagnostic.file === '' ? '' : join(dir, diagnostic.file)
-    say(`${style.red('error')} ${formatDiagnostic({ ...diagnostic, file })}`)
+    if (!sources.has(file)) sources.set(file, sourceText(file))
+    for (const line of excerpt({ ...diagnostic, file }, sources.get(file), style)) say(line)
+  }
+}
+
+/** Undefined for what is no readable text file: a file in a bundle, a file that is gone, bytes that are no text. */
+function sourceText(file: string): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file))
+  } catch {
+    return undefined
   }
 }

@@ -1,5 +1,6 @@
 // `leasegate policy test`: every test in OPA's own engine and in the one that serves requests.
 import type { Command } from 'commander'
+import { isError } from '../../policy/diagnostic.ts'
 import { test } from '../../policy/toolchain.ts'
 import { say, sayJson, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
@@ -15,10 +16,12 @@ export function addTestCommand(policy: Command): void {
 
 async function run(dir: string, { json }: { readonly json?: boolean }): Promise<void> {
   const { diagnostics, tests, coverage } = await test(dir)
-  const ok = diagnostics.length === 0
+  const ok = !diagnostics.some(isError)
   const covered = coverage === undefined ? '' : `, ${Math.round(coverage)} % of the lines reached`
   if (json === true) sayJson({ ok, diagnostics, tests, coverage })
-  else if (ok) say(`${style.green('ok')} ${dir}: ${tests ?? 0} tests passed in both engines${covered}`)
   else sayDiagnostics(dir, diagnostics)
+  if (ok && json !== true) {
+    say(`${style.green('ok')} ${dir}: ${tests ?? 0} tests passed in both engines${covered}`)
+  }
   if (!ok) process.exitCode = 1
 }

@@ -1,0 +1,244 @@
+// What the entry point answers: whether it is there, always has an answer, and one that the gate understands.
+//
+//go:build js && wasm
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/types"
+	"github.com/open-policy-agent/opa/v1/util"
+)
+
+// The members of a decision and the words of its effect, as src/policy/evaluate.ts reads them.
+var (
+	decisionMembers = []string{"effect", "reasons", "approval"}
+	approvalMembers = []string{"approvers", "expires_in"}
+	effects         = []string{"allow", "deny", "hold", "draft"}
+)
+
+// decisions checks every entry point.
+func (l *linter) decisions() {
+	for _, entrypoint := range l.entrypoints {
+		rules := l.compiler.GetRulesExact(entrypoint)
+		if len(rules) == 0 {
+			l.missing(entrypoint)
+			continue
+		}
+		before := len(l.found)
+		l.answers(rules, map[*ast.Rule]bool{})
+		if kind := l.compiler.TypeEnv.Get(entrypoint); len(l.found) == before && !mayBeObject(kind) {
+			l.report(wrongAnswer(headName(rules[0]), fmt.Sprintf("the decision is %s, not an object with effect and reasons", aKind(kind))))
+			continue
+		}
+		if !l.alwaysAnswers(rules) {
+			l.report(diagnostic{
+				Code:    "decision_undefined",
+				Message: "some requests get no decision: no branch is without a condition",
+				Hint:    fmt.Sprintf(`add: default %s := {"effect": "deny", "reasons": ["not_permitted"]}`, lastName(entrypoint)),
+			}.at(headName(rules[0])))
+		}
+	}
+}
+
+// missing is about an entry point that no rule has.
+func (l *linter) missing(entrypoint ast.Ref) {
+	pkg, name := entrypoint[:len(entrypoint)-1], lastName(entrypoint)
+	out := diagnostic{
+		Code:    "decision_missing",
+		Message: fmt.Sprintf("no rule is %v, the one that the gate asks", entrypoint),
+		Hint: fmt.Sprintf(`write in package %s: default %s := {"effect": "deny", "reasons": ["not_permitted"]}`,
+			strings.TrimPrefix(pkg.String(), "data."), name),
+	}
+	for _, path := range util.KeysSorted(l.compiler.Modules) {
+		module := l.compiler.Modules[path]
+		if isTestFile(path) || !module.Package.Path.Equal(pkg) {
+			continue
+		}
+		out = out.at(module.Package.Loc())
+		for _, rule := range module.Rules {
+			if own := rule.Head.Ref().String(); nearest(own, []string{name}) != "" {
+				out = out.at(headName(rule))
+				out.Hint = fmt.Sprintf("did you mean %s?", name)
+			}
+		}
+		break
+	}
+	l.report(out)
+}
+
+// answers checks the values of rules that give the decision, through the rules that those stand for.
+func (l *linter) answers(rules []*ast.Rule, seen map[*ast.Rule]bool) {
+	for _, rule := range rules {
+		for branch := rule; branch != nil; branch = branch.Else {
+			if seen[branch] {
+				continue
+			}
+			seen[branch] = true
+			if branch.Head.RuleKind() == ast.MultiValue || len(branch.Head.Args) > 0 {
+				l.report(wrongAnswer(headName(branch), "the decision is one object: write decision := {…}"))
+				continue
+			}
+			if branch.Head.Ref().IsGround() {
+				l.answer(branch.Head.Value, bindingsOf(branch), seen)
+			}
+		}
+	}
+}
+
+func (l *linter) answer(term *ast.Term, b bindings, seen map[*ast.Rule]bool) {
+	place := term.Location
+	term = b.value(term)
+	if term.Location != nil && term.Location.File != "" {
+		place = term.Location
+	}
+	switch value := term.Value.(type) {
+	case ast.Object:
+		l.decisionObject(value, place, b)
+	case ast.Ref:
+		if rules := l.compiler.GetRulesExact(value); len(rules) > 0 && value.IsGround() {
+			l.answers(rules, seen)
+		}
+	case ast.Number, ast.String, ast.Boolean, ast.Null, *ast.Array, ast.Set, *ast.ArrayComprehension, *ast.SetComprehension:
+		l.report(wrongAnswer(place, fmt.Sprintf("the decision is %s, not an object with effect and reasons", aKindOf(value))))
+	}
+}
+
+func (l *linter) decisionObject(object ast.Object, place *ast.Location, b bindings) {
+	if !l.knownMembers(object, decisionMembers, "the decision") {
+		return
+	}
+	for _, needed := range decisionMembers[:2] {
+		if object.Get(ast.StringTerm(needed)) == nil {
+			l.report(wrongAnswer(place, fmt.Sprintf("the decision has no %s", needed)))
+		}
+	}
+	if effect := object.Get(ast.StringTerm("effect")); effect != nil {
+		l.effect(b.value(effect))
+	}
+	if reasons := object.Get(ast.StringTerm("reasons")); reasons != nil {
+		l.texts(b.value(reasons), b, "the reasons are a list of strings")
+	}
+	if approval := object.Get(ast.StringTerm("approval")); approval != nil {
+		l.approval(b.value(approval), b)
+	}
+}
+
+// knownMembers reports each constant key that is none of `names`; false when a key is computed.
+func (l *linter) knownMembers(object ast.Object, names []string, what string) bool {
+	known := true
+	object.Foreach(func(key, _ *ast.Term) {
+		name, isName := key.Value.(ast.String)
+		switch {
+		case !isName:
+			known = known && ast.IsScalar(key.Value)
+		case !slices.Contains(names, string(name)):
+			out := wrongAnswer(key.Location, fmt.Sprintf("%s has no member %s", what, name))
+			out.Hint = didYouMean("", string(name), slices.Clone(names))
+			l.report(out)
+		}
+	})
+	return known
+}
+
+func (l *linter) effect(effect *ast.Term) {
+	word, isString := effect.Value.(ast.String)
+	if isString && !slices.Contains(effects, string(word)) || !isString && ast.IsConstant(effect.Value) {
+		out := wrongAnswer(effect.Location, fmt.Sprintf("the effect is never %v", effect))
+		out.Hint = didYouMean("", effect.String(), quoted(effects))
+		l.report(out)
+	}
+}
+
+// texts reports what is written out and is no list or set of strings.
+func (l *linter) texts(list *ast.Term, b bindings, message string) {
+	wrong := false
+	text := func(item *ast.Term) {
+		item = b.value(item)
+		_, isString := item.Value.(ast.String)
+		wrong = wrong || ast.IsConstant(item.Value) && !isString
+	}
+	switch value := list.Value.(type) {
+	case *ast.Array:
+		value.Foreach(text)
+	case ast.Set:
+		value.Foreach(text)
+	default:
+		wrong = ast.IsConstant(value)
+	}
+	if wrong {
+		l.report(wrongAnswer(list.Location, message))
+	}
+}
+
+func (l *linter) approval(approval *ast.Term, b bindings) {
+	object, isObject := approval.Value.(ast.Object)
+	if !isObject {
+		if ast.IsConstant(approval.Value) {
+			l.report(wrongAnswer(approval.Location, "the approval is an object with approvers and expires_in"))
+		}
+		return
+	}
+	if !l.knownMembers(object, approvalMembers, "the approval") {
+		return
+	}
+	for _, needed := range approvalMembers {
+		if object.Get(ast.StringTerm(needed)) == nil {
+			l.report(wrongAnswer(approval.Location, fmt.Sprintf("the approval has no %s", needed)))
+		}
+	}
+	if approvers := object.Get(ast.StringTerm("approvers")); approvers != nil {
+		l.texts(b.value(approvers), b, "the approvers are a list of strings")
+	}
+}
+
+func wrongAnswer(place *ast.Location, message string) diagnostic {
+	return diagnostic{Code: "decision_invalid", Message: message}.at(place)
+}
+
+// mayBeObject tells whether a type leaves room for an object.
+func mayBeObject(kind types.Type) bool {
+	switch kind := kind.(type) {
+	case nil, *types.Object:
+		return true
+	case types.Any:
+		return len(kind) == 0 || slices.ContainsFunc(kind, mayBeObject)
+	}
+	return false
+}
+
+func aKind(kind types.Type) string {
+	name, _, _ := strings.Cut(types.Sprint(kind), "[")
+	return withArticle(name)
+}
+
+func aKindOf(value ast.Value) string {
+	return withArticle(strings.TrimSuffix(ast.ValueName(value), "comprehension"))
+}
+
+func withArticle(noun string) string {
+	if strings.HasPrefix(noun, "a") {
+		return "an " + noun
+	}
+	return "a " + noun
+}
+
+func lastName(ref ast.Ref) string {
+	return string(ref[len(ref)-1].Value.(ast.String))
+}
+
+// headName is the place of a rule's name.
+func headName(rule *ast.Rule) *ast.Location {
+	name := rule.Head.Ref().GroundPrefix().String()
+	place := *rule.Loc()
+	text, _, _ := strings.Cut(string(place.Text), "\n")
+	if before, _, found := strings.Cut(text, name); found {
+		place.Col += len([]rune(before))
+		place.Text = []byte(name)
+	}
+	return &place
+}
