@@ -33,6 +33,7 @@ type reply struct {
 	Tests    []testResult      `json:"tests,omitempty"`
 	Coverage *float64          `json:"coverage,omitempty"`
 	Files    map[string]string `json:"files,omitempty"`
+	Rules    []ruleResult      `json:"rules,omitempty"`
 }
 
 // run answers one request; a panic of the compiler is a diagnostic too.
@@ -55,6 +56,8 @@ func run(ctx context.Context, text string) (out reply) {
 		return test(ctx, req)
 	case "fmt":
 		return formatted(req)
+	case "rules":
+		return rules(ctx, req)
 	default:
 		return refuse(fmt.Errorf("unknown operation %q", req.Op))
 	}

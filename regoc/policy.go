@@ -82,6 +82,14 @@ func compiled(req request) (*ast.Compiler, error) {
 	return compiler, nil
 }
 
+// checked compiles the sources and returns fresh modules, to be compiled for something else.
+func checked(req request) (map[string]*ast.Module, error) {
+	if _, err := compiled(req); err != nil {
+		return nil, err
+	}
+	return parse(req.Files)
+}
+
 // hasDocument tells whether a path under `data` is taken by a document, so that no rule may stand there.
 func hasDocument(data map[string]any) func([]string) (bool, error) {
 	return func(path []string) (bool, error) {
@@ -113,10 +121,7 @@ func check(req request) reply {
 }
 
 func build(ctx context.Context, req request) reply {
-	if _, err := compiled(req); err != nil {
-		return refuse(err)
-	}
-	modules, err := parse(req.Files)
+	modules, err := checked(req)
 	if err != nil {
 		return refuse(err)
 	}

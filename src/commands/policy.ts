@@ -1,5 +1,6 @@
 // `leasegate policy …`: the loop of those who write policy, one file per step of it. Needs no `opa`, no Go.
 import type { Command } from 'commander'
+import { addBenchCommand } from './policy/bench.ts'
 import { addBuildCommand } from './policy/build.ts'
 import { addCheckCommand } from './policy/check.ts'
 import { addFmtCommand } from './policy/fmt.ts'
@@ -13,6 +14,7 @@ const commands: readonly ((policy: Command) => void)[] = [
   addTestCommand,
   addBuildCommand,
   addFmtCommand,
+  addBenchCommand,
 ]
 
 /** Adds the policy commands. */

@@ -2,6 +2,7 @@
 // Never the tests of the rules: those ship with the rules.
 import type { Backend, Operation } from '../enforce/operation.ts'
 import { sampleInput } from './sample.ts'
+import { sampleRequest } from './sample_request.ts'
 
 const header = `# METADATA
 # title: What the data grants
@@ -77,26 +78,18 @@ ${requestMembers(backend, operation)}
 `
 }
 
-/** Members of `input.request`; every parameter of the path is `1`. */
-function requestMembers({ name }: Backend, operation: Operation): string {
-  const { match, verb, method, sensitivity, risk } = operation
-  const params = operation.segments.flatMap((segment) => ('param' in segment ? [segment.param] : []))
-  const path = operation.segments.map((segment) => ('param' in segment ? '1' : segment.literal)).join('/')
-  const request = {
-    backend: name,
-    operation: match,
-    verb,
-    resource: `${name}:${operation.resource.replace(/\{\w+\}/g, '1')}`,
-    sensitivity,
-    risk,
-    method,
-    path: `/${path}`,
-  }
-  const pairs = params.map((param) => `"${param}": "1"`).join(', ')
-  const lines = Object.entries(request).map(([key, value]) => `"${key}": ${JSON.stringify(value)}`)
-  return [...lines, `"params": {${pairs}}`, '"query": {}', '"body": null']
-    .map((line) => `\t\t${line},`)
+/** Members of `input.request`, one a line. */
+function requestMembers(backend: Backend, operation: Operation): string {
+  return Object.entries(sampleRequest(backend, operation))
+    .map(([key, value]) => `\t\t"${key}": ${rego(value)},`)
     .join('\n')
+}
+
+/** As `opa fmt` writes a value that holds at most one level of members. */
+function rego(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.entries(value).map(([key, inner]) => `${JSON.stringify(key)}: ${rego(inner)}`)
+  return `{${members.join(', ')}}`
 }
 
 /** `test_get_customers_id`, with a number behind it when an operation before has that name. */

@@ -13,7 +13,7 @@ import type { MappedOperation } from './mapped.ts'
 import { type PolicySources, readPolicy } from './sources.ts'
 import type { Job, Operation, Outcome } from './toolchain_child.ts'
 
-export type { Outcome } from './toolchain_child.ts'
+export type { Outcome, Rule } from './toolchain_child.ts'
 
 const childTimeoutMs = 30_000
 const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -35,6 +35,11 @@ export function test(dir: string): Promise<Outcome> {
 /** `check`, then the module; its tests are not run. */
 export function build(dir: string): Promise<Outcome> {
   return runOn(dir, ['check', 'build'])
+}
+
+/** `build`, and a second module that has every rule as an entry point. Nothing but `wasm` of a compiled one. */
+export function buildWithRules(dir: string): Promise<Outcome> {
+  return runOn(dir, ['build', 'rules'])
 }
 
 /** What the toolchain works on. */

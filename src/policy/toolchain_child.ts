@@ -25,7 +25,7 @@ export interface Job {
   readonly mapped: readonly MappedOperation[]
 }
 
-export type Operation = 'check' | 'test' | 'build' | 'fmt'
+export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules'
 
 /** What the child answers; the members of an operation that did not run are absent. */
 export interface Outcome {
@@ -37,6 +37,18 @@ export interface Outcome {
   readonly coverage?: number
   readonly wasm?: Uint8Array
   readonly formatted?: Readonly<Record<string, string>>
+  /** Every rule that can be asked for alone, and a module that has them as entry points. */
+  readonly rules?: { readonly wasm: Uint8Array; readonly list: readonly Rule[] }
+}
+
+/** One rule, at the first of its definitions. */
+export interface Rule {
+  /** As in the module: `leasegate/authz/permitted`. */
+  readonly entrypoint: string
+  readonly file: string
+  readonly line: number
+  /** Of its annotation. */
+  readonly title?: string
 }
 
 // The reply of regoc (regoc/main.go).
@@ -47,6 +59,7 @@ interface Reply {
   readonly tests?: readonly Test[]
   readonly coverage?: number
   readonly files?: Readonly<Record<string, string>>
+  readonly rules?: readonly Rule[]
 }
 interface Test {
   readonly entrypoint: string
@@ -94,7 +107,9 @@ async function work(job: Job): Promise<Outcome> {
       const tested = await secondOpinion(reply, data)
       outcome = { ...outcome, ...tested, diagnostics: [...warnings, ...tested.diagnostics] }
     }
-    if (op === 'build') outcome = { ...outcome, wasm: Buffer.from(reply.wasm ?? '', 'base64') }
+    const wasm = Buffer.from(reply.wasm ?? '', 'base64')
+    if (op === 'build') outcome = { ...outcome, wasm }
+    if (op === 'rules') outcome = { ...outcome, rules: { wasm, list: reply.rules ?? [] } }
     if (op === 'fmt') outcome = { ...outcome, formatted: reply.files ?? {} }
     if (outcome.diagnostics.some(isError)) return outcome
   }
