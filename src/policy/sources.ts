@@ -17,6 +17,8 @@ export interface PolicySources {
   readonly data: Tree
   /** A module compiled elsewhere, which then stands in place of `files`. */
   readonly wasm?: Uint8Array
+  /** The module with the rules marked shadow, where one was compiled with `wasm`. */
+  readonly shadow?: Uint8Array
 }
 
 /** A JSON object. */

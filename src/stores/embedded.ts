@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Store, Unavailable } from '../ports.ts'
 import { PolledRevocations } from './polled.ts'
 import { migrations, type Sql, type SqlValue, sqlApprovals, sqlBudgets, sqlLeases, sqlReplay } from './sql.ts'
+import { sqlPolicySets } from './sql_sets.ts'
 
 /** How to open the embedded store. Times are milliseconds. */
 export interface EmbeddedOptions {
@@ -55,6 +56,7 @@ function compose(
     budgets: sqlBudgets(file, now),
     approvals: sqlApprovals(file),
     replay: sqlReplay(file),
+    policySets: sqlPolicySets(file),
     async ping() {
       file.all('SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 1)')
       if (revocations.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')

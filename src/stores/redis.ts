@@ -12,6 +12,7 @@ import {
   keyedLeases,
   keyedReplay,
 } from './keyed.ts'
+import { keyedPolicySets, type SetCommands, type SetTransfers } from './keyed_sets.ts'
 import { revokeArguments, type Scripts, scripts } from './scripts.ts'
 import { keyOf } from './view.ts'
 
@@ -23,6 +24,8 @@ import { keyOf } from './view.ts'
  *   lease:ID         JSON of the record; leases, leases:agent:A, leases:user:U, leases:task:T: ids by issue
  *   budget:KEY       calls spent                      replay:ID    used single-use id
  *   approval:PRINT   hash: id:ID -> "expires json", open -> the ID that is neither used nor replaced
+ *   policy:set:DIGEST  a published policy, packed     policy:sets    hash: digest -> json of who and when
+ *   policy:history   list of activations, newest first: "number digest json"
  */
 
 /** How to reach Redis. Times are milliseconds. */
@@ -44,11 +47,16 @@ export interface RedisStoreOptions {
 }
 
 const openMs = 3000
+/** Most that reading or writing one policy set takes. */
+const transferMs = 5000
 /** Stream entries kept; a gate that falls further behind loads the hash instead. */
 const feedLength = 10_000
 
 type Connection = Redis & Scripts
-type Timeouts = Pick<RedisOptions, 'commandTimeout' | 'blockingTimeout' | 'blockingTimeoutGrace'>
+type Timeouts = Pick<
+  RedisOptions,
+  'commandTimeout' | 'blockingTimeout' | 'blockingTimeoutGrace' | 'socketTimeout'
+>
 
 /** Connects, loads every revocation, starts to follow. Throws `Unavailable` within about three seconds. */
 export async function openRedis(options: RedisStoreOptions): Promise<Store> {
@@ -75,6 +83,7 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     budgets: keyedBudgets(asked, key, now),
     approvals: keyedApprovals(asked, key, now),
     replay: keyedReplay(asked, key),
+    policySets: keyedPolicySets(asked, transfers(options.url, connections.commands), key),
     async ping() {
       await answer(connections.commands.ping())
       if (feed.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')
@@ -94,34 +103,61 @@ interface Connections {
  * ioredis keeps and repeats commands by default and then waits without end (a frozen server held a call
  * for more than three seconds). Here a command that cannot be sent or answered now fails now.
  */
+function dial(url: string, options: Timeouts): Connection {
+  return new Redis(url, {
+    ...options,
+    protocol: 2,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    connectTimeout: 1000,
+    retryStrategy: (attempt) => Math.min(attempt * 20, 500),
+    // A primary that has become a replica: look up the address again.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+    scripts,
+  }) as Connection
+}
+
 function connect(url: string, times: { commandTimeoutMs: number; heartbeatMs: number }): Connections {
   let lastError: unknown
+  // Both connections hear something each heartbeat; one that does not is cut and made anew.
+  const socketTimeout = Math.max(1000, 2 * times.heartbeatMs)
   const open = (options: Timeouts): Connection => {
-    const redis = new Redis(url, {
-      ...options,
-      protocol: 2,
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
-      autoResendUnfulfilledCommands: false,
-      connectTimeout: 1000,
-      // Both connections hear something each heartbeat; one that does not is cut and made anew.
-      socketTimeout: Math.max(1000, 2 * times.heartbeatMs),
-      retryStrategy: (attempt) => Math.min(attempt * 20, 500),
-      // A primary that has become a replica: look up the address again.
-      reconnectOnError: (error) => error.message.startsWith('READONLY'),
-      scripts,
-    })
+    const redis = dial(url, { ...options, socketTimeout })
     redis.on('error', (error: unknown) => {
       lastError = error
     })
-    return redis as Connection
+    return redis
   }
   return {
     commands: open({ commandTimeout: times.commandTimeoutMs }),
     // A blocking read may take its block; a grace after that it comes back empty, which proves nothing.
     reader: open({ blockingTimeout: times.heartbeatMs, blockingTimeoutGrace: times.commandTimeoutMs }),
     lastError: () => lastError,
+  }
+}
+
+/**
+ * Policy sets travel on a connection of their own, made for the one transfer: megabytes take longer than a
+ * command may, and what waits behind them on a shared connection would time out.
+ */
+function transfers(url: string, commands: Connection): SetTransfers {
+  const over = async <T>(work: (redis: Connection) => Promise<T>): Promise<T> => {
+    // A store that is closed or out of reach fails here, within the time of a command.
+    await answer(commands.ping())
+    const redis = dial(url, { commandTimeout: transferMs, socketTimeout: transferMs })
+    redis.on('error', () => {})
+    try {
+      await answer(redis.connect())
+      return await answer(work(redis))
+    } finally {
+      redis.disconnect()
+    }
+  }
+  return {
+    read: (key) => over((redis) => redis.getBuffer(key)),
+    publish: (...args) => over((redis) => redis.leasegatePublish(...args)),
   }
 }
 
@@ -200,10 +236,12 @@ function revocationsOf(feed: RevocationFeed, source: FeedSource): Revocations {
 }
 
 /** What the ports need of the connection, each failure turned into `Unavailable`. */
-function answering(redis: Connection): Commands {
+function answering(redis: Connection): Commands & SetCommands {
   return {
     get: (key) => answer(redis.get(key)),
     mget: (keys) => answer(redis.mget(keys)),
+    hash: (key) => answer(redis.hgetall(key)),
+    range: (key, start, stop) => answer(redis.lrange(key, start, stop)),
     newest: (key, start, stop) => answer(redis.zrevrange(key, start, stop)),
     setIfAbsent: async (key, value, ttlMs) =>
       (await answer(redis.set(key, value, 'PX', ttlMs, 'NX'))) === 'OK',

@@ -106,13 +106,44 @@ export const scripts = {
         keep(KEYS[i], ARGV[4])
       end`,
   },
+  // set, sets; digest, published, packed. 1 when the digest was new.
+  leasegatePublish: {
+    numberOfKeys: 2,
+    lua: `
+      redis.call('SET', KEYS[1], ARGV[3])
+      return redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])`,
+  },
+  // history, set; digest, expected or '', activation, length. The outcome, and an entry of the history.
+  leasegateActivate: {
+    numberOfKeys: 2,
+    lua: `
+      local head = redis.call('LINDEX', KEYS[1], 0) or ''
+      local number, active = string.match(head, '^(%d+) (%S+) ')
+      if head ~= '' and not number then return redis.error_reply('MALFORMED policy history') end
+      if ARGV[2] ~= '' and ARGV[2] ~= active then return { 'not_expected', head } end
+      if redis.call('EXISTS', KEYS[2]) == 0 then return { 'not_stored', head } end
+      if ARGV[1] == active then return { 'unchanged', head } end
+      local entry = string.format('%d %s %s', (number or 0) + 1, ARGV[1], ARGV[3])
+      redis.call('LPUSH', KEYS[1], entry)
+      redis.call('LTRIM', KEYS[1], 0, ARGV[4] - 1)
+      return { 'activated', entry }`,
+  },
+  // history, set, sets; newest number, digest. Nothing when somebody has activated since.
+  leasegateForgetSet: {
+    numberOfKeys: 3,
+    lua: `
+      local head = redis.call('LINDEX', KEYS[1], 0) or '0 '
+      if string.match(head, '^(%d+) ') ~= ARGV[1] then return 0 end
+      redis.call('HDEL', KEYS[3], ARGV[2])
+      return redis.call('UNLINK', KEYS[2])`,
+  },
 } as const satisfies Record<string, { numberOfKeys: number; lua: string }>
 
 /** A script by its name. */
 export type Script = keyof typeof scripts
 
 /** The scripts as methods of a connection: keys first, then arguments. */
-export type Scripts = Record<Script, (...args: (string | number)[]) => Promise<unknown>>
+export type Scripts = Record<Script, (...args: (string | number | Buffer)[]) => Promise<unknown>>
 
 /** The arguments of `leasegateRevoke` for one entry, without the field; `RangeError` as in `encodeEntry`. */
 export function revokeArguments(entry: Revocation): [cutoff: string, expires: string, doc: string] {

@@ -3,7 +3,7 @@
 import type { Approval, Approvals, Budgets, LeaseRecord, Leases, Replay } from '../ports.ts'
 import { keepSeconds, leaseKeepSeconds } from './lifetimes.ts'
 
-export type SqlValue = string | number | null
+export type SqlValue = string | number | null | Uint8Array
 
 /** One database. Every method throws `Unavailable` when the database cannot answer. */
 export interface Sql {
@@ -39,6 +39,10 @@ export const migrations: readonly string[] = [
    CREATE INDEX leases_agent ON leases (agent, issued_at, id);
    CREATE INDEX leases_user ON leases (user, issued_at, id);
    CREATE INDEX leases_task ON leases (task, issued_at, id);`,
+  `CREATE TABLE policy_sets (
+     digest TEXT PRIMARY KEY, published TEXT NOT NULL, packed BLOB NOT NULL) STRICT;
+   CREATE TABLE policy_history (
+     number INTEGER PRIMARY KEY, digest TEXT NOT NULL, activation TEXT NOT NULL) STRICT;`,
 ]
 
 const tables = {

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RevocationScope, revocationKey } from '../../src/lease/lease.ts'
 import type { Approval, LeaseRecord, Revocation, Store } from '../../src/ports.ts'
+import { policySets } from './sets_contract.ts'
 
 /** One state, and the means to open it. */
 export interface SharedState {
@@ -63,6 +64,7 @@ export function storeContract(kind: Store['kind'], setUp: () => Promise<SharedSt
     leases(open)
     counted(open)
     approvals(open)
+    policySets(open)
   })
 }
 

@@ -63,6 +63,9 @@ describe('the Redis store', () => {
       store.approvals.find('f', at),
       store.approvals.use('f', at),
       store.replay.use('j', at + 60, at),
+      store.policySets.active(),
+      store.policySets.get('sha256:00'),
+      store.policySets.list(),
     ]
     for (const result of await Promise.allSettled(asked)) {
       expect(result).toMatchObject({ status: 'rejected', reason: { name: 'Unavailable' } })
