@@ -19,8 +19,10 @@ import { type Keys, openKeys } from './lease/keys.ts'
 import { type LocalKey, openLocalKey } from './lease/local_key.ts'
 import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
+import { activatedSource } from './policy/activated.ts'
 import { formatDiagnostic } from './policy/diagnostic.ts'
 import { type LivePolicy, openPolicy, type PolicyEvent } from './policy/live.ts'
+import { describeFollowing, type Following, isConverged } from './policy/rollout.ts'
 import { directorySource } from './policy/source.ts'
 import type { Store } from './ports.ts'
 import { openSecretFile } from './secret_file.ts'
@@ -86,6 +88,7 @@ interface Parts {
   readonly metrics: Metrics
   readonly audit: AuditFile
   readonly policy: LivePolicy
+  readonly following: () => Following
   readonly store: Store
   readonly key: LocalKey
   readonly keys: Keys
@@ -107,21 +110,32 @@ async function open(config: Config, log: Logger, closers: (() => unknown)[]): Pr
     requests: config.log.requests,
     recordInput: inputRecorder(config.audit.policyInput),
   })
+  const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
+  closers.push(() => store.close())
+  const { source, following } = policySource(config, store)
   const policy = await openPolicy({
-    source: directorySource(config.policy.dir, config.policy),
+    source,
     onEvent: (event) => policyChanged(event, { log, metrics, observer }),
   })
   closers.push(() => policy.close())
   metrics.policyInfo(policy.current.digest)
-  const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
-  closers.push(() => store.close())
+  metrics.policyConverged(() => isConverged(following(), policy.current.digest))
   const key = await openLocalKey(config.broker.keyFile)
   const keys = await openKeys(config.issuers, { local: key.publicJwk })
   closers.push(() => keys.close())
   const inFlight = new InFlight(store.revocations, Date.now)
   closers.push(() => inFlight.close())
   closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
-  return { config, log, metrics, audit, policy, store, key, keys, inFlight, observer }
+  return { config, log, metrics, audit, policy, following, store, key, keys, inFlight, observer }
+}
+
+/** Where policy comes from, and what is known of activations: nothing, unless they are followed. */
+function policySource({ policy }: Config, { policySets }: Store) {
+  const { dir, reload } = policy
+  const directory = directorySource(dir, { reload: reload === 'on_change' ? reload : 'never' })
+  if (reload !== 'on_activate') return { source: directory, following: () => ({}) }
+  const source = activatedSource(policySets, directory)
+  return { source, following: source.following }
 }
 
 function policyChanged(
@@ -130,9 +144,10 @@ function policyChanged(
 ): void {
   metrics.policyReload(event.type)
   if (event.type === 'reloaded') {
-    metrics.policyInfo(event.digest)
-    observer.policy({ digest: event.digest })
-    log.info({ policy_digest: event.digest }, 'policy reloaded')
+    const { digest, activation } = event
+    metrics.policyInfo(digest)
+    observer.policy({ digest, ...(activation === undefined ? {} : { activation }) })
+    log.info({ policy_digest: digest, activated_by: activation?.by }, 'policy reloaded')
     for (const warning of event.warnings ?? [])
       log.warn({ warning: formatDiagnostic(warning) }, 'policy warning')
   } else {
@@ -252,10 +267,10 @@ function closeServer(server: Server): Promise<void> {
 }
 
 /** Everything that has to hold before traffic should be sent here. */
-function readiness({ config, store, policy, audit, keys }: Parts): Readiness[] {
+function readiness(parts: Parts): Readiness[] {
+  const { config, store, audit, keys } = parts
   const ageMs = Math.round(store.revocations.ageMs(Date.now()))
   const { maxStalenessMs } = config.state
-  const { digest, lastError } = policy.status()
   const fault = audit.fault()
   return [
     {
@@ -263,12 +278,7 @@ function readiness({ config, store, policy, audit, keys }: Parts): Readiness[] {
       ready: ageMs <= maxStalenessMs,
       detail: `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries`,
     },
-    {
-      name: 'policy',
-      ready: true,
-      detail:
-        lastError === undefined ? digest : `${digest} stays live; the newest was rejected: ${lastError}`,
-    },
+    { name: 'policy', ready: true, detail: policyDetail(parts) },
     { name: 'audit', ready: fault === undefined, detail: fault ?? 'records are written' },
     // One issuer that is down must not take the others' traffic away: its own tokens get 503.
     ...keys.status().map((status, _, all) => ({
@@ -277,4 +287,13 @@ function readiness({ config, store, policy, audit, keys }: Parts): Readiness[] {
       detail: `${status.keys} usable`,
     })),
   ]
+}
+
+/** A policy in place is ready whatever became of its successor: only the detail tells. */
+function policyDetail({ config, policy, following }: Parts): string {
+  const { digest, lastError } = policy.status()
+  const follows = config.policy.reload === 'on_activate'
+  if (lastError === undefined) return follows ? describeFollowing(following(), digest) : digest
+  const live = follows ? describeFollowing(following(), digest) : `${digest} stays live`
+  return `${live}; the newest was rejected: ${lastError}`
 }

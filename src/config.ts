@@ -32,7 +32,7 @@ export interface Config {
   /** ES256 private key that `lease issue` signs with; created on first start. */
   readonly broker: { readonly issuer: string; readonly keyFile: string; readonly ttlSeconds: number }
   readonly control: { readonly tokenFile: string }
-  readonly policy: { readonly dir: string; readonly reload: 'on_change' | 'never' }
+  readonly policy: { readonly dir: string; readonly reload: 'on_change' | 'on_activate' | 'never' }
   readonly audit: {
     readonly file: string
     /** What happens to reads of low risk while the audit file cannot be written. */

@@ -316,7 +316,7 @@ describe('refused at the top level', () => {
     ['state: { max_staleness: 0s }', 'state.max_staleness: write a duration from 100ms to 60s'],
     ['policy: { dir: ./nowhere }', 'policy.dir: name a directory that can be read: ENOENT'],
     ['policy: { dir: ./secret }', 'policy.dir: name a directory: this is something else'],
-    ['policy: { reload: yes }', 'policy.reload: write one of on_change, never'],
+    ['policy: { reload: yes }', 'policy.reload: write one of on_change, on_activate, never'],
     ['limits: { body: 1MB }', 'limits.body: write a size'],
     ['limits: { header_fields: 1.5 }', 'limits.header_fields: write a whole number'],
     ['limits: null', 'limits: write a mapping'],

@@ -144,7 +144,7 @@ export const configSchema = section({
   control: section({ token_file: filePath().prefault('./data/control.token') }).prefault({}),
   policy: section({
     dir: filePath().prefault('./policies'),
-    reload: oneOf(['on_change', 'never']).prefault('on_change'),
+    reload: oneOf(['on_change', 'on_activate', 'never']).prefault('on_change'),
   }).prefault({}),
   audit: section({
     file: filePath().prefault('./data/audit.jsonl'),

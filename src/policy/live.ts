@@ -2,7 +2,7 @@
 // A policy goes live only whole: read, checked, tested on both engines, compiled, loaded. Until then, and
 // after any failure, the one before stays. Never compiles in this process.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Policy } from '../ports.ts'
+import type { Activation, Policy } from '../ports.ts'
 import { type Diagnostic, fileError, isError, PolicyError } from './diagnostic.ts'
 import { type LoadedPolicy, loadPolicy, undefinedDecision } from './evaluate.ts'
 import { sampleInput } from './sample.ts'
@@ -24,6 +24,8 @@ export type PolicyEvent =
       readonly digest: string
       /** What `policy check` would warn about; absent when there is nothing. */
       readonly warnings?: readonly Diagnostic[]
+      /** Who made it live, where the source knows. */
+      readonly activation?: Activation
     }
   | { readonly type: 'rejected'; readonly diagnostics: readonly Diagnostic[] }
 
@@ -58,11 +60,18 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
   const replace = async (): Promise<PolicyEvent> => {
     let event: PolicyEvent
     try {
-      const { policy, warnings } = await compile(await source.read(signal), signal)
+      const reading = await source.read(signal)
+      const { policy, warnings } = await compile(reading, signal)
       current = policy
       const { digest } = policy
+      const { activation } = reading
       status = { digest, loadedAtMs: Date.now(), reloads: status.reloads + 1, rejected: status.rejected }
-      event = { type: 'reloaded', digest, ...(warnings.length === 0 ? {} : { warnings }) }
+      event = {
+        type: 'reloaded',
+        digest,
+        ...(warnings.length === 0 ? {} : { warnings }),
+        ...(activation === undefined ? {} : { activation }),
+      }
     } catch (thrown) {
       signal.throwIfAborted()
       const { diagnostics, message } = asPolicyError(thrown)

@@ -2,7 +2,8 @@
 // place. Out: what lies there now, and when it is worth looking again. Never compiles, never decides.
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileError, PolicyError } from './diagnostic.ts'
+import type { Activation } from '../ports.ts'
+import { fileError, type PolicyError } from './diagnostic.ts'
 import { type PolicyFiles, type PolicySources, parsePolicy, readPolicyFiles } from './sources.ts'
 
 /** What a source holds at one moment. */
@@ -11,6 +12,8 @@ export interface Reading {
   readonly version: string
   /** Parses it. Throws `PolicyError` with everything wrong with it. */
   readonly sources: () => PolicySources
+  /** Why this content is to be live, where somebody has activated it. */
+  readonly activation?: Activation
 }
 
 /** A place that policy comes from. */

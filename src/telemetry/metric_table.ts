@@ -71,6 +71,12 @@ export const metricTable = {
     labels: [],
     help: 'Requests denied because policy gave no usable answer; the audit record names the cause. Alert above 0.',
   },
+  policyConverged: {
+    name: 'leasegate_policy_converged',
+    type: 'gauge',
+    labels: [],
+    help: 'With policy.reload: on_activate, 0 unless the live policy is the active one. Otherwise 1.',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

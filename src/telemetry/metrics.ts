@@ -33,6 +33,7 @@ export interface Metrics {
   revocationAge(readSeconds: () => number): void
   revocationEntries(read: () => number): void
   auditFault(read: () => boolean): void
+  policyConverged(read: () => boolean): void
   /** The digest of the policy that is live from now on. */
   policyInfo(digest: string): void
   policyReload(result: 'reloaded' | 'rejected'): void
@@ -163,7 +164,7 @@ function createCounters(registry: Registry): Pick<Metrics, 'policyReload' | 'pol
 
 type GaugeSetters = Pick<
   Metrics,
-  'openStreams' | 'revocationAge' | 'revocationEntries' | 'auditFault' | 'policyInfo'
+  'openStreams' | 'revocationAge' | 'revocationEntries' | 'auditFault' | 'policyConverged' | 'policyInfo'
 >
 
 function createGauges(registry: Registry, version: string): GaugeSetters {
@@ -183,11 +184,13 @@ function createGauges(registry: Registry, version: string): GaugeSetters {
   build.set({ version, node: process.version }, 1)
   const policy = new Gauge(registered(metricTable.policyInfo, registry))
   const fault = read(metricTable.auditFault)
+  const converged = read(metricTable.policyConverged)
   return {
     openStreams: read(metricTable.openStreams),
     revocationAge: read(metricTable.revocationAge),
     revocationEntries: read(metricTable.revocationEntries),
     auditFault: (isFault) => fault(() => (isFault() ? 1 : 0)),
+    policyConverged: (isConverged) => converged(() => (isConverged() ? 1 : 0)),
     policyInfo: (digest) => {
       policy.reset()
       policy.set({ digest }, 1)

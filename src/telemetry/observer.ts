@@ -4,7 +4,7 @@ import type { IntentLog } from '../enforce/commit.ts'
 import type { Permit } from '../enforce/decide.ts'
 import type { Observer, Outcome, StepName, Trail } from '../enforce/gate.ts'
 import type { CleanRequest } from '../enforce/stages.ts'
-import type { AuditSink, Effect, Revocation } from '../ports.ts'
+import type { Activation, AuditSink, Effect, Revocation } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
 import { type AuditFacts, auditRecord } from './audit.ts'
 import { requestLine } from './line.ts'
@@ -17,8 +17,13 @@ export interface GateObserver extends Observer, IntentLog {
   /** A revocation entered the view of this process. */
   revoked(entry: Revocation): void
   /** The live policy changed, or a change of it was rejected. */
-  policy(change: { readonly digest: string } | { readonly rejected: readonly string[] }): void
+  policy(change: PolicyChange): void
 }
+
+/** What the record says of a change of policy; who activated it, where somebody did. */
+export type PolicyChange =
+  | { readonly digest: string; readonly activation?: Activation }
+  | { readonly rejected: readonly string[] }
 
 export interface ObserverParts {
   readonly audit: AuditSink
