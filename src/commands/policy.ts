@@ -1,10 +1,14 @@
 // `leasegate policy …`: the loop of those who write policy, one file per step of it. Needs no `opa`, no Go.
 import type { Command } from 'commander'
+import { addActivateCommand } from './policy/activate.ts'
 import { addBenchCommand } from './policy/bench.ts'
 import { addBuildCommand } from './policy/build.ts'
 import { addCheckCommand } from './policy/check.ts'
 import { addFmtCommand } from './policy/fmt.ts'
+import { addHistoryCommand } from './policy/history.ts'
 import { addInitCommand } from './policy/init.ts'
+import { addPublishCommand } from './policy/publish.ts'
+import { addRollbackCommand } from './policy/rollback.ts'
 import { addTestCommand } from './policy/test.ts'
 
 /** In the order in which `leasegate policy --help` lists them. */
@@ -15,6 +19,10 @@ const commands: readonly ((policy: Command) => void)[] = [
   addBuildCommand,
   addFmtCommand,
   addBenchCommand,
+  addPublishCommand,
+  addActivateCommand,
+  addRollbackCommand,
+  addHistoryCommand,
 ]
 
 /** Adds the policy commands. */

@@ -1,5 +1,4 @@
 // `leasegate revoke`: one write to the state store; every gate on it refuses from then on.
-import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
 import { leaseState } from '../broker/lease_state.ts'
 import { makeRevocation } from '../broker/revocation.ts'
@@ -7,7 +6,7 @@ import { openStore } from '../compose.ts'
 import type { RevocationScope } from '../lease/lease.ts'
 import type { Revocation, Store } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
-import { count, loadStateConfig, say, sayJson, style, UsageError } from './terminal.ts'
+import { count, loadStateConfig, operator, say, sayJson, style, UsageError } from './terminal.ts'
 
 const flags: Readonly<Record<RevocationScope, string>> = {
   lease: '--lease <id>',
@@ -48,7 +47,7 @@ async function revoke(options: RevokeOptions): Promise<void> {
     scope,
     value: valueIn(options, scope)!,
     reason: options.reason,
-    by: `cli:${operator()}`,
+    by: operator(),
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
   }
   const entry = makeRevocation(ask, Math.floor(Date.now() / 1000))
@@ -79,15 +78,6 @@ async function countKilled(entry: Revocation, { leases, revocations }: Store): P
     const { revocation } = leaseState(record, revocations, now)
     return revocation?.scope === entry.scope && revocation.value === entry.value
   }).length
-}
-
-/** The system's name of whoever runs this; its number where it has no name, as in containers. */
-function operator(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return String(process.getuid?.() ?? 'unknown')
-  }
 }
 
 function valueIn(options: RevokeOptions, scope: RevocationScope): string | undefined {

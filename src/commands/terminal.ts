@@ -1,5 +1,5 @@
 // How commands talk to people: colour only on a terminal that wants it, columns, and one sort of error.
-
+import { userInfo } from 'node:os'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config.ts'
 
@@ -68,4 +68,13 @@ export function parseDuration(text: string): number {
 /** The configuration for a command that works on the state store only and forwards nothing. */
 export function loadStateConfig(file: string): Config {
   return loadConfig(file, process.env, { credentials: 'unused' })
+}
+
+/** Who runs this, for records: the system's name, or its number where it has no name, as in containers. */
+export function operator(): string {
+  try {
+    return `cli:${userInfo().username}`
+  } catch {
+    return `cli:${process.getuid?.() ?? 'unknown'}`
+  }
 }

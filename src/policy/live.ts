@@ -137,8 +137,9 @@ async function compile(
 /**
  * A module compiled elsewhere may be anything: what it would ask of its host is refused by name, and so is a
  * module whose answer to the sample input the gate cannot read. No answer at all is one: the sample is nobody's.
+ * Throws `PolicyError`.
  */
-async function load(wasm: Uint8Array, data: unknown): Promise<Policy> {
+export async function load(wasm: Uint8Array, data: unknown): Promise<Policy> {
   let policy: LoadedPolicy
   try {
     policy = await loadPolicy({ wasm, data })

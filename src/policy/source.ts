@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Activation } from '../ports.ts'
-import { fileError, type PolicyError } from './diagnostic.ts'
+import { fileError, PolicyError } from './diagnostic.ts'
 import { type PolicyFiles, type PolicySources, parsePolicy, readPolicyFiles } from './sources.ts'
 
 /** What a source holds at one moment. */

@@ -1,7 +1,9 @@
-// `leasegate policy build`: Rego in, the WebAssembly module that a gate loads out.
-import { createHash } from 'node:crypto'
+// `leasegate policy build`: Rego in, the WebAssembly module that a gate loads out, and the digest under
+// which gates and records know it together with its data.
 import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
+import { policyDigest } from '../../policy/evaluate.ts'
+import { readPolicy } from '../../policy/sources.ts'
 import { build } from '../../policy/toolchain.ts'
 import { say, sayJson, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
@@ -25,7 +27,8 @@ async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
   else sayDiagnostics(dir, diagnostics)
   if (wasm === undefined) process.exitCode = 1
   else if (json !== true) {
-    const digest = createHash('sha256').update(wasm).digest('hex')
-    say(`${style.green('ok')} ${output}  ${Math.ceil(wasm.byteLength / 1024)} KiB  sha256:${digest}`)
+    const { data } = await readPolicy(dir)
+    const digest = policyDigest({ wasm, data })
+    say(`${style.green('ok')} ${output}  ${Math.ceil(wasm.byteLength / 1024)} KiB  ${digest}`)
   }
 }
