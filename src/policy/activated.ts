@@ -54,6 +54,8 @@ export function activatedSource(
     return (await readSet(active)).activation !== undefined
   }
 
+  const isUnheard = () => following.active === undefined && following.fault !== undefined
+
   return {
     async changed(signal) {
       for (;;) {
@@ -65,6 +67,11 @@ export function activatedSource(
     },
     async read(signal) {
       await ask()
+      // Nothing heard yet, so there is no policy to keep: a store that missed one read is worth some more.
+      for (let more = 4; more > 0 && isUnheard(); more--) {
+        await sleep(pollMs, undefined, { signal })
+        await ask()
+      }
       const { active, fault } = following
       if (active !== undefined) return readSet(active)
       if (fault === undefined) return directory.read(signal)
@@ -99,11 +106,11 @@ function unavailable(why: string): PolicyError {
   )
 }
 
+/** Whatever goes wrong is a fault that shows: following that has ended would look like having followed. */
 async function available<T>(ask: () => Promise<T>): Promise<T | Unavailable> {
   try {
     return await ask()
   } catch (thrown) {
-    if (thrown instanceof Unavailable) return thrown
-    throw thrown
+    return thrown instanceof Unavailable ? thrown : new Unavailable('the state store failed')
   }
 }

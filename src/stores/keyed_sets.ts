@@ -21,7 +21,7 @@ export interface SetCommands extends Pick<Commands, 'run'> {
 
 /** What moves a whole set. Settles in seconds, on a connection that nothing else waits for. */
 export interface SetTransfers {
-  read(key: string): Promise<Uint8Array | null>
+  read(key: string): Promise<Uint8Array | undefined>
   /** The script `leasegatePublish`. */
   publish(set: string, sets: string, digest: string, published: string, packed: Buffer): Promise<unknown>
 }
@@ -55,7 +55,7 @@ export function keyedPolicySets(redis: SetCommands, transfers: SetTransfers, key
       await forget(digest)
       return isNew === 1
     },
-    get: async (digest) => (await transfers.read(setKey(digest))) ?? undefined,
+    get: (digest) => transfers.read(setKey(digest)),
     list,
     async activate({ expected = '', ...asked }) {
       const { digest } = asked

@@ -49,6 +49,8 @@ export interface RedisStoreOptions {
 const openMs = 3000
 /** Most that reading or writing one policy set takes. */
 const transferMs = 5000
+/** Above what a set may have, even one that does not compress. What is longer is cut, so it will not verify. */
+const maxTransferBytes = 33 * 1024 * 1024
 /** Stream entries kept; a gate that falls further behind loads the hash instead. */
 const feedLength = 10_000
 
@@ -156,7 +158,10 @@ function transfers(url: string, commands: Connection): SetTransfers {
     }
   }
   return {
-    read: (key) => over((redis) => redis.getBuffer(key)),
+    async read(key) {
+      const found = await over((redis) => redis.getrangeBuffer(key, 0, maxTransferBytes - 1))
+      return found.byteLength === 0 ? undefined : found
+    },
     publish: (...args) => over((redis) => redis.leasegatePublish(...args)),
   }
 }

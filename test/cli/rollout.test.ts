@@ -1,6 +1,7 @@
 // publish, activate, rollback and history as child processes on one state file.
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { packageRoot } from '../../src/version.ts'
 import { Workplace } from './process.ts'
@@ -120,6 +121,20 @@ test('activating what is active changes nothing', async () => {
   const { code, stdout } = await place.run(['policy', 'activate', digest])
   expect([code, stdout]).toEqual([0, `unchanged  ${digest} is active already\n`])
   expect((await history()).history).toHaveLength(1)
+})
+
+test('what no gate could load is not activated, and where it is active no gate starts', long, async () => {
+  const [active, other] = [await publish('a'), await publish('b')]
+  await place.run(['policy', 'activate', active])
+  const db = new DatabaseSync(place.path('data/leasegate.db'))
+  db.exec("UPDATE policy_sets SET packed = x'00'")
+  db.close()
+  const { code, stdout, stderr } = await place.run(['policy', 'activate', other])
+  expect([code, stdout]).toEqual([1, ''])
+  expect(stderr).toContain('nothing changed: policy_set_damaged')
+  expect((await history()).active).toMatchObject({ digest: active })
+  const served = await place.run(['serve'])
+  expect([served.code, served.stderr]).toEqual([2, expect.stringContaining(`policy ${active} is damaged`)])
 })
 
 test.each([

@@ -84,6 +84,8 @@ function itself(kind: Store['kind'], open: Open): void {
     await expect(store.ping()).rejects.toMatchObject({ name: 'Unavailable' })
     await expect(store.revocations.revoke(revocation('lse_1'))).rejects.toMatchObject({ name: 'Unavailable' })
     await expect(store.leases.get('lse_1')).rejects.toMatchObject({ name: 'Unavailable' })
+    await expect(store.policySets.active()).rejects.toMatchObject({ name: 'Unavailable' })
+    await expect(store.policySets.get('sha256:00')).rejects.toMatchObject({ name: 'Unavailable' })
     await eventually(() => store.revocations.ageMs(Date.now())).toBeGreaterThan(50)
   })
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -7,6 +8,7 @@ import { revokeArguments, scripts } from '../../src/stores/scripts.ts'
 import { keyOf } from '../../src/stores/view.ts'
 import { sharedRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { eventually, found, nowSeconds, revocation, storeContract } from './contract.ts'
+import { digestOf, policySet } from './sets_contract.ts'
 
 const server = await sharedRedis()
 afterAll(() => server.stop())
@@ -29,6 +31,7 @@ describe('the Redis store', () => {
   const prefix = 'gate:'
   const hash = `${prefix}{leasegate}:revocations`
   const stream = `${prefix}{leasegate}:feed`
+  const history = `${prefix}{leasegate}:policy:history`
   let redis: TestRedis
   const stores: Store[] = []
   const raw: Redis[] = []
@@ -235,6 +238,31 @@ describe('the Redis store', () => {
     await expect(open()).rejects.toMatchObject({ name: 'Unavailable' })
     await client.hdel(hash, 'x')
     await fresh(store)
+  })
+
+  it('guesses nothing about a policy history it cannot read, and adds nothing to it', async () => {
+    const { policySets: sets } = await open()
+    const set = policySet('a')
+    await sets.put(set)
+    const request = { digest: set.digest, kind: 'activate', by: 'test', at: 1, reason: '' } as const
+    for (const entry of ['garbage', `1 ${set.digest} {"digest":"x"}`, `1 ${set.digest} {`]) {
+      await admin().multi().del(history).lpush(history, entry).exec()
+      await expect(sets.active()).rejects.toMatchObject({ name: 'Unavailable', message: /malformed$/ })
+    }
+    await admin().multi().del(history).lpush(history, 'garbage').exec()
+    await expect(sets.activate(request)).rejects.toMatchObject({ message: 'Redis: MALFORMED' })
+    expect(await admin().llen(history)).toBe(1)
+  })
+
+  it('moves a policy set that takes longer than a command may', async () => {
+    const packed = randomBytes(24 * 1024 * 1024)
+    const moved = async () => {
+      const { policySets: sets } = await open({ commandTimeoutMs: 25 })
+      await sets.put(policySet('a', { packed }))
+      return Buffer.from((await sets.get(digestOf('a')))!).equals(packed)
+    }
+    // A loaded test machine may miss the 25 ms of an ordinary command.
+    await eventually(() => moved().catch(String)).toBe(true)
   })
 
   it('grows stale when its server has become a replica, which still answers reads', async () => {

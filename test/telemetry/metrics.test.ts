@@ -78,6 +78,7 @@ describe('the metrics', () => {
     metrics.revocationEntries(() => 7)
     metrics.openStreams(() => 3)
     metrics.auditFault(() => true)
+    metrics.policyConverged(() => true)
     metrics.policyInfo('sha256:a')
     metrics.policyInfo('sha256:b')
     metrics.policyReload('rejected')
@@ -93,6 +94,7 @@ describe('the metrics', () => {
       'leasegate_revocation_entries 7',
       'leasegate_open_streams 3',
       'leasegate_audit_fault 1',
+      'leasegate_policy_converged 1',
       'leasegate_policy_info{digest="sha256:b"} 1',
       'leasegate_policy_reloads_total{result="reloaded"} 0',
       'leasegate_policy_reloads_total{result="rejected"} 1',

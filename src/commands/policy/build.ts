@@ -23,12 +23,11 @@ export function addBuildCommand(policy: Command): void {
 async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
   const { diagnostics, wasm } = await build(dir)
   if (wasm !== undefined) await writeFile(output, wasm)
-  if (json === true) sayJson({ ok: wasm !== undefined, diagnostics })
+  const digest = wasm && policyDigest({ wasm, data: (await readPolicy(dir)).data })
+  if (json === true) sayJson({ ok: wasm !== undefined, diagnostics, digest })
   else sayDiagnostics(dir, diagnostics)
   if (wasm === undefined) process.exitCode = 1
   else if (json !== true) {
-    const { data } = await readPolicy(dir)
-    const digest = policyDigest({ wasm, data })
     say(`${style.green('ok')} ${output}  ${Math.ceil(wasm.byteLength / 1024)} KiB  ${digest}`)
   }
 }

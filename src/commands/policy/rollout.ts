@@ -4,7 +4,10 @@ import type { Command } from 'commander'
 import { openStore } from '../../compose.ts'
 import type { Config } from '../../config.ts'
 import { isPlainText } from '../../lease/text.ts'
+import { PolicyError } from '../../policy/diagnostic.ts'
+import { load } from '../../policy/live.ts'
 import { historyLength } from '../../policy/rollout.ts'
+import { unpackSet } from '../../policy/set.ts'
 import type { ActivationRequest, ActivationResult, PolicySets } from '../../ports.ts'
 import { loadStateConfig, operator, say, sayJson, style, UsageError } from '../terminal.ts'
 
@@ -53,12 +56,16 @@ export async function withFollowedSets<T>(
   return withSets(config, use)
 }
 
-/** Asks the store and says what came of it. Throws an `Error` where another policy did not become active. */
+/**
+ * Loads the policy as a gate would, then asks the store and says what came of it. Throws an `Error` where it
+ * did not become active.
+ */
 export async function activate(
   sets: PolicySets,
   request: Pick<ActivationRequest, 'digest' | 'kind' | 'expected'>,
   { reason, json }: RolloutOptions,
 ): Promise<void> {
+  await requireUsable(sets, request.digest)
   const at = Date.now() / 1000
   const result = await sets.activate({ ...request, by: operator(), at, reason })
   const { activation } = requireActive(result, request.digest)
@@ -68,10 +75,26 @@ export async function activate(
   say(style.dim('  gates follow within a second; leasegate_policy_converged is 0 on one that has not'))
 }
 
+async function requireUsable(sets: PolicySets, digest: string): Promise<void> {
+  const packed = await sets.get(digest)
+  if (packed === undefined) throw notStored(digest)
+  try {
+    const { wasm, data } = await unpackSet(digest, packed)
+    await load(wasm, data)
+  } catch (thrown) {
+    if (!(thrown instanceof PolicyError)) throw thrown
+    throw new Error(`no gate could load it, so nothing changed: ${thrown.message}`)
+  }
+}
+
+function notStored(digest: string): Error {
+  return new Error(`the state store no longer has ${digest}: publish it again`)
+}
+
 function requireActive(result: ActivationResult, digest: string) {
   switch (result.outcome) {
     case 'not_stored':
-      throw new Error(`the state store no longer has ${digest}: publish it again`)
+      throw notStored(digest)
     case 'not_expected': {
       const { digest: other, by } = result.active ?? { digest: 'no policy', by: 'nobody' }
       throw new Error(`nothing changed: ${other} was made active by ${by} meanwhile; see the history`)
