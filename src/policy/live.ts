@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Activation, Policy } from '../ports.ts'
 import { type Diagnostic, fileError, isError, PolicyError } from './diagnostic.ts'
-import { type LoadedPolicy, loadPolicy, undefinedDecision } from './evaluate.ts'
+import { type LoadedPolicy, loadPolicy, type PolicyModule, undefinedDecision } from './evaluate.ts'
 import { sampleInput } from './sample.ts'
 import type { PolicySource, Reading } from './source.ts'
 import { runToolchain } from './toolchain.ts'
@@ -126,12 +126,12 @@ async function compile(
   signal: AbortSignal,
 ): Promise<{ policy: Policy; warnings: readonly Diagnostic[] }> {
   const sources = reading.sources()
-  if (sources.wasm !== undefined) return { policy: await load(sources.wasm, sources.data), warnings: [] }
+  if (sources.wasm !== undefined) return { policy: await load({ wasm: sources.wasm, data: sources.data }), warnings: [] }
   const { wasm, diagnostics } = await runToolchain(sources, ['check', 'test', 'build'], signal)
   const errors = diagnostics.filter(isError)
   if (errors.length > 0) throw new PolicyError(errors)
   if (wasm === undefined) throw new Error('the Rego toolchain gave no module')
-  return { policy: await load(wasm, sources.data), warnings: diagnostics }
+  return { policy: await load({ wasm, data: sources.data }), warnings: diagnostics }
 }
 
 /**
@@ -139,10 +139,10 @@ async function compile(
  * module whose answer to the sample input the gate cannot read. No answer at all is one: the sample is nobody's.
  * Throws `PolicyError`.
  */
-export async function load(wasm: Uint8Array, data: unknown): Promise<Policy> {
+export async function load(module: PolicyModule): Promise<Policy> {
   let policy: LoadedPolicy
   try {
-    policy = await loadPolicy({ wasm, data })
+    policy = await loadPolicy(module)
   } catch (thrown) {
     throw fileError('', 'policy_unusable', thrown instanceof Error ? thrown.message : 'cannot be loaded')
   }

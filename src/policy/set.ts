@@ -21,6 +21,7 @@ interface Head {
   readonly wasmBytes: number
   /** Absent: no rule is marked shadow. */
   readonly shadowBytes?: number
+  readonly shadowRules?: readonly string[]
   readonly data: Tree
   readonly files: Readonly<Record<string, string>>
 }
@@ -29,11 +30,12 @@ const damaged = 'policy_set_damaged'
 
 /** Packs a policy. Throws `PolicyError` when it is larger than `maxSetBytes`. */
 export async function packSet(policy: CompiledPolicy): Promise<{ digest: string; packed: Uint8Array }> {
-  const { wasm, shadow, data, files } = policy
+  const { wasm, shadow, shadowRules, data, files } = policy
   const head: Head = {
     format: 1,
     wasmBytes: wasm.byteLength,
     ...(shadow === undefined ? {} : { shadowBytes: shadow.byteLength }),
+    ...(shadowRules === undefined ? {} : { shadowRules }),
     data,
     files,
   }
@@ -60,9 +62,15 @@ async function unpack(packed: Uint8Array): Promise<CompiledPolicy> {
   const bytes = await promisify(gunzip)(packed, { maxOutputLength: maxSetBytes })
   const end = bytes.indexOf(lineFeed)
   const head = JSON.parse(bytes.toString('utf8', 0, end)) as Head
-  const { format, wasmBytes, shadowBytes, data, files } = head
+  const { format, wasmBytes, shadowBytes, shadowRules, data, files } = head
   if (format !== 1) throw new Error('it is of a format that this version does not know')
   const wasm = bytes.subarray(end + 1, end + 1 + wasmBytes)
   const shadow = bytes.subarray(end + 1 + wasmBytes)
-  return { wasm, ...(shadowBytes === undefined ? {} : { shadow }), data, files }
+  return {
+    wasm,
+    ...(shadowBytes === undefined ? {} : { shadow }),
+    ...(shadowRules === undefined ? {} : { shadowRules }),
+    data,
+    files,
+  }
 }

@@ -17,8 +17,10 @@ export interface PolicySources {
   readonly data: Tree
   /** A module compiled elsewhere, which then stands in place of `files`. */
   readonly wasm?: Uint8Array
-  /** The module with the rules marked shadow, where one was compiled with `wasm`. */
+  /** Beside `wasm`: the same policy with the rules that are marked shadow, when there are any. */
   readonly shadow?: Uint8Array
+  /** The rules marked shadow, with file and line, for people. */
+  readonly shadowRules?: readonly string[]
 }
 
 /** A JSON object. */

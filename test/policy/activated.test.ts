@@ -173,11 +173,14 @@ describe('a gate that follows activations', () => {
 
 describe('a packed policy', () => {
   it('comes back as it was, with its sources', async () => {
-    const policy = { ...saying('x'), files: { 'authz.rego': 'package leasegate.authz\n' } }
+    const shadow = Buffer.from('another module')
+    const shadowRules = ['authz.rego:7 decision']
+    const files = { 'authz.rego': 'package leasegate.authz\n' }
+    const policy = { ...saying('x'), files, shadow, shadowRules }
     const { digest, packed } = await packSet(policy)
-    const { wasm: module, ...rest } = await unpackSet(digest, packed)
-    expect(Buffer.from(module).equals(wasm)).toBe(true)
-    expect(rest).toEqual({ data: policy.data, files: policy.files })
+    const unpacked = await unpackSet(digest, packed)
+    expect(Buffer.from(unpacked.wasm).equals(wasm)).toBe(true)
+    expect(unpacked).toEqual({ ...policy, wasm: unpacked.wasm })
   })
 
   it('that is too large is refused where it is made', async () => {

@@ -3,8 +3,8 @@
 import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { policyDigest } from '../../policy/evaluate.ts'
-import { readPolicy } from '../../policy/sources.ts'
-import { build } from '../../policy/toolchain.ts'
+import { type PolicySources, readPolicy } from '../../policy/sources.ts'
+import { build, type Outcome } from '../../policy/toolchain.ts'
 import { say, sayJson, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
 
@@ -21,9 +21,12 @@ export function addBuildCommand(policy: Command): void {
 }
 
 async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
-  const { diagnostics, wasm } = await build(dir)
+  const built: Outcome & Pick<PolicySources, 'shadow'> = await build(dir)
+  const { diagnostics, wasm, shadow } = built
   if (wasm !== undefined) await writeFile(output, wasm)
-  const digest = wasm && policyDigest({ wasm, data: (await readPolicy(dir)).data })
+  const marked = shadow === undefined ? {} : { shadow }
+  const digest =
+    wasm === undefined ? undefined : policyDigest({ wasm, ...marked, data: (await readPolicy(dir)).data })
   if (json === true) sayJson({ ok: wasm !== undefined, diagnostics, digest })
   else sayDiagnostics(dir, diagnostics)
   if (wasm === undefined) process.exitCode = 1

@@ -3,9 +3,9 @@
 import type { Command } from 'commander'
 import { type Diagnostic, PolicyError } from '../../policy/diagnostic.ts'
 import { load } from '../../policy/live.ts'
-import { packSet } from '../../policy/set.ts'
-import { readPolicy } from '../../policy/sources.ts'
-import { runToolchain } from '../../policy/toolchain.ts'
+import { type CompiledPolicy, packSet } from '../../policy/set.ts'
+import { type PolicySources, readPolicy } from '../../policy/sources.ts'
+import { type Outcome, runToolchain } from '../../policy/toolchain.ts'
 import { loadStateConfig, operator, say, sayJson, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
 import { shortDigest, withSets } from './rollout.ts'
@@ -41,6 +41,8 @@ async function run(dir: string, { config: file, json }: PublishOptions): Promise
   say(style.dim(`  leasegate policy activate ${shortDigest(digest)}`))
 }
 
+type Built = Outcome & Pick<PolicySources, 'shadow' | 'shadowRules'>
+
 interface Made {
   readonly diagnostics: readonly Diagnostic[]
   /** Absent: the diagnostics say why. */
@@ -51,15 +53,19 @@ interface Made {
 async function make(dir: string): Promise<Made> {
   try {
     const sources = await readPolicy(dir)
-    const { wasm, diagnostics } =
-      sources.wasm === undefined
-        ? await runToolchain(sources, ['check', 'test', 'build'])
-        : { wasm: sources.wasm, diagnostics: [] }
+    if (sources.wasm !== undefined) return await pack({ ...sources, wasm: sources.wasm })
+    const built: Built = await runToolchain(sources, ['check', 'test', 'build'])
+    const { wasm, shadow, shadowRules, diagnostics } = built
     if (wasm === undefined) return { diagnostics }
-    await load(wasm, sources.data)
-    return { diagnostics, set: await packSet({ ...sources, wasm }) }
+    const marked = shadow === undefined ? {} : { shadow, shadowRules: shadowRules ?? [] }
+    return await pack({ ...sources, wasm, ...marked }, diagnostics)
   } catch (thrown) {
     if (thrown instanceof PolicyError) return { diagnostics: thrown.diagnostics }
     throw thrown
   }
+}
+
+async function pack(policy: CompiledPolicy, diagnostics: readonly Diagnostic[] = []): Promise<Made> {
+  await load(policy)
+  return { diagnostics, set: await packSet(policy) }
 }

@@ -79,8 +79,7 @@ async function requireUsable(sets: PolicySets, digest: string): Promise<void> {
   const packed = await sets.get(digest)
   if (packed === undefined) throw notStored(digest)
   try {
-    const { wasm, data } = await unpackSet(digest, packed)
-    await load(wasm, data)
+    await load(await unpackSet(digest, packed))
   } catch (thrown) {
     if (!(thrown instanceof PolicyError)) throw thrown
     throw new Error(`no gate could load it, so nothing changed: ${thrown.message}`)
