@@ -16,6 +16,8 @@ export interface Serving {
   readonly port: number
   /** Lease token that it accepts. */
   readonly token?: string
+  /** Where its configuration, policy and audit file lie. */
+  readonly dir?: string
 }
 
 /** A server in a process of its own. */

@@ -1,8 +1,10 @@
-// `npm run bench`: every number of README.md, in about two minutes, into bench/results/*.json. `--quick` takes
-// twenty seconds, prints the same tables and writes nothing: good for a look, not for a claim.
+// `npm run bench`: every number of README.md, in about five minutes, into bench/results/*.json. `--quick` takes
+// forty seconds, prints the same tables and writes nothing: good for a look, not for a claim.
 import { parseArgs } from 'node:util'
 import { measureDecision } from './decision.ts'
 import { writeResult } from './numbers.ts'
+import { measurePolicyScale } from './policy_scale.ts'
+import { measureReload } from './reload.ts'
 import { measureRevocation } from './revocation.ts'
 import { measureRoute } from './route.ts'
 import { measureThroughput } from './throughput.ts'
@@ -15,16 +17,26 @@ const seconds = quick
 
 console.log('\none decision')
 const decision_us = await measureDecision(calls)
+console.log('\none decision of a large policy')
+const policy_scale_us = await measurePolicyScale(quick ? 5_000 : 50_000)
 console.log('\none route')
 const route_us = measureRoute(calls)
 console.log('\nrevocation')
 const revocation = await measureRevocation(quick ? 50 : 300, [1_000, quick ? 100_000 : 1_000_000])
 console.log('\nthroughput')
 const throughput = await measureThroughput(seconds)
+console.log('\nreload under load')
+const reload = await measureReload(
+  quick
+    ? { rounds: 1, round: 6, pause: 5, perSecond: 1_000 }
+    : { rounds: 5, round: 12, pause: 4, perSecond: 1_000 },
+)
 
 if (!quick) {
   writeResult('route', { route_us })
   writeResult('revocation', revocation)
+  writeResult('policy_scale', { policy_scale_us })
+  writeResult('reload', reload)
   writeResult('throughput', { ...throughput, decision_us })
   console.log('\nwritten to bench/results/')
 }

@@ -56,7 +56,7 @@ async function enforced(): Promise<Serving> {
   }
   await store.close()
   const gate = await startGate(config, createLogger({ level: 'error' }))
-  return { port: gate.proxy.port, token: await fixture.token() }
+  return { port: gate.proxy.port, token: await fixture.token(), dir: fixture.dir }
 }
 
 function listen(server: Server): Promise<Serving> {

@@ -96,7 +96,7 @@ async function sample(server: ServerProcess, load: Load): Promise<Sample> {
 }
 
 /** As agents' HTTP clients send it. */
-function requestText(token: string): Buffer {
+export function requestText(token: string): Buffer {
   const lines = [
     `GET ${target} HTTP/1.1`,
     'Host: gate.bench',

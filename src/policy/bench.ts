@@ -3,7 +3,7 @@
 import type { Effect } from '../ports.ts'
 import type { InputGroup } from './bench_inputs.ts'
 import { type Engine, loadPolicy, openEngine, type PolicyModule } from './evaluate.ts'
-import type { Rule } from './toolchain_child.ts'
+import type { Rule } from './toolchain.ts'
 
 /** Microseconds, nearest rank. */
 export interface Microseconds {
