@@ -34,6 +34,7 @@ type reply struct {
 	Coverage *float64          `json:"coverage,omitempty"`
 	Files    map[string]string `json:"files,omitempty"`
 	Rules    []ruleResult      `json:"rules,omitempty"`
+	Reads    []string          `json:"reads,omitempty"`
 }
 
 // run answers one request; a panic of the compiler is a diagnostic too.
@@ -58,6 +59,8 @@ func run(ctx context.Context, text string) (out reply) {
 		return formatted(req)
 	case "rules":
 		return rules(ctx, req)
+	case "reads":
+		return reads(req)
 	default:
 		return refuse(fmt.Errorf("unknown operation %q", req.Op))
 	}

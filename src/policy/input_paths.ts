@@ -14,9 +14,9 @@ export function isInputPath(path: string): boolean {
   return inputPaths.includes(path) || openPaths.some((open) => liesBelow(path, open))
 }
 
-/** Whether one of two paths leads to the other: who reads one of them depends on both. */
+/** Whether one of two paths leads to the other; '' is the whole input. Who reads one of them reads the other. */
 export function overlapping(one: string, other: string): boolean {
-  return one === other || liesBelow(one, other) || liesBelow(other, one)
+  return one === other || one === '' || other === '' || liesBelow(one, other) || liesBelow(other, one)
 }
 
 function liesBelow(path: string, parent: string): boolean {

@@ -25,7 +25,7 @@ export interface Job {
   readonly mapped: readonly MappedOperation[]
 }
 
-export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules'
+export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules' | 'reads'
 
 /** What the child answers; the members of an operation that did not run are absent. */
 export interface Outcome {
@@ -39,6 +39,8 @@ export interface Outcome {
   readonly formatted?: Readonly<Record<string, string>>
   /** Every rule that can be asked for alone, and a module that has them as entry points. */
   readonly rules?: { readonly wasm: Uint8Array; readonly list: readonly Rule[] }
+  /** Paths of the input that the entry points can read, such as `request.body`; '' is all of it. */
+  readonly reads?: readonly string[]
 }
 
 /** One rule, at the first of its definitions. */
@@ -60,6 +62,7 @@ interface Reply {
   readonly coverage?: number
   readonly files?: Readonly<Record<string, string>>
   readonly rules?: readonly Rule[]
+  readonly reads?: readonly string[]
 }
 interface Test {
   readonly entrypoint: string
@@ -113,6 +116,7 @@ async function work(job: Job): Promise<Outcome> {
     if (op === 'build') outcome = { ...outcome, wasm }
     if (op === 'rules') outcome = { ...outcome, rules: { wasm, list: reply.rules ?? [] } }
     if (op === 'fmt') outcome = { ...outcome, formatted: reply.files ?? {} }
+    if (op === 'reads') outcome = { ...outcome, reads: reply.reads ?? [] }
     if (outcome.diagnostics.some(isError)) return outcome
   }
   return outcome
