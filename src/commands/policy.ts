@@ -9,6 +9,7 @@ import { addHistoryCommand } from './policy/history.ts'
 import { addInitCommand } from './policy/init.ts'
 import { addPublishCommand } from './policy/publish.ts'
 import { addRollbackCommand } from './policy/rollback.ts'
+import { addReplayCommand } from './policy/replay.ts'
 import { addTestCommand } from './policy/test.ts'
 
 /** In the order in which `leasegate policy --help` lists them. */
@@ -23,6 +24,7 @@ const commands: readonly ((policy: Command) => void)[] = [
   addActivateCommand,
   addRollbackCommand,
   addHistoryCommand,
+  addReplayCommand,
 ]
 
 /** Adds the policy commands. */
