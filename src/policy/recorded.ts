@@ -37,14 +37,16 @@ export function timeOf(line: string): string | undefined {
   return /^\{"time":"(\d{4}-\d\d-\d\dT[\d:.]{12}Z)"/.exec(line)?.[1]
 }
 
-/** Reads one line. Total. */
+/** Reads one line. Total: what cannot be parsed, or is nested too deep to be written again, is damaged. */
 export function readRecorded(line: string): RecordedLine {
-  let record: unknown
   try {
-    record = JSON.parse(line)
+    return readRecord(JSON.parse(line))
   } catch {
     return damaged
   }
+}
+
+function readRecord(record: unknown): RecordedLine {
   if (!isObject(record)) return damaged
   if (typeof record.event === 'string') return other
   const { decision, outcome } = record

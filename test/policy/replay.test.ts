@@ -163,6 +163,12 @@ describe('a record that cannot be replayed', () => {
     ['with an unknown effect', changedPolicy({ effect: 'permit' }), 'damaged', 'audit.jsonl:1'],
     ['with reasons that are none', changedPolicy({ reasons: [1] }), 'damaged', 'audit.jsonl:1'],
     ['with an input that is none', changedPolicy({ input: 'x' }), 'damaged', 'audit.jsonl:1'],
+    [
+      'nested deeper than any',
+      lineOf({ input: { text: `{"a":${'['.repeat(1e5)}${']'.repeat(1e5)}}` } }),
+      'damaged',
+      'audit.jsonl:1',
+    ],
     ['with an unknown omission', changedPolicy({ omitted: 'lost' }), 'damaged', 'audit.jsonl:1'],
     ['without its redactions', changedPolicy({ redacted: undefined }), 'damaged', 'audit.jsonl:1'],
   ])('%s is counted by its cause', (_name, line, name, detail) => {
