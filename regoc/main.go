@@ -23,6 +23,10 @@ type request struct {
 	Schema      any               `json:"schema"`
 	Entrypoints []string          `json:"entrypoints"`
 	Operations  []operation       `json:"operations"`
+	// Run is a pattern on the references of tests; empty for all of them.
+	Run string `json:"run"`
+	// Cases are those of a table, by entry point, that are to be traced.
+	Cases map[string][]string `json:"cases"`
 }
 
 // reply holds the members that the operation produces; Errors holds nothing but warnings exactly when OK.
@@ -31,7 +35,8 @@ type reply struct {
 	Errors   []diagnostic      `json:"errors"`
 	Wasm     []byte            `json:"wasm,omitempty"`
 	Tests    []testResult      `json:"tests,omitempty"`
-	Coverage *float64          `json:"coverage,omitempty"`
+	Coverage []fileCoverage    `json:"coverage,omitempty"`
+	Traces   []testTrace       `json:"traces,omitempty"`
 	Files    map[string]string `json:"files,omitempty"`
 	Rules    []ruleResult      `json:"rules,omitempty"`
 	Reads    []string          `json:"reads,omitempty"`
@@ -55,6 +60,8 @@ func run(ctx context.Context, text string) (out reply) {
 		return build(ctx, req)
 	case "test":
 		return test(ctx, req)
+	case "trace":
+		return trace(ctx, req)
 	case "fmt":
 		return formatted(req)
 	case "rules":

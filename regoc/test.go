@@ -1,5 +1,6 @@
-// Policy sources with their tests in; the verdict of OPA's Go engine on each test out, with a WebAssembly
-// module that has every test as an entry point, so that the host can hear a second opinion.
+// Policy sources with their tests in; the verdict of OPA's Go engine on each test and the coverage out, with a
+// WebAssembly module that has every test as an entry point, so that the host can hear a second opinion.
+// A test that fails is only named here; what it did is traced on request (trace.go).
 //
 //go:build js && wasm
 
@@ -7,13 +8,21 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
+	"regexp"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall/js"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/open-policy-agent/opa/v1/util"
 )
 
@@ -27,7 +36,14 @@ type testResult struct {
 	Line       int    `json:"line"`
 	Column     int    `json:"column"`
 	Pass       bool   `json:"pass"`
-	Error      string `json:"error,omitempty"`
+	// Value is what the rule came to, absent when it was undefined.
+	Value any `json:"value,omitempty"`
+	// Cases are the rows that a table `test_x[case]` went through, nil for any other test.
+	Cases    []string `json:"cases,omitempty"`
+	Table    bool     `json:"table,omitempty"`
+	Error    string   `json:"error,omitempty"`
+	TimedOut bool     `json:"timedOut,omitempty"`
+	Millis   float64  `json:"millis"`
 }
 
 func test(ctx context.Context, req request) reply {
@@ -39,14 +55,19 @@ func test(ctx context.Context, req request) reply {
 	if err != nil {
 		return refuse(err)
 	}
-	if len(tests) == 0 {
-		return check(req)
-	}
-	coverage, err := runTests(ctx, req, tests)
-	if err != nil {
+	if tests, err = chosen(tests, req.Run); err != nil {
 		return refuse(err)
 	}
-	out := reply{OK: true, Errors: []diagnostic{}, Coverage: &coverage}
+	if len(tests) == 0 {
+		if _, err := compiled(req); err != nil {
+			return refuse(err)
+		}
+		return reply{OK: true, Errors: []diagnostic{}}
+	}
+	out := reply{OK: true, Errors: []diagnostic{}}
+	if out.Coverage, err = runTests(ctx, req, tests); err != nil {
+		return refuse(err)
+	}
 	for _, name := range util.KeysSorted(tests) {
 		out.Tests = append(out.Tests, *tests[name])
 	}
@@ -61,17 +82,20 @@ func test(ctx context.Context, req request) reply {
 func findTests(modules map[string]*ast.Module) (map[string]*testResult, error) {
 	tests := map[string]*testResult{}
 	var failed ast.Errors
+	refuse := func(rule *ast.Rule, message, name string) {
+		failed = append(failed, ast.NewError("regoc_test_error", rule.Loc(), message, name))
+	}
 	for _, path := range util.KeysSorted(modules) {
 		for _, rule := range modules[path].Rules {
-			name := string(rule.Head.Ref()[0].Value.(ast.Var))
+			name := ruleName(rule)
 			switch {
 			case strings.HasPrefix(name, "todo_test_"):
-				failed = append(failed, ast.NewError("regoc_test_error", rule.Loc(), "%s is skipped", name))
+				refuse(rule, "%s is skipped", name)
 				continue
-			case !strings.HasPrefix(name, "test_"):
+			case !isTest(rule):
 				continue
-			case len(rule.Head.Ref()) > 1 || len(rule.Head.Args) > 0 || rule.Head.Key != nil:
-				failed = append(failed, ast.NewError("regoc_test_error", rule.Loc(), "%s is not a plain rule", name))
+			case !isTable(rule) && (len(rule.Head.Ref()) > 1 || len(rule.Head.Args) > 0 || rule.Head.Key != nil):
+				refuse(rule, "%s is neither a plain rule nor a table: write `%[1]s if …` or `%[1]s[case] if …`", name)
 				continue
 			}
 			entrypoint, err := modules[path].Package.Path.Append(ast.StringTerm(name)).Ptr()
@@ -79,11 +103,13 @@ func findTests(modules map[string]*ast.Module) (map[string]*testResult, error) {
 				return nil, err
 			}
 			if tests[entrypoint] != nil {
-				failed = append(failed, ast.NewError("regoc_test_error", rule.Loc(), "%s exists twice", name))
+				refuse(rule, "%s exists twice", name)
 				continue
 			}
 			at := rule.Loc()
-			tests[entrypoint] = &testResult{Entrypoint: entrypoint, File: at.File, Line: at.Row, Column: at.Col}
+			tests[entrypoint] = &testResult{
+				Entrypoint: entrypoint, File: at.File, Line: at.Row, Column: at.Col, Table: isTable(rule),
+			}
 		}
 	}
 	if len(failed) > 0 {
@@ -92,31 +118,176 @@ func findTests(modules map[string]*ast.Module) (map[string]*testResult, error) {
 	return tests, nil
 }
 
-// runTests checks the sources, fills in what the Go engine says and returns the coverage of the policy files
-// in percent. It is OPA's test runner less the trace of every step, which made up half of its time.
-func runTests(ctx context.Context, req request, tests map[string]*testResult) (float64, error) {
+func ruleName(rule *ast.Rule) string {
+	name, _ := rule.Head.Ref()[0].Value.(ast.Var)
+	return string(name)
+}
+
+// isTable recognises `test_x[case] if …`: one row of it is one case, as in OPA's own tester.
+func isTable(rule *ast.Rule) bool {
+	ref := rule.Head.Ref()
+	return len(ref) == 2 && rule.Head.DocKind() == ast.PartialObjectDoc && !ast.IsConstant(ref[1].Value)
+}
+
+// chosen keeps the tests whose reference (`data.a.b.test_c`) the pattern matches, as `opa test --run` does.
+func chosen(tests map[string]*testResult, pattern string) (map[string]*testResult, error) {
+	matches, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, ast.NewError("pattern_invalid", nil, "%v", err)
+	}
+	kept := maps.Clone(tests)
+	maps.DeleteFunc(kept, func(entrypoint string, _ *testResult) bool {
+		return !matches.MatchString(refTo(entrypoint).String())
+	})
+	return kept, nil
+}
+
+// runTests checks the sources, fills in what the Go engine says and returns the coverage of the policy files.
+// It is OPA's test runner less the trace of every step, which made up half of its time.
+func runTests(ctx context.Context, req request, tests map[string]*testResult) ([]fileCoverage, error) {
 	compiler, err := compiled(req)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	store := inmem.NewFromObject(req.Data)
 	covered := cover.New()
-	for entrypoint, result := range tests {
-		within, cancel := context.WithTimeout(ctx, testTimeout)
-		rs, err := rego.New(
-			rego.Compiler(compiler),
-			rego.Store(store),
-			rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(refTo(entrypoint))))),
-			rego.StrictBuiltinErrors(true),
-			rego.QueryTracer(covered),
-		).Eval(within)
-		cancel()
-		if err != nil {
-			result.Error = err.Error()
-		}
-		result.Pass = err == nil && rs.Allowed()
+	for _, entrypoint := range util.KeysSorted(tests) {
+		runTest(ctx, compiler, store, covered, tests[entrypoint])
 	}
-	return covered.Report(policyModules(compiler.Modules)).Coverage, nil
+	announce()
+	return coverage(covered, compiler.Modules), nil
+}
+
+func runTest(ctx context.Context, compiler *ast.Compiler, store storage.Store, covered *cover.Cover, test *testResult) {
+	announce(test.Entrypoint, test.File, test.Line, test.Column)
+	ref := refTo(test.Entrypoint)
+	options := []func(*rego.Rego){rego.QueryTracer(covered), rego.QueryTracer(&yielder{})}
+	var rows *caseTracer
+	if test.Table {
+		rows = &caseTracer{rule: compiler.GetRulesWithPrefix(ref)[0], seen: map[string]bool{}}
+		options = append(options, rego.QueryTracer(rows))
+	}
+	within, cancel := context.WithTimeout(ctx, testTimeout)
+	defer cancel()
+	began := time.Now()
+	value, err := valueOf(within, compiler, store, ref, options...)
+	test.Millis = float64(time.Since(began).Microseconds()) / 1000
+	test.Value = value
+	test.Pass = err == nil && value == true
+	if rows != nil {
+		test.Cases = util.KeysSorted(rows.seen)
+	}
+	if err != nil {
+		test.Error = err.Error()
+		test.TimedOut = topdown.IsCancel(err)
+	}
+}
+
+// valueOf evaluates a reference; nil when it is undefined.
+func valueOf(
+	ctx context.Context, compiler *ast.Compiler, store storage.Store, ref ast.Ref, more ...func(*rego.Rego),
+) (any, error) {
+	term, err := termOf(ctx, compiler, store, ref, more...)
+	if err != nil || term == nil {
+		return nil, err
+	}
+	return ast.JSON(term.Value)
+}
+
+// termOf is valueOf in Rego's own types, which know a set from an array.
+func termOf(
+	ctx context.Context, compiler *ast.Compiler, store storage.Store, ref ast.Ref, more ...func(*rego.Rego),
+) (*ast.Term, error) {
+	options := append([]func(*rego.Rego){
+		rego.Compiler(compiler),
+		rego.Store(store),
+		rego.ParsedQuery(ast.NewBody(ast.Equality.Expr(ast.VarTerm("x"), ast.NewTerm(ref)))),
+		rego.StrictBuiltinErrors(true),
+		rego.GenerateJSON(func(term *ast.Term, _ *rego.EvalContext) (any, error) { return term, nil }),
+	}, more...)
+	rs, err := rego.New(options...).Eval(ctx)
+	if err != nil || len(rs) == 0 {
+		return nil, err
+	}
+	term, _ := rs[0].Bindings["x"].(*ast.Term)
+	return term, nil
+}
+
+// announce tells the host which test begins, should it never end; nothing, once all have.
+func announce(test ...any) {
+	if begins := js.Global().Get("regocTestBegins"); begins.Type() == js.TypeFunction {
+		begins.Invoke(test...)
+	}
+}
+
+// yielder lets the timers of Go run: in WebAssembly nothing interrupts a goroutine, and the time limit of a
+// test would never come.
+type yielder struct{ events int }
+
+func (*yielder) Enabled() bool { return true }
+
+func (*yielder) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+func (y *yielder) TraceEvent(topdown.Event) {
+	if y.events++; y.events%1024 == 0 {
+		runtime.Gosched()
+	}
+}
+
+// caseTracer collects the rows that a table went through. Those that failed have left nothing else behind.
+type caseTracer struct {
+	rule *ast.Rule
+	seen map[string]bool
+}
+
+func (*caseTracer) Enabled() bool { return true }
+
+func (*caseTracer) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+func (t *caseTracer) TraceEvent(event topdown.Event) {
+	if expr, ok := event.Node.(*ast.Expr); ok && event.Op == topdown.EvalOp && slices.Contains(t.rule.Body, expr) {
+		if name, known := caseAt(t.rule, event); known {
+			t.seen[name] = true
+		}
+	}
+}
+
+// caseAt is the name of the row that a table is at: the variable in its head, or what the compiler will bind
+// that to (`test_x[tc.name]`) once the last expression has passed.
+func caseAt(rule *ast.Rule, event topdown.Event) (string, bool) {
+	key := rule.Head.Ref()[1]
+	if name := event.Plug(key); name.IsGround() {
+		return caseName(name.Value), true
+	}
+	for _, expr := range rule.Body {
+		if !expr.Generated || !expr.IsEquality() || !expr.Operand(0).Equal(key) {
+			continue
+		}
+		ref, ok := event.Plug(expr.Operand(1)).Value.(ast.Ref)
+		if !ok || !ref.IsGround() {
+			continue
+		}
+		if name, err := ref[0].Value.Find(ref[1:]); err == nil {
+			return caseName(name), true
+		}
+	}
+	return "", false
+}
+
+// caseName is the row's key as it stands in the JSON of the whole table.
+func caseName(key ast.Value) string {
+	if text, ok := key.(ast.String); ok {
+		return string(text)
+	}
+	value, err := ast.JSON(key)
+	if err != nil {
+		return key.String()
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return key.String()
+	}
+	return string(text)
 }
 
 // refTo is the reference `data.a.b.test_c` to the entry point `a/b/test_c`.
@@ -126,14 +297,4 @@ func refTo(entrypoint string) ast.Ref {
 		ref = ref.Append(ast.StringTerm(part))
 	}
 	return ref
-}
-
-func policyModules(modules map[string]*ast.Module) map[string]*ast.Module {
-	out := map[string]*ast.Module{}
-	for path, module := range modules {
-		if !strings.HasSuffix(path, "_test.rego") {
-			out[path] = module
-		}
-	}
-	return out
 }

@@ -11,11 +11,14 @@ import { decisionEntrypoint } from './evaluate.ts'
 import { inputSchemaText } from './input_schema.ts'
 import type { MappedOperation } from './mapped.ts'
 import { type PolicySources, readPolicy } from './sources.ts'
-import type { Job, Operation, Outcome } from './toolchain_child.ts'
+import { testDiagnostics } from './test_report.ts'
+import type { Job, Operation, Outcome, Progress } from './toolchain_child.ts'
 
 export type { Outcome, Rule } from './toolchain_child.ts'
 
 const childTimeoutMs = 30_000
+// Above the 5 s after which OPA's engine ends a test by itself (regoc/test.go).
+const testTimeoutMs = 8_000
 const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 const childUrl = new URL(`./toolchain_child.${suffix}`, import.meta.url)
 
@@ -27,9 +30,25 @@ export function check(dir: string, mapped: readonly MappedOperation[] = []): Pro
   return runOn(dir, ['check'], mapped)
 }
 
+/** Which tests to run, and how much to say about them. */
+export interface TestOptions {
+  /** A pattern (RE2) on `data.package.test_name`; absent: all. */
+  readonly run?: string
+  /** Trace the tests that fail. */
+  readonly explain?: boolean
+  readonly signal?: AbortSignal
+}
+
 /** `check`, then every test in OPA's own engine and in the one that decides in production. */
-export function test(dir: string): Promise<Outcome> {
-  return runOn(dir, ['check', 'test'])
+export function test(dir: string, options: TestOptions = {}): Promise<Outcome> {
+  return withSources(dir, (sources) => testSources(sources, options))
+}
+
+/** `test` of sources read before. A module compiled elsewhere has none, and so no tests. */
+export async function testSources(sources: PolicySources, options: TestOptions): Promise<Outcome> {
+  if (sources.wasm !== undefined) return { diagnostics: [], tests: 0 }
+  const { signal, ...how } = options
+  return runJob(sources, { operations: ['check', 'test'], ...how }, signal)
 }
 
 /** `check`, then the module; its tests are not run. */
@@ -76,10 +95,17 @@ export function runToolchain(
   operations: readonly Operation[],
   signal?: AbortSignal,
 ): Promise<Outcome> {
-  const { files, data, mapped = [] } = sources
+  return runJob(sources, { operations }, signal)
+}
+
+function runJob(
+  { files, data, mapped = [] }: ToolchainInput,
+  what: Pick<Job, 'operations' | 'run' | 'explain'>,
+  signal: AbortSignal | undefined,
+): Promise<Outcome> {
   const schema: unknown = JSON.parse(inputSchemaText())
   const entrypoints = [decisionEntrypoint]
-  const job: Job = { regoc: regocDir(), operations, files, data, schema, entrypoints, mapped }
+  const job: Job = { regoc: regocDir(), files, data, schema, entrypoints, mapped, ...what }
   return new Promise((resolve, reject) => {
     // An empty environment: nothing of the gate's secrets or options reaches a policy under test.
     const child = fork(childUrl, {
@@ -93,31 +119,62 @@ export function runToolchain(
     })
     let complaint = ''
     let outcome: Outcome | undefined
+    let running: Progress['running'] = null
+    let timer: NodeJS.Timeout | undefined
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       complaint = (complaint + text).slice(-2000)
     })
-    child.once('message', (message) => {
-      outcome = message as Outcome
+    child.on('message', (message: Outcome | Progress) => {
+      clearTimeout(timer)
+      if ('diagnostics' in message) {
+        outcome = message
+        return
+      }
+      running = message.running
+      if (running === null) return
+      const endless = neverEnded(running)
+      timer = setTimeout(() => {
+        outcome = endless
+        child.kill('SIGKILL')
+      }, testTimeoutMs)
     })
     child.once('error', reject)
     child.once('close', (code, signal) => {
+      clearTimeout(timer)
+      const during = running === null ? '' : ` during ${running.entrypoint} in ${running.engine}`
       if (outcome !== undefined) resolve(outcome)
-      else reject(new Error(`the Rego toolchain ended with ${signal ?? `code ${code}`}: ${complaint}`))
+      else
+        reject(new Error(`the Rego toolchain ended with ${signal ?? `code ${code}`}${during}: ${complaint}`))
     })
     child.send(job)
   })
 }
 
-async function runOn(
+/** All that is known of a run that a test brought to a halt: which test that was. */
+function neverEnded({ entrypoint, engine, file, line, column }: NonNullable<Progress['running']>): Outcome {
+  const path = entrypoint.split('/')
+  const message = `did not end within ${testTimeoutMs / 1000} s in ${engine}; no other test is reported`
+  const failure = { code: 'test_timeout', message } as const
+  const test = { package: path.slice(0, -1).join('.'), name: path.at(-1)!, file, line, column, failure }
+  return { diagnostics: testDiagnostics([test]), tests: 1, report: { tests: [test], coverage: [] } }
+}
+
+function runOn(
   dir: string,
   operations: readonly Operation[],
   mapped: readonly MappedOperation[] = [],
 ): Promise<Outcome> {
+  return withSources(dir, async (sources) =>
+    // A module compiled elsewhere has no sources to say anything about.
+    sources.wasm === undefined
+      ? runToolchain({ ...sources, mapped }, operations)
+      : { diagnostics: [], wasm: sources.wasm },
+  )
+}
+
+async function withSources(dir: string, run: (sources: PolicySources) => Promise<Outcome>): Promise<Outcome> {
   const { sources, diagnostics } = await readOrDiagnose(dir)
-  if (sources === undefined) return { diagnostics }
-  // A module compiled elsewhere has no sources to say anything about.
-  if (sources.wasm !== undefined) return { diagnostics: [], wasm: sources.wasm }
-  return runToolchain({ ...sources, mapped }, operations)
+  return sources === undefined ? { diagnostics } : run(sources)
 }
 
 async function readOrDiagnose(

@@ -1,6 +1,5 @@
 // The short-lived process that compiles: jobs in and results out over the IPC channel, then it ends. Loads
 // the Rego compiler (40 MB of WebAssembly, up to 320 MB of memory), which the serving process never does.
-// Runs every policy test a second time, on the engine that decides in production.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,9 +7,10 @@ import { pathToFileURL } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { brotliDecompressSync } from 'node:zlib'
 import { type Diagnostic, isError } from './diagnostic.ts'
-import { openEngine } from './evaluate.ts'
 import type { MappedOperation } from './mapped.ts'
 import type { Tree } from './sources.ts'
+import { coveredPercent, type TestReport, testDiagnostics } from './test_report.ts'
+import { runTests, type TestPlace, type TestReply, type TraceReply } from './test_run.ts'
 
 /** What the child is asked: operations of the compiler, in order, until one fails. */
 export interface Job {
@@ -23,6 +23,15 @@ export interface Job {
   readonly entrypoints: readonly string[]
   /** What the configuration maps; empty: nothing is known about it. */
   readonly mapped: readonly MappedOperation[]
+  /** For `test`: which tests, as a pattern on `data.package.test_name`. */
+  readonly run?: string
+  /** For `test`: trace those that fail. */
+  readonly explain?: boolean
+}
+
+/** What the child says while it works: the test that begins, in one of the engines; null when all have ended. */
+export interface Progress {
+  readonly running: (TestPlace & { readonly engine: string }) | null
 }
 
 export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules' | 'reads'
@@ -35,6 +44,7 @@ export interface Outcome {
   readonly tests?: number
   /** Percent of the policy's lines that the tests reached. */
   readonly coverage?: number
+  readonly report?: TestReport
   readonly wasm?: Uint8Array
   readonly formatted?: Readonly<Record<string, string>>
   /** Every rule that can be asked for alone, and a module that has them as entry points. */
@@ -54,23 +64,12 @@ export interface Rule {
 }
 
 // The reply of regoc (regoc/main.go).
-interface Reply {
+interface Reply extends TestReply, TraceReply {
   readonly ok: boolean
   readonly errors: readonly Diagnostic[]
-  readonly wasm?: string
-  readonly tests?: readonly Test[]
-  readonly coverage?: number
   readonly files?: Readonly<Record<string, string>>
   readonly rules?: readonly Rule[]
   readonly reads?: readonly string[]
-}
-interface Test {
-  readonly entrypoint: string
-  readonly file: string
-  readonly line: number
-  readonly column: number
-  readonly pass: boolean
-  readonly error?: string
 }
 type Regoc = (request: string) => Promise<string>
 
@@ -100,17 +99,19 @@ async function startRegoc(dir: string): Promise<Regoc> {
 
 async function work(job: Job): Promise<Outcome> {
   const run = await startRegoc(job.regoc)
-  const { files, data, schema, entrypoints, mapped } = job
+  const { files, data, schema, entrypoints, mapped, run: pattern = '' } = job
+  const ask = async (op: string, more: object): Promise<Reply> =>
+    JSON.parse(await run(JSON.stringify({ op, files, data, schema, ...more })))
   let outcome: Outcome = { diagnostics: [] }
   for (const op of job.operations) {
-    const request = { op, files, data, schema, entrypoints, operations: mapped }
-    const reply: Reply = JSON.parse(await run(JSON.stringify(request)))
+    const reply = await ask(op, { entrypoints, operations: mapped, run: pattern })
     const warnings = outcome.diagnostics
     outcome = { ...outcome, diagnostics: [...warnings, ...reply.errors] }
     if (!reply.ok) return outcome
     if (op === 'test') {
-      const tested = await secondOpinion(reply, data)
-      outcome = { ...outcome, ...tested, diagnostics: [...warnings, ...tested.diagnostics] }
+      const explain = job.explain === true ? (failed: object) => ask('trace', failed) : undefined
+      const tests = tested(await runTests(reply, { data, explain, announce }))
+      outcome = { ...outcome, ...tests, diagnostics: [...warnings, ...tests.diagnostics] }
     }
     const wasm = Buffer.from(reply.wasm ?? '', 'base64')
     if (op === 'build') outcome = { ...outcome, wasm }
@@ -122,34 +123,22 @@ async function work(job: Job): Promise<Outcome> {
   return outcome
 }
 
-/** Compares the verdicts of OPA's Go engine with those of the production engine on the same tests. */
-async function secondOpinion(reply: Reply, data: Tree): Promise<Outcome> {
-  const tests = reply.tests ?? []
-  if (tests.length === 0) return { diagnostics: [], tests: 0 }
-  const engine = await openEngine({ wasm: Buffer.from(reply.wasm ?? '', 'base64'), data })
-  const diagnostics = tests.flatMap(({ entrypoint, file, line, column, pass, error }): Diagnostic[] => {
-    const at = { file, line, column }
-    const name = entrypoint.slice(entrypoint.lastIndexOf('/') + 1)
-    // A builtin that fails is an error in OPA's tests and merely undefined in Wasm: no test may rest on that.
-    if (error !== undefined) return [{ ...at, code: 'test_failed', message: `${name}: ${error}` }]
-    const also = passesInWasm(() => engine.evaluate(entrypoint))
-    if (pass !== also) {
-      const message = `${name} ${pass ? 'passes' : 'fails'} in OPA and ${also ? 'passes' : 'fails'} in WebAssembly`
-      return [{ ...at, code: 'engines_differ', message }]
-    }
-    return pass ? [] : [{ ...at, code: 'test_failed', message: name }]
-  })
-  const { coverage } = reply
-  return { diagnostics, tests: tests.length, ...(coverage === undefined ? {} : { coverage }) }
+function tested(report: TestReport): Outcome {
+  const { tests, coverage } = report
+  const percent = tests.length === 0 ? {} : { coverage: coveredPercent(coverage) }
+  return { diagnostics: testDiagnostics(tests), tests: tests.length, ...percent, report }
 }
 
-function passesInWasm(evaluate: () => unknown): boolean {
-  try {
-    return JSON.stringify(evaluate()) === '[{"result":true}]'
-  } catch {
-    return false
-  }
+function announce(running: Progress['running']): void {
+  process.send?.({ running } satisfies Progress)
 }
+
+// regoc calls it (regoc/test.go).
+Object.assign(globalThis, {
+  regocTestBegins(entrypoint?: string, file = '', line = 0, column = 0) {
+    announce(entrypoint === undefined ? null : { entrypoint, file, line, column, engine: 'OPA' })
+  },
+})
 
 process.once('message', (job: Job) => {
   work(job).then(

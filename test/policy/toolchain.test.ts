@@ -134,7 +134,7 @@ test_denied if authz.decision.effect == "deny" with input.version as 1
   it.each([
     ['is skipped', 'todo_test_a if 1 == 1'],
     ['exists twice', 'test_a if 1 == 1\n\ntest_a if 1 == 2'],
-    ['is not a plain rule', 'test_a contains 1 if 1 == 1'],
+    ['is neither a plain rule nor a table', 'test_a contains 1 if 1 == 1'],
   ])('that would say nothing are refused: one that %s', async (complaint, rules) => {
     using dir = PolicyDir.of({ 'authz.rego': sound, 'a_test.rego': `package a_test\n\n${rules}\n` })
     const { diagnostics } = await test(dir.path)

@@ -1,0 +1,206 @@
+// What tests ask policy: each reference from a test to a rule of the policy, with everything that `with` put in
+// place. It is asked again on its own: by OPA's Go engine here, and as an entry point by the host.
+// Never asks what depends on more than the input, the data and the arguments.
+//
+//go:build js && wasm
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// askedPackage holds one rule per question (`value_0`), one for its input (`input_0`), and one that compares it to
+// the answer of OPA's Go engine (`same_0`).
+const askedPackage = "leasegate_asked"
+
+const maxAsked = 8
+
+// question is one reference as Rego text: what, and under which `with`.
+type question struct {
+	ref  string
+	with string
+}
+
+// asked is a question with the answer of OPA's Go engine; ID is its number in askedPackage.
+type asked struct {
+	ID    int    `json:"id"`
+	Ref   string `json:"ref"`
+	Input any    `json:"input,omitempty"`
+	Value any    `json:"value,omitempty"`
+	// Defined and Error tell nil from nothing.
+	Defined bool   `json:"defined"`
+	Error   string `json:"error,omitempty"`
+
+	with string
+}
+
+// withinOf adds the `with` of an expression to what is in place around it; nearer ones replace. The input around is
+// the event's own.
+func withinOf(around, more []*ast.With, event topdown.Event) []*ast.With {
+	out := slices.Clone(around)
+	for _, with := range more {
+		out = slices.DeleteFunc(out, func(w *ast.With) bool { return w.Target.Equal(with.Target) })
+		out = append(out, &ast.With{Target: with.Target, Value: event.Plug(with.Value)})
+	}
+	return out
+}
+
+// questions are the rules of the policy that an expression of a test refers to. Bodies inside the expression are
+// queries of their own and come with events of their own.
+func (r *recorder) questions(f *frame, event topdown.Event) []question {
+	var out []question
+	with, ok := withText(f.within, event.Input(), f.expr.With)
+	if !ok {
+		return nil
+	}
+	add := func(ref string) {
+		out = append(out, question{ref: ref, with: with})
+	}
+	if f.expr.IsCall() && isPolicy(r.compiler, f.expr.Operator()) {
+		if call, ok := callText(r.compiler, f.expr, event); ok {
+			add(call)
+		}
+	}
+	visit := ast.NewGenericVisitor(func(x any) bool {
+		switch x := x.(type) {
+		case ast.Body:
+			return true
+		case ast.Ref:
+			for n := 2; n <= len(x.GroundPrefix()); n++ {
+				if prefix := x[:n]; isPolicy(r.compiler, prefix) && !isFunction(r.compiler, prefix) {
+					add(prefix.String())
+					break
+				}
+			}
+		}
+		return false
+	})
+	visit.Walk(f.expr.NoWith())
+	return out
+}
+
+// isPolicy recognises a rule that is under test, rather than part of one.
+func isPolicy(compiler *ast.Compiler, ref ast.Ref) bool {
+	rules := compiler.GetRulesExact(ref)
+	return len(rules) > 0 && !isTestFile(rules[0].Loc().File) && !isTest(rules[0])
+}
+
+func callText(compiler *ast.Compiler, expr *ast.Expr, event topdown.Event) (string, bool) {
+	arity := len(compiler.GetRulesExact(expr.Operator())[0].Head.Args)
+	var arguments []string
+	for _, operand := range expr.Operands()[:arity] {
+		plugged := event.Plug(operand)
+		if !plugged.IsGround() {
+			return "", false
+		}
+		arguments = append(arguments, plugged.String())
+	}
+	return fmt.Sprintf("%v(%s)", expr.Operator(), strings.Join(arguments, ", ")), true
+}
+
+// withText writes out what is in place: the input there is, unless the expression replaces it, then the rest. An
+// input set in part around the expression is in the input there is.
+func withText(within []*ast.With, input *ast.Term, own []*ast.With) (string, bool) {
+	var text strings.Builder
+	isOwn := func(w *ast.With) bool {
+		return slices.ContainsFunc(own, func(o *ast.With) bool { return o.Target.Equal(w.Target) })
+	}
+	isInput := func(w *ast.With) bool { return w.Target.Value.(ast.Ref).HasPrefix(ast.InputRootRef) }
+	whole := slices.ContainsFunc(own, func(w *ast.With) bool { return w.Target.Value.(ast.Ref).Equal(ast.InputRootRef) })
+	if input != nil && !whole {
+		fmt.Fprintf(&text, " with input as %v", input)
+	}
+	for _, with := range within {
+		if isInput(with) && !isOwn(with) {
+			continue
+		}
+		_, isRef := with.Value.Value.(ast.Ref)
+		if !isRef && !with.Value.IsGround() {
+			return "", false
+		}
+		fmt.Fprintf(&text, " with %v as %v", with.Target, with.Value)
+	}
+	return text.String(), true
+}
+
+// worthAsking picks the questions to ask again: those of the expression that failed last, or all when none did;
+// each once, the latest of too many.
+func worthAsking(t *recorded) []asked {
+	out := []asked{}
+	for _, q := range slices.Backward(since(t.asked, t.fromAsked)) {
+		same := func(a asked) bool { return a.Ref == q.ref && a.with == q.with }
+		if len(out) < maxAsked && !slices.ContainsFunc(out, same) {
+			out = append(out, asked{Ref: q.ref, with: q.with})
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// answerAsked fills in what the Go engine answers, and compiles the questions for the other one.
+func answerAsked(ctx context.Context, req request, traces []testTrace) ([]byte, error) {
+	var all []*asked
+	for t := range traces {
+		for a := range traces[t].Asked {
+			traces[t].Asked[a].ID = len(all)
+			all = append(all, &traces[t].Asked[a])
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "package %s\n", askedPackage)
+	for _, a := range all {
+		fmt.Fprintf(&text, "value_%d := x if x := %s%s\n", a.ID, a.Ref, a.with)
+		fmt.Fprintf(&text, "input_%d := x if x := input%s\n", a.ID, a.with)
+	}
+	file := askedPackage + ".rego"
+	files := maps.Clone(req.Files)
+	files[file] = text.String()
+	compiler, err := compiled(request{Files: files, Data: req.Data})
+	if err != nil {
+		for _, a := range all {
+			a.Error = err.Error()
+		}
+		return nil, nil
+	}
+	store := inmem.NewFromObject(req.Data)
+	var entrypoints []string
+	for _, a := range all {
+		value := fmt.Sprintf("%s/value_%d", askedPackage, a.ID)
+		same := fmt.Sprintf("%s/same_%d", askedPackage, a.ID)
+		found, err := termOf(ctx, compiler, store, refTo(value))
+		if err != nil {
+			a.Error = err.Error()
+		}
+		if found != nil {
+			a.Defined = true
+			if a.Value, err = ast.JSON(found.Value); err != nil {
+				return nil, err
+			}
+			fmt.Fprintf(&text, "same_%d if value_%d == %v\n", a.ID, a.ID, found)
+		} else {
+			fmt.Fprintf(&text, "same_%d if not value_%d\n", a.ID, a.ID)
+		}
+		if a.Input, err = valueOf(ctx, compiler, store, refTo(fmt.Sprintf("%s/input_%d", askedPackage, a.ID))); err != nil {
+			return nil, err
+		}
+		entrypoints = append(entrypoints, value, same)
+	}
+	files[file] = text.String()
+	modules, err := parse(files)
+	if err != nil {
+		return nil, err
+	}
+	return toWasm(ctx, request{Files: files}, modules, entrypoints)
+}

@@ -1,0 +1,356 @@
+// Tests that failed in; what each of them went through out: the rules that were entered, the expressions that
+// failed, with what in hand. Indexing and early exit are off, so that no rule is passed over in silence.
+// What policy was asked on the way is asked.go's.
+//
+//go:build js && wasm
+
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/types"
+)
+
+// maxSteps bounds the trace of one test; what comes after is counted.
+const maxSteps = 500
+
+// testTrace is the trace of one test, or of one case of a table.
+type testTrace struct {
+	Entrypoint string      `json:"entrypoint"`
+	Case       *string     `json:"case,omitempty"`
+	Failed     []condition `json:"failed"`
+	Steps      []*step     `json:"steps"`
+	// Dropped counts the rules entered beyond maxSteps.
+	Dropped int     `json:"dropped"`
+	Asked   []asked `json:"asked"`
+}
+
+// step is one body of a rule that was entered, as often as Times with the same outcome.
+type step struct {
+	Rule   string      `json:"rule"`
+	File   string      `json:"file"`
+	Line   int         `json:"line"`
+	Held   bool        `json:"held"`
+	Times  int         `json:"times"`
+	Failed []condition `json:"failed"`
+	Steps  []*step     `json:"steps"`
+}
+
+// condition is an expression that did not hold, with the values of what it names.
+type condition struct {
+	File   string            `json:"file"`
+	Line   int               `json:"line"`
+	Column int               `json:"column"`
+	Text   string            `json:"text"`
+	Values map[string]string `json:"values,omitempty"`
+}
+
+// trace runs the tests named by the entry points once more, observed. The WebAssembly module of the reply
+// has what the tests asked policy for as entry points.
+func trace(ctx context.Context, req request) reply {
+	compiler, err := compiled(req)
+	if err != nil {
+		return refuse(err)
+	}
+	store := inmem.NewFromObject(req.Data)
+	out := reply{OK: true, Errors: []diagnostic{}}
+	for _, entrypoint := range req.Entrypoints {
+		rules := compiler.GetRulesWithPrefix(refTo(entrypoint))
+		if len(rules) != 1 {
+			continue
+		}
+		r := newRecorder(compiler, entrypoint, rules[0])
+		within, cancel := context.WithTimeout(ctx, testTimeout)
+		query, err := rego.New(
+			rego.Compiler(compiler),
+			rego.Store(store),
+			rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(refTo(entrypoint))))),
+		).PrepareForEval(within)
+		if err == nil {
+			// An error of the evaluation is the test's own, and known already.
+			_, _ = query.Eval(within, rego.EvalRuleIndexing(false), rego.EvalEarlyExit(false),
+				rego.EvalQueryTracer(r), rego.EvalQueryTracer(&yielder{}))
+		}
+		cancel()
+		out.Traces = append(out.Traces, r.finish(req.Cases[entrypoint])...)
+	}
+	if out.Wasm, err = answerAsked(ctx, req, out.Traces); err != nil {
+		return refuse(err)
+	}
+	return out
+}
+
+// frame is one query under way.
+type frame struct {
+	step *step
+	// own: what fails in this query fails its rule, unlike the inside of a comprehension or a `not`.
+	own   bool
+	every bool
+	test  bool
+	rule  *ast.Rule
+	expr  *ast.Expr
+	// begun: expr is one of the pieces that the compiler made of what the author wrote, and not the first. steps and
+	// asked are how many there were of them before the first.
+	begun        bool
+	steps, asked int
+	// around is what `with` put in place around the query, within what it puts around the expression at hand.
+	around []*ast.With
+	within []*ast.With
+}
+
+// recorder makes a testTrace of the events of one test.
+type recorder struct {
+	compiler   *ast.Compiler
+	entrypoint string
+	rule       *ast.Rule
+	frames     map[uint64]*frame
+	traces     []*recorded
+	now        *recorded
+}
+
+// recorded is the trace of one case; of the only one, where the test is no table.
+type recorded struct {
+	name  *string
+	root  step
+	steps int
+	drop  int
+	asked []question
+	// fromStep and fromAsked are where the expression of the test that failed last began.
+	fromStep, fromAsked int
+}
+
+func newRecorder(compiler *ast.Compiler, entrypoint string, rule *ast.Rule) *recorder {
+	// A table is at no case before its first row: what happens until then belongs to none.
+	first := &recorded{}
+	r := &recorder{compiler: compiler, entrypoint: entrypoint, rule: rule, frames: map[uint64]*frame{}, now: first}
+	if !isTable(rule) {
+		r.traces = append(r.traces, first)
+	}
+	return r
+}
+
+func (*recorder) Enabled() bool { return true }
+
+func (*recorder) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+func (r *recorder) TraceEvent(event topdown.Event) {
+	switch event.Op {
+	case topdown.EnterOp:
+		r.enter(event)
+	case topdown.EvalOp:
+		r.evaluate(event)
+	case topdown.FailOp:
+		r.fail(event)
+	case topdown.ExitOp:
+		if f := r.frames[event.QueryID]; f != nil && event.HasRule() {
+			f.step.Held = true
+		}
+	}
+}
+
+func (r *recorder) enter(event topdown.Event) {
+	parent := r.frames[event.ParentID]
+	rule, isRule := event.Node.(*ast.Rule)
+	switch {
+	case isRule && rule == r.rule:
+		r.frames[event.QueryID] = &frame{step: &r.now.root, rule: rule, own: true, test: true}
+	case parent == nil:
+		return
+	case isRule:
+		test := isTestFile(rule.Loc().File)
+		r.frames[event.QueryID] = &frame{step: r.newStep(parent, rule), rule: rule, own: true, test: test, around: parent.within}
+	default:
+		expr, _ := event.Node.(*ast.Expr)
+		every := expr != nil && expr.IsEvery()
+		own := parent.own && (every || parent.every)
+		r.frames[event.QueryID] = &frame{
+			step: parent.step, rule: parent.rule, own: own, every: every, test: parent.test, around: parent.within,
+		}
+	}
+}
+
+func (r *recorder) newStep(parent *frame, rule *ast.Rule) *step {
+	at := rule.Loc()
+	entered := &step{Rule: rule.Ref().String(), File: at.File, Line: at.Row, Times: 1, Failed: []condition{}, Steps: []*step{}}
+	if r.now.steps++; r.now.steps > maxSteps {
+		r.now.drop++
+		return entered
+	}
+	parent.step.Steps = append(parent.step.Steps, entered)
+	return entered
+}
+
+func (r *recorder) evaluate(event topdown.Event) {
+	f := r.frames[event.QueryID]
+	expr, ok := event.Node.(*ast.Expr)
+	if f == nil || !ok {
+		return
+	}
+	f.expr = expr
+	f.within = withinOf(f.around, expr.With, event)
+	if isTable(r.rule) && slices.Contains(r.rule.Body, expr) {
+		r.atCase(f, event)
+	}
+	if !f.begun {
+		f.steps, f.asked = len(f.step.Steps), len(r.now.asked)
+	}
+	f.begun = expr.Generated
+	if f.test {
+		r.now.asked = append(r.now.asked, r.questions(f, event)...)
+	}
+}
+
+// atCase turns to the case that a table is at.
+func (r *recorder) atCase(f *frame, event topdown.Event) {
+	name, known := caseAt(r.rule, event)
+	if !known {
+		return
+	}
+	at := slices.IndexFunc(r.traces, func(t *recorded) bool { return *t.name == name })
+	if at < 0 {
+		at = len(r.traces)
+		r.traces = append(r.traces, &recorded{name: &name})
+	}
+	r.now = r.traces[at]
+	f.step = &r.now.root
+}
+
+func (r *recorder) fail(event topdown.Event) {
+	f := r.frames[event.QueryID]
+	expr, ok := event.Node.(*ast.Expr)
+	if f == nil || !ok {
+		return
+	}
+	f.begun = false
+	if !f.own || !expr.Location.HasFile() {
+		return
+	}
+	found := condition{
+		File: expr.Location.File, Line: expr.Location.Row, Column: expr.Location.Col,
+		Text: oneLine(string(expr.Location.Text)), Values: r.values(f.rule, expr, event),
+	}
+	// An `every` fails at what failed inside of it.
+	if f.step == &r.now.root && !expr.IsEvery() {
+		r.now.fromStep, r.now.fromAsked = f.steps, f.asked
+	}
+	same := func(c condition) bool { return c.Line == found.Line && c.Column == found.Column }
+	if at := slices.IndexFunc(f.step.Failed, same); at < 0 {
+		f.step.Failed = append(f.step.Failed, found)
+	} else {
+		// Of an expression that failed for several values the last is shown; its place in the order moves too.
+		f.step.Failed = append(slices.Delete(f.step.Failed, at, at+1), found)
+	}
+}
+
+// values are the fields of the input and the variables that the author wrote in the expression. The compiler has
+// taken them apart, so they are read from the source.
+func (r *recorder) values(rule *ast.Rule, expr *ast.Expr, event topdown.Event) map[string]string {
+	out := map[string]string{}
+	body, err := ast.ParseBodyWithOpts(string(expr.Location.Text), parserOptions())
+	if err != nil {
+		return out
+	}
+	locals := map[ast.Var]*ast.Term{}
+	ast.WalkTerms(rule, func(term *ast.Term) bool {
+		if local, ok := term.Value.(ast.Var); ok && event.Plug(term).IsGround() {
+			locals[r.compiler.RewrittenVars[local]] = event.Plug(term)
+		}
+		return false
+	})
+	ast.WalkTerms(body, func(term *ast.Term) bool {
+		ref, isRef := term.Value.(ast.Ref)
+		if !isRef {
+			ref = ast.Ref{term}
+		}
+		head, isVar := ref[0].Value.(ast.Var)
+		switch value := locals[head]; {
+		case !isVar || !ref.IsGround():
+			return false
+		case ref.HasPrefix(ast.InputRootRef):
+			out[ref.String()] = valueAt(event.Input(), ref)
+		case value != nil:
+			out[ref.String()] = valueAt(value, ref)
+		default:
+			return false
+		}
+		return true
+	})
+	return out
+}
+
+func valueAt(root *ast.Term, ref ast.Ref) string {
+	if root == nil {
+		return "undefined"
+	}
+	value, err := root.Value.Find(ref[1:])
+	if err != nil {
+		return "undefined"
+	}
+	return value.String()
+}
+
+func (r *recorder) finish(cases []string) []testTrace {
+	out := []testTrace{}
+	for _, t := range r.traces {
+		if t.name != nil && !slices.Contains(cases, *t.name) {
+			continue
+		}
+		failed := t.root.Failed
+		if failed == nil {
+			failed = []condition{}
+		}
+		out = append(out, testTrace{
+			Entrypoint: r.entrypoint, Case: t.name, Failed: failed, Steps: folded(since(t.root.Steps, t.fromStep)), Dropped: t.drop,
+			Asked: worthAsking(t),
+		})
+	}
+	return out
+}
+
+// since is what came after the first from of all; all, where nothing did because the answers were known by then.
+func since[T any](all []T, from int) []T {
+	if from < len(all) {
+		return all[from:]
+	}
+	return all
+}
+
+// folded counts equal steps that follow each other instead of listing them, and leaves out fixtures.
+func folded(steps []*step) []*step {
+	out := []*step{}
+	for _, s := range steps {
+		s.Steps = folded(s.Steps)
+		if s.Held && len(s.Steps) == 0 && isTestFile(s.File) {
+			continue
+		}
+		if last := len(out) - 1; last >= 0 && sameStep(out[last], s) {
+			out[last].Times++
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func sameStep(a, b *step) bool {
+	return a.File == b.File && a.Line == b.Line && a.Rule == b.Rule && a.Held == b.Held &&
+		len(a.Steps) == 0 && len(b.Steps) == 0 &&
+		slices.EqualFunc(a.Failed, b.Failed, func(x, y condition) bool { return x.Line == y.Line && x.Column == y.Column })
+}
+
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// isFunction tells a reference that is called from one that is read.
+func isFunction(compiler *ast.Compiler, ref ast.Ref) bool {
+	_, ok := compiler.TypeEnv.GetByRef(ref).(*types.Function)
+	return ok
+}
