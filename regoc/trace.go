@@ -264,24 +264,30 @@ func (r *recorder) values(rule *ast.Rule, expr *ast.Expr, event topdown.Event) m
 		}
 		return false
 	})
-	ast.WalkTerms(body, func(term *ast.Term) bool {
+	var visit func(term *ast.Term) bool
+	visit = func(term *ast.Term) bool {
 		ref, isRef := term.Value.(ast.Ref)
 		if !isRef {
 			ref = ast.Ref{term}
 		}
 		head, isVar := ref[0].Value.(ast.Var)
-		switch value := locals[head]; {
-		case !isVar || !ref.IsGround():
-			return false
-		case ref.HasPrefix(ast.InputRootRef):
-			out[ref.String()] = valueAt(event.Input(), ref)
-		case value != nil:
-			out[ref.String()] = valueAt(value, ref)
-		default:
+		root := locals[head]
+		isInput := ref.HasPrefix(ast.InputRootRef)
+		if isInput {
+			root = event.Input()
+		}
+		if !isVar || !isInput && root == nil {
 			return false
 		}
+		// Of `holder.backends[input.request.backend]`, `holder.backends` has a name and a value, and so has its key.
+		known := ref.ConstantPrefix()
+		out[known.String()] = valueAt(root, known)
+		for _, key := range ref[len(known):] {
+			ast.WalkTerms(key, visit)
+		}
 		return true
-	})
+	}
+	ast.WalkTerms(body, visit)
 	return out
 }
 

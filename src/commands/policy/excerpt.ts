@@ -70,7 +70,7 @@ function width(text: string): number {
   )
 }
 
-/** Control characters could move the cursor or recolour what follows; they are shown as `�`. */
-function shown(text: string): string {
+/** Text for a terminal: control characters could move the cursor or recolour what follows, and are shown as `�`. */
+export function shown(text: string): string {
   return text.replace(/\r$/, '').replace(control, '�')
 }
