@@ -26,7 +26,8 @@ type request struct {
 	// Run is a pattern on the references of tests; empty for all of them.
 	Run string `json:"run"`
 	// Cases are those of a table, by entry point, that are to be traced.
-	Cases map[string][]string `json:"cases"`
+	Cases  map[string][]string `json:"cases"`
+	Bundle sealedBundle        `json:"bundle"`
 }
 
 // reply holds the members that the operation produces; Errors holds nothing but warnings exactly when OK.
@@ -40,6 +41,7 @@ type reply struct {
 	Files    map[string]string `json:"files,omitempty"`
 	Rules    []ruleResult      `json:"rules,omitempty"`
 	Reads    []string          `json:"reads,omitempty"`
+	Bundle   *openedBundle     `json:"bundle,omitempty"`
 }
 
 // run answers one request; a panic of the compiler is a diagnostic too.
@@ -68,6 +70,8 @@ func run(ctx context.Context, text string) (out reply) {
 		return rules(ctx, req)
 	case "reads":
 		return reads(req)
+	case "bundle":
+		return openBundle(req)
 	default:
 		return refuse(fmt.Errorf("unknown operation %q", req.Op))
 	}

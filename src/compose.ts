@@ -20,10 +20,11 @@ import { type LocalKey, openLocalKey } from './lease/local_key.ts'
 import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
 import { activatedSource } from './policy/activated.ts'
+import { type BundleSource, bundleSource } from './policy/bundle_source.ts'
 import { formatDiagnostic } from './policy/diagnostic.ts'
 import { type LivePolicy, openPolicy, type PolicyEvent } from './policy/live.ts'
 import { describeFollowing, type Following, isConverged } from './policy/rollout.ts'
-import { directorySource } from './policy/source.ts'
+import { directorySource, type PolicySource } from './policy/source.ts'
 import type { Store } from './ports.ts'
 import { openSecretFile } from './secret_file.ts'
 import { openEmbedded } from './stores/embedded.ts'
@@ -89,6 +90,8 @@ interface Parts {
   readonly audit: AuditFile
   readonly policy: LivePolicy
   readonly following: () => Following
+  /** Undefined: policy does not come in bundles. */
+  readonly bundle: BundleSource | undefined
   readonly store: Store
   readonly key: LocalKey
   readonly keys: Keys
@@ -112,7 +115,7 @@ async function open(config: Config, log: Logger, closers: (() => unknown)[]): Pr
   })
   const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
   closers.push(() => store.close())
-  const { source, following } = policySource(config, store)
+  const { source, following, bundle } = policySource(config, { store, log })
   const policy = await openPolicy({
     source,
     onEvent: (event) => policyChanged(event, { log, metrics, observer }),
@@ -126,15 +129,29 @@ async function open(config: Config, log: Logger, closers: (() => unknown)[]): Pr
   const inFlight = new InFlight(store.revocations, Date.now)
   closers.push(() => inFlight.close())
   closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
-  return { config, log, metrics, audit, policy, following, store, key, keys, inFlight, observer }
+  return { config, log, metrics, audit, policy, following, bundle, store, key, keys, inFlight, observer }
 }
 
-/** Where policy comes from, and what is known of activations: nothing, unless they are followed. */
-function policySource({ policy }: Config, { policySets }: Store) {
-  const { dir, reload } = policy
-  const directory = directorySource(dir, { reload: reload === 'on_change' ? reload : 'never' })
-  if (reload !== 'on_activate') return { source: directory, following: () => ({}) }
-  const source = activatedSource(policySets, directory)
+interface PolicyPlace {
+  readonly source: PolicySource
+  /** What is known of activations: nothing, unless they are followed. */
+  readonly following: () => Following
+  readonly bundle?: BundleSource
+}
+
+/** Where policy comes from: bundles, activations or the directory. */
+function policySource({ policy }: Config, { store, log }: Pick<Parts, 'store' | 'log'>): PolicyPlace {
+  const { dir, bundle: settings } = policy
+  const reload = policy.reload === 'on_change' ? 'on_change' : 'never'
+  if (settings !== undefined) {
+    const onFault = (fault: string): void =>
+      log.warn({ fault }, 'the policy bundle was not renewed; the policy before decides on')
+    const bundle = bundleSource({ ...settings, reload, onFault })
+    return { source: bundle, following: () => ({}), bundle }
+  }
+  const directory = directorySource(dir, { reload })
+  if (policy.reload !== 'on_activate') return { source: directory, following: () => ({}) }
+  const source = activatedSource(store.policySets, directory)
   return { source, following: source.following }
 }
 
@@ -235,6 +252,8 @@ async function listen(parts: Parts, closers: (() => unknown)[]) {
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
   metrics.openStreams(() => inFlight.size)
+  const { bundle } = parts
+  if (bundle !== undefined) metrics.bundleAge(() => bundleAgeSeconds(bundle))
   metrics.auditFault(() => parts.audit.fault() !== undefined)
   const proxy = createProxyListener(
     composeGate(parts),
@@ -266,6 +285,20 @@ function closeServer(server: Server): Promise<void> {
   })
 }
 
+function bundleAgeSeconds(bundle: BundleSource): number {
+  return (Date.now() - bundle.status().confirmedAtMs) / 1000
+}
+
+/** `; bundle 2026-11-22.3, confirmed 12 s ago`; empty where policy does not come in bundles. */
+function bundleDetail(bundle: BundleSource | undefined): string {
+  if (bundle === undefined) return ''
+  const { revision, fault } = bundle.status()
+  const seconds = Math.round(bundleAgeSeconds(bundle))
+  const state =
+    fault === undefined ? `confirmed ${seconds} s ago` : `not confirmed for ${seconds} s: ${fault}`
+  return `; bundle ${revision === '' ? 'without a revision' : revision}, ${state}`
+}
+
 /** Everything that has to hold before traffic should be sent here. */
 function readiness(parts: Parts): Readiness[] {
   const { config, store, audit, keys } = parts
@@ -290,10 +323,11 @@ function readiness(parts: Parts): Readiness[] {
 }
 
 /** A policy in place is ready whatever became of its successor: only the detail tells. */
-function policyDetail({ config, policy, following }: Parts): string {
+function policyDetail({ config, policy, following, bundle }: Parts): string {
   const { digest, lastError } = policy.status()
   const follows = config.policy.reload === 'on_activate'
-  if (lastError === undefined) return follows ? describeFollowing(following(), digest) : digest
-  const live = follows ? describeFollowing(following(), digest) : `${digest} stays live`
-  return `${live}; the newest was rejected: ${lastError}`
+  const live = follows ? describeFollowing(following(), digest) : digest
+  const stays = follows || lastError === undefined ? '' : ' stays live'
+  const rejected = lastError === undefined ? '' : `; the newest was rejected: ${lastError}`
+  return `${live}${stays}${rejected}${bundleDetail(bundle)}`
 }

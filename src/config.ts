@@ -1,5 +1,6 @@
 import type { Backend } from './enforce/operation.ts'
 import type { IssuerProfile } from './lease/profile.ts'
+import type { BundleSettings } from './policy/bundle_source.ts'
 
 /** `host:port` of one listener. */
 export interface Listen {
@@ -32,7 +33,12 @@ export interface Config {
   /** ES256 private key that `lease issue` signs with; created on first start. */
   readonly broker: { readonly issuer: string; readonly keyFile: string; readonly ttlSeconds: number }
   readonly control: { readonly tokenFile: string }
-  readonly policy: { readonly dir: string; readonly reload: 'on_change' | 'on_activate' | 'never' }
+  readonly policy: {
+    readonly dir: string
+    readonly reload: 'on_change' | 'on_activate' | 'never'
+    /** Stands in place of `dir`. */
+    readonly bundle?: BundleSettings
+  }
   readonly audit: {
     readonly file: string
     /** What happens to reads of low risk while the audit file cannot be written. */

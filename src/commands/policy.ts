@@ -8,8 +8,8 @@ import { addFmtCommand } from './policy/fmt.ts'
 import { addHistoryCommand } from './policy/history.ts'
 import { addInitCommand } from './policy/init.ts'
 import { addPublishCommand } from './policy/publish.ts'
-import { addRollbackCommand } from './policy/rollback.ts'
 import { addReplayCommand } from './policy/replay.ts'
+import { addRollbackCommand } from './policy/rollback.ts'
 import { addTestCommand } from './policy/test.ts'
 
 /** In the order in which `leasegate policy --help` lists them. */

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { Config, IssuerConfig } from '../config.ts'
 import { buildBackend } from './backends.ts'
+import { buildBundle } from './bundle.ts'
 import { parseSource } from './document.ts'
 import { listenerUrl } from './listeners.ts'
 import { ConfigError, type ConfigPath, type ConfigProblem, writePath } from './problems.ts'
@@ -13,15 +14,15 @@ import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from
 
 /** What the caller is going to do with the configuration. */
 interface LoadOptions {
-  /** `unused`: forwards nothing, so the secrets of backends need not be there; `lease` and `revoke` are such. */
+  /** `unused`: forwards nothing, so no credential need be there; `lease` and `revoke` are such. */
   readonly credentials: 'needed' | 'unused'
   /** `absent`: the policy directory need not be there yet; `policy init` makes it. */
   readonly policyDir?: 'absent'
 }
 
 /**
- * Reads, resolves, checks. Relative paths in the file start at its directory. The result is frozen; the two
- * values that hold credentials (a backend's `credential.value`, the Redis `url`) print as `[redacted]`.
+ * Reads, resolves, checks. Relative paths in the file start at its directory. The result is frozen; the
+ * values that hold credentials (`credential.value`, the `url` of Redis and of a bundle) print as `[redacted]`.
  */
 export function loadConfig(
   path: string,
@@ -37,7 +38,8 @@ export function loadConfig(
     problems.push({ file: path, ...source.locate(at), path: writePath(at), message })
   }
   const reportReference = (at: ConfigPath, message: string) => {
-    const spare = credentials === 'unused' && at[0] === 'backends' && at[2] === 'credential'
+    const spare =
+      credentials === 'unused' && (at[0] === 'backends' || at[0] === 'policy') && at[2] === 'credential'
     if (!spare) report(at, message)
   }
   const value = resolveReferences(source.value, { dir, env, report: reportReference })
@@ -85,7 +87,11 @@ function build(file: ParsedConfig, dir: string): Config {
     issuers: issuers.map((entry) => buildIssuer(entry, file.public_origin, dir)),
     broker: { issuer, keyFile: resolve(dir, file.broker.key_file), ttlSeconds: file.broker.ttl },
     control: { tokenFile: resolve(dir, file.control.token_file) },
-    policy: { dir: resolve(dir, file.policy.dir), reload: file.policy.reload },
+    policy: {
+      dir: resolve(dir, file.policy.dir),
+      reload: file.policy.reload,
+      ...(file.policy.bundle === undefined ? {} : { bundle: buildBundle(file.policy.bundle, dir) }),
+    },
     audit: buildAudit(file.audit, dir),
     log: file.log,
     limits: buildLimits(file.limits),

@@ -3,6 +3,7 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { backendRelations } from './backend_relations.ts'
+import { bundleRelations } from './bundle.ts'
 import { listeners, listenerUrl } from './listeners.ts'
 import type { ConfigPath } from './problems.ts'
 import { errorCode } from './references.ts'
@@ -21,6 +22,7 @@ const relations: readonly Relation[] = [
   keySourcesAreSingle,
   localIssuerIsTheBroker,
   filesAreReadable,
+  ...bundleRelations,
   ...backendRelations,
 ]
 
@@ -90,6 +92,7 @@ function localIssuerIsTheBroker(root: unknown, scope: RelationScope): void {
 function filesAreReadable(root: unknown, scope: RelationScope): void {
   const keys = select(root, ['issuers', '*', 'jwks', 'file'])
   for (const { path, value } of keys) reportUnreadable(path, String(value), 'isFile', scope)
+  if (at(root, ['policy', 'bundle']) !== undefined) return
   reportUnreadable(['policy', 'dir'], textAt(root, ['policy', 'dir']) ?? './policies', 'isDirectory', scope)
 }
 

@@ -24,6 +24,9 @@ export const algorithms = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
 ] as const
 
+/** Of those, what OPA signs bundles with. */
+const bundleAlgorithms = algorithms.filter((name) => !name.startsWith('Ed'))
+
 const word = parsePlain(/^[a-z][a-z0-9_-]{0,62}$/, 'write a lower-case word: letters, digits, - and _')
 const token = parsePlain(/^[!-~]{1,255}$/, 'write printable characters without spaces')
 const claimPath = parsePlain(/^[^.\s]+(\.[^.\s]+)*$/, 'write a dotted path into the claims, such as act.sub')
@@ -32,6 +35,7 @@ const fieldValue = parsePlain(
   /^[!-~]([ -~]*[!-~])?$/,
   'write printable ASCII on one line, without spaces around',
 )
+const bundleScope = parsePlain(/^[ -~]{0,255}$/, 'write printable ASCII on one line')
 const redisPrefix = parsePlain(/^[A-Za-z0-9:._{}-]{1,64}$/, 'write letters, digits and : . _ - { } only')
 const queryName = parsePlain(
   /^(?!access_token$|_method$)[A-Za-z0-9._~-]{1,64}$/,
@@ -110,6 +114,23 @@ const state = section({
   }).optional(),
 })
 
+const bundle = section({
+  url: text(parseKeyUrl, 'https://bundles.example/leasegate.tar.gz').optional(),
+  file: filePath().optional(),
+  poll: duration('1s', '24h').prefault('60s'),
+  verification: section({
+    keys: list(
+      section({ id: text(token, '"2026-11"'), algorithm: oneOf(bundleAlgorithms), file: filePath() }),
+    ).min(1, 'name at least one key: an unsigned bundle is always refused'),
+    scope: text(bundleScope, 'write').prefault(''),
+  }),
+  credential: section({
+    header: text(parseCredentialHeader, 'authorization'),
+    value: text(fieldValue, `"Bearer \${env:TOKEN}"`),
+  }).optional(),
+  cache: filePath().prefault('./data/bundle.tar.gz'),
+})
+
 const limits = section({
   header_size: size('1KiB', '256KiB').prefault('16KiB'),
   header_fields: count(1, 2000).prefault(100),
@@ -145,6 +166,7 @@ export const configSchema = section({
   policy: section({
     dir: filePath().prefault('./policies'),
     reload: oneOf(['on_change', 'on_activate', 'never']).prefault('on_change'),
+    bundle: bundle.optional(),
   }).prefault({}),
   audit: section({
     file: filePath().prefault('./data/audit.jsonl'),

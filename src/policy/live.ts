@@ -14,7 +14,10 @@ const toolchainFailed = 'toolchain_failed'
 
 export interface OpenPolicyOptions {
   readonly source: PolicySource
-  /** Called after every attempt to replace the live policy; not for the first load. Must not throw. */
+  /**
+   * Called after every attempt to replace the live policy; for the first load only when what the source kept
+   * had to stand in. Must not throw.
+   */
   readonly onEvent: (event: PolicyEvent) => void
 }
 
@@ -54,8 +57,14 @@ export interface LivePolicy {
 export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promise<LivePolicy> {
   const closing = new AbortController()
   const { signal } = closing
-  let current: Policy = (await compile(await source.read(signal), signal)).policy
+  const first = await openFirst(source, signal)
+  let current = first.policy
   let status: PolicyStatus = { digest: current.digest, loadedAtMs: Date.now(), reloads: 0, rejected: 0 }
+  if (first.problem !== undefined) {
+    const { message, diagnostics } = first.problem
+    status = { ...status, lastError: message, rejected: 1 }
+    onEvent({ type: 'rejected', diagnostics })
+  }
 
   const replace = async (): Promise<PolicyEvent> => {
     let event: PolicyEvent
@@ -65,6 +74,7 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
       current = policy
       const { digest } = policy
       const { activation } = reading
+      await reading.accepted?.()
       status = { digest, loadedAtMs: Date.now(), reloads: status.reloads + 1, rejected: status.rejected }
       event = {
         type: 'reloaded',
@@ -120,13 +130,38 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
   }
 }
 
+/** What the source has now; else what it kept, with the problem that is to be mended. Throws as `compile`. */
+async function openFirst(
+  source: PolicySource,
+  signal: AbortSignal,
+): Promise<{ policy: Policy; problem?: PolicyError }> {
+  const adopt = async (reading: Reading): Promise<Policy> => {
+    const { policy } = await compile(reading, signal)
+    await reading.accepted?.()
+    return policy
+  }
+  try {
+    return { policy: await adopt(await source.read(signal)) }
+  } catch (thrown) {
+    const kept = await source.kept?.(signal)
+    if (kept === undefined) throw thrown
+    const problem = asPolicyError(thrown)
+    try {
+      return { policy: await adopt(kept), problem }
+    } catch (also) {
+      throw new PolicyError([...problem.diagnostics, ...asPolicyError(also).diagnostics])
+    }
+  }
+}
+
 /** From bytes to a policy that may decide. Throws `PolicyError`, or whatever kept the toolchain from working. */
 async function compile(
   reading: Reading,
   signal: AbortSignal,
 ): Promise<{ policy: Policy; warnings: readonly Diagnostic[] }> {
   const sources = reading.sources()
-  if (sources.wasm !== undefined) return { policy: await load({ wasm: sources.wasm, data: sources.data }), warnings: [] }
+  if (sources.wasm !== undefined)
+    return { policy: await load({ wasm: sources.wasm, data: sources.data }), warnings: [] }
   const { wasm, diagnostics } = await runToolchain(sources, ['check', 'test', 'build'], signal)
   const errors = diagnostics.filter(isError)
   if (errors.length > 0) throw new PolicyError(errors)

@@ -16,7 +16,8 @@ export interface Rehearsal {
 /** Opens the candidate in `dir`. Throws `PolicyError` with everything that would keep it from going live. */
 export async function openRehearsal(dir: string): Promise<Rehearsal> {
   const sources = await readPolicy(dir)
-  if (sources.wasm !== undefined) return { policy: await load({ wasm: sources.wasm, data: sources.data }), reads: [''] }
+  if (sources.wasm !== undefined)
+    return { policy: await load({ wasm: sources.wasm, data: sources.data }), reads: [''] }
   const { diagnostics, wasm, reads } = await runToolchain(sources, ['check', 'test', 'build', 'reads'])
   const errors = diagnostics.filter(isError)
   if (errors.length > 0) throw new PolicyError(errors)

@@ -14,6 +14,8 @@ export interface Reading {
   readonly sources: () => PolicySources
   /** Why this content is to be live, where somebody has activated it. */
   readonly activation?: Activation
+  /** To be called once what it gave decides. Never rejects. */
+  readonly accepted?: () => Promise<void>
 }
 
 /** A place that policy comes from. */
@@ -25,6 +27,11 @@ export interface PolicySource {
    * when aborted only.
    */
   read(signal: AbortSignal): Promise<Reading>
+  /**
+   * What it last gave that came to decide, kept over a restart; undefined: nothing. Asked for only at the
+   * start, when `read` gave nothing that can be used. Rejects when aborted only.
+   */
+  kept?(signal: AbortSignal): Promise<Reading | undefined>
 }
 
 const pollMs = 150
@@ -75,7 +82,7 @@ async function readOnce(dir: string): Promise<Reading> {
 }
 
 /** A reading of content that cannot be had. */
-export function unreadable(version: string, problem: PolicyError): Reading {
+export function unreadable(version: string, problem: Error): Reading {
   return {
     version,
     sources() {

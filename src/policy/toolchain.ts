@@ -12,7 +12,7 @@ import { inputSchemaText } from './input_schema.ts'
 import type { MappedOperation } from './mapped.ts'
 import { type PolicySources, readPolicy } from './sources.ts'
 import { testDiagnostics } from './test_report.ts'
-import type { Job, Operation, Outcome, Progress } from './toolchain_child.ts'
+import type { Job, Operation, Outcome, Progress, SealedBundle } from './toolchain_child.ts'
 
 export type { Outcome, Rule } from './toolchain_child.ts'
 
@@ -65,6 +65,7 @@ export function buildWithRules(dir: string): Promise<Outcome> {
 export interface ToolchainInput extends PolicySources {
   /** What the configuration maps, for `check`. */
   readonly mapped?: readonly MappedOperation[]
+  readonly bundle?: SealedBundle
 }
 
 /**
@@ -99,13 +100,13 @@ export function runToolchain(
 }
 
 function runJob(
-  { files, data, mapped = [] }: ToolchainInput,
+  { files, data, mapped = [], bundle }: ToolchainInput,
   what: Pick<Job, 'operations' | 'run' | 'explain'>,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
   const schema: unknown = JSON.parse(inputSchemaText())
   const entrypoints = [decisionEntrypoint]
-  const job: Job = { regoc: regocDir(), files, data, schema, entrypoints, mapped, ...what }
+  const job: Job = { regoc: regocDir(), files, data, schema, entrypoints, mapped, bundle, ...what }
   return new Promise((resolve, reject) => {
     // An empty environment: nothing of the gate's secrets or options reaches a policy under test.
     const child = fork(childUrl, {

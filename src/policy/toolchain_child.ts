@@ -25,6 +25,8 @@ export interface Job {
   readonly mapped: readonly MappedOperation[]
   /** For `test`: which tests, as a pattern on `data.package.test_name`. */
   readonly run?: string
+  /** For `bundle` alone, which reads nothing else of the job. */
+  readonly bundle?: SealedBundle | undefined
   /** For `test`: trace those that fail. */
   readonly explain?: boolean
 }
@@ -34,7 +36,26 @@ export interface Progress {
   readonly running: (TestPlace & { readonly engine: string }) | null
 }
 
-export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules' | 'reads'
+export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules' | 'reads' | 'bundle'
+
+/** A packed OPA bundle, and whose signature it has to carry. */
+export interface SealedBundle {
+  /** As `opa build` writes it: tar, gzip. */
+  readonly archive: Uint8Array
+  /** Public keys, PEM, by the id that a signature names. */
+  readonly keys: Readonly<Record<string, { readonly key: string; readonly algorithm: string }>>
+  /** What `scope` in the signature has to be; '' where it has none. */
+  readonly scope: string
+}
+
+/** What a bundle with a good signature holds. */
+export interface OpenedBundle {
+  readonly files: Readonly<Record<string, string>>
+  readonly data: Tree
+  readonly wasm?: Uint8Array
+  /** Of the manifest; '' where it names none. */
+  readonly revision: string
+}
 
 /** What the child answers; the members of an operation that did not run are absent. */
 export interface Outcome {
@@ -51,6 +72,7 @@ export interface Outcome {
   readonly rules?: { readonly wasm: Uint8Array; readonly list: readonly Rule[] }
   /** Paths of the input that the entry points can read, such as `request.body`; '' is all of it. */
   readonly reads?: readonly string[]
+  readonly bundle?: OpenedBundle
 }
 
 /** One rule, at the first of its definitions. */
@@ -70,6 +92,7 @@ interface Reply extends TestReply, TraceReply {
   readonly files?: Readonly<Record<string, string>>
   readonly rules?: readonly Rule[]
   readonly reads?: readonly string[]
+  readonly bundle?: Omit<OpenedBundle, 'wasm'> & { readonly wasm?: string }
 }
 type Regoc = (request: string) => Promise<string>
 
@@ -102,9 +125,10 @@ async function work(job: Job): Promise<Outcome> {
   const { files, data, schema, entrypoints, mapped, run: pattern = '' } = job
   const ask = async (op: string, more: object): Promise<Reply> =>
     JSON.parse(await run(JSON.stringify({ op, files, data, schema, ...more })))
+  const bundle = job.bundle && { ...job.bundle, archive: base64(job.bundle.archive) }
   let outcome: Outcome = { diagnostics: [] }
   for (const op of job.operations) {
-    const reply = await ask(op, { entrypoints, operations: mapped, run: pattern })
+    const reply = await ask(op, { entrypoints, operations: mapped, run: pattern, bundle })
     const warnings = outcome.diagnostics
     outcome = { ...outcome, diagnostics: [...warnings, ...reply.errors] }
     if (!reply.ok) return outcome
@@ -116,11 +140,22 @@ async function work(job: Job): Promise<Outcome> {
     const wasm = Buffer.from(reply.wasm ?? '', 'base64')
     if (op === 'build') outcome = { ...outcome, wasm }
     if (op === 'rules') outcome = { ...outcome, rules: { wasm, list: reply.rules ?? [] } }
+    if (op === 'bundle') outcome = { ...outcome, ...opened(reply) }
     if (op === 'fmt') outcome = { ...outcome, formatted: reply.files ?? {} }
     if (op === 'reads') outcome = { ...outcome, reads: reply.reads ?? [] }
     if (outcome.diagnostics.some(isError)) return outcome
   }
   return outcome
+}
+
+function opened({ bundle }: Reply): Pick<Outcome, 'bundle'> {
+  if (bundle === undefined) return {}
+  const { wasm, ...rest } = bundle
+  return { bundle: wasm === undefined ? rest : { ...rest, wasm: Buffer.from(wasm, 'base64') } }
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
 }
 
 function tested(report: TestReport): Outcome {

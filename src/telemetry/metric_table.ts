@@ -77,6 +77,12 @@ export const metricTable = {
     labels: [],
     help: 'With policy.reload: on_activate, 0 unless the live policy is the active one. Otherwise 1.',
   },
+  bundleAge: {
+    name: 'leasegate_policy_bundle_age_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'Time since the place of the policy bundle last gave one or confirmed it; 0 without policy.bundle.',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

@@ -34,6 +34,7 @@ export interface Metrics {
   revocationEntries(read: () => number): void
   auditFault(read: () => boolean): void
   policyConverged(read: () => boolean): void
+  bundleAge(readSeconds: () => number): void
   /** The digest of the policy that is live from now on. */
   policyInfo(digest: string): void
   policyReload(result: 'reloaded' | 'rejected'): void
@@ -164,7 +165,13 @@ function createCounters(registry: Registry): Pick<Metrics, 'policyReload' | 'pol
 
 type GaugeSetters = Pick<
   Metrics,
-  'openStreams' | 'revocationAge' | 'revocationEntries' | 'auditFault' | 'policyConverged' | 'policyInfo'
+  | 'openStreams'
+  | 'revocationAge'
+  | 'revocationEntries'
+  | 'auditFault'
+  | 'policyConverged'
+  | 'bundleAge'
+  | 'policyInfo'
 >
 
 function createGauges(registry: Registry, version: string): GaugeSetters {
@@ -189,6 +196,7 @@ function createGauges(registry: Registry, version: string): GaugeSetters {
     openStreams: read(metricTable.openStreams),
     revocationAge: read(metricTable.revocationAge),
     revocationEntries: read(metricTable.revocationEntries),
+    bundleAge: read(metricTable.bundleAge),
     auditFault: (isFault) => fault(() => (isFault() ? 1 : 0)),
     policyConverged: (isConverged) => converged(() => (isConverged() ? 1 : 0)),
     policyInfo: (digest) => {

@@ -2,9 +2,9 @@
 // Reads audit files and the candidate; never asks a gate, never changes anything.
 import { statSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type Rehearsal, openRehearsal } from '../../policy/rehearsal.ts'
 import { PolicyError } from '../../policy/diagnostic.ts'
 import { timeOf } from '../../policy/recorded.ts'
+import { openRehearsal, type Rehearsal } from '../../policy/rehearsal.ts'
 import { Replay, type ReplayReport } from '../../policy/replay.ts'
 import { auditLines } from '../../telemetry/audit_lines.ts'
 import { startProgress } from '../progress.ts'

@@ -1,2 +1,0 @@
-import { measureReplay } from './bench/replay.ts'
-console.log(JSON.stringify(await measureReplay([100_000, 1_000_000])))
