@@ -68,13 +68,14 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
 
   const replace = async (): Promise<PolicyEvent> => {
     let event: PolicyEvent
+    let accepted: Reading['accepted']
     try {
       const reading = await source.read(signal)
       const { policy, warnings } = await compile(reading, signal)
       current = policy
+      accepted = reading.accepted
       const { digest } = policy
       const { activation } = reading
-      await reading.accepted?.()
       status = { digest, loadedAtMs: Date.now(), reloads: status.reloads + 1, rejected: status.rejected }
       event = {
         type: 'reloaded',
@@ -89,6 +90,7 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
       event = { type: 'rejected', diagnostics }
     }
     onEvent(event)
+    await accepted?.()
     return event
   }
 
