@@ -29,7 +29,12 @@ export function buildBundle(file: ParsedBundle, dir: string): BundleSettings {
 }
 
 /** What only shows between two keys of `policy.bundle`, or in the files it names. */
-export const bundleRelations: readonly Relation[] = [placeIsSingle, bundleStandsAlone, keysFit]
+export const bundleRelations: readonly Relation[] = [
+  placeIsSingle,
+  bundleStandsAlone,
+  bundleIsNotActivated,
+  keysFit,
+]
 
 function placeIsSingle(root: unknown, scope: RelationScope): void {
   for (const { path, value } of select(root, ['policy', 'bundle'])) {
@@ -49,6 +54,11 @@ function placeIsSingle(root: unknown, scope: RelationScope): void {
 function bundleStandsAlone(root: unknown, scope: RelationScope): void {
   if (at(root, ['policy', 'bundle']) === undefined || at(root, ['policy', 'dir']) === undefined) return
   scope.report(['policy', 'dir'], 'write one of dir and bundle: policy comes from one place')
+}
+
+function bundleIsNotActivated(root: unknown, scope: RelationScope): void {
+  if (at(root, ['policy', 'bundle']) === undefined || textAt(root, ['policy', 'reload']) !== 'on_activate') return
+  scope.report(['policy', 'reload'], 'write on_change or never: bundles and activations cannot both decide')
 }
 
 function keysFit(root: unknown, scope: RelationScope): void {

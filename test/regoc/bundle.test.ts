@@ -41,6 +41,14 @@ describe('a signature', () => {
     expect(await refusal(archive, both)).toContain('verification key ID is empty')
   })
 
+  it('covers files however the archive writes their paths', async () => {
+    const all = Object.entries({ ...files, '.signatures.json': signatures(files, { key }) })
+    for (const root of ['./', '/']) {
+      const entries = all.map(([name, content]) => ({ name: root + name, content }))
+      expect(await refusal(packEntries([{ name: './', type: '5' }, ...entries]))).toBe('opened')
+    }
+  })
+
   it('may be by any of several keys', async () => {
     expect(await refusal(signedBundle(files, { key: other }), both)).toBe('opened')
   })
