@@ -53,6 +53,20 @@ describe('a signature', () => {
     expect(await refusal(signedBundle(files, { key: other }), both)).toBe('opened')
   })
 
+  it.each(['ES256', 'ES512', 'RS256', 'PS256'] as const)(
+    'by a key for %s is good, whatever algorithm it claims',
+    async (algorithm) => {
+      const one = signingKey('one', algorithm)
+      const verification = { keys: [one.publicKey], scope: '' }
+      expect(await refusal(signedBundle(files, { key: one }), verification)).toBe('opened')
+      expect(await refusal(signedBundle(files, { key: one, header: { alg: 'HS256' } }), verification)).toBe(
+        'opened',
+      )
+      const another = signingKey('one', algorithm)
+      expect(await refusal(signedBundle(files, { key: another }), verification)).toContain('verify JWT')
+    },
+  )
+
   it('needs the scope that is configured, and no other', async () => {
     const archive = signedBundle(files, { key, claims: { scope: 'production' } })
     expect(await refusal(archive, { ...ours, scope: 'production' })).toBe('opened')

@@ -1,6 +1,6 @@
 // Bundles for tests, signed as OPA's documents say and with anything wrong that one could wish for. Hashes and
 // signs with node:crypto and writes its own archives, so that what checks a bundle is not what made it.
-import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { constants, createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import type { BundleKey } from '../../src/policy/signed_bundle.ts'
 
@@ -15,16 +15,31 @@ export const files: Files = {
   'limits/data.json': '{ "reason": "a <b> & \\u00e9", "numbers": [1, 1000000, true, null, {}] }',
 }
 
-/** An ES256 key pair; `publicKey` is what a gate is configured with. */
+/** A key pair; `publicKey` is what a gate is configured with. */
 export interface SigningKey {
   readonly privateKey: KeyObject
   readonly publicKey: BundleKey
 }
 
-export function signingKey(id = '2026-11'): SigningKey {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 })
+/** How each algorithm makes its keys, and what Node has to be told to sign with one (RFC 7518 §3.1). */
+const kinds = {
+  ES256: { pair: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }), hash: 'sha256', padding: {} },
+  ES512: { pair: () => generateKeyPairSync('ec', { namedCurve: 'P-521' }), hash: 'sha512', padding: {} },
+  RS256: { pair: rsa, hash: 'sha256', padding: {} },
+  PS256: {
+    pair: rsa,
+    hash: 'sha256',
+    padding: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },
+  },
+} as const
+
+export type SigningAlgorithm = keyof typeof kinds
+
+export function signingKey(id = '2026-11', algorithm: SigningAlgorithm = 'ES256'): SigningKey {
+  const { privateKey, publicKey } = kinds[algorithm].pair()
   const pem = publicKey.export({ type: 'spki', format: 'pem' }) as string
-  return { privateKey, publicKey: { id, algorithm: 'ES256', pem } }
+  return { privateKey, publicKey: { id, algorithm, pem } }
 }
 
 export interface Signed {
@@ -48,10 +63,12 @@ export function signatures(files: Files, how: Signed): string {
     hash: createHash(hashes[algorithm]).update(hashed(name, content)).digest('hex'),
     algorithm,
   }))
-  const header = { alg: 'ES256', kid: how.key.publicKey.id, ...how.header }
+  const { id: kid, algorithm: alg } = how.key.publicKey
+  const header = { alg, kid, ...how.header }
   const signed = [header, { files: covered, ...how.claims }].map(base64url).join('.')
-  const key = { key: how.key.privateKey, dsaEncoding: 'ieee-p1363' } as const
-  const signature = sign('sha256', Buffer.from(signed), key).toString('base64url')
+  const { hash, padding } = kinds[alg as SigningAlgorithm]
+  const key = { key: how.key.privateKey, dsaEncoding: 'ieee-p1363', ...padding } as const
+  const signature = sign(hash, Buffer.from(signed), key).toString('base64url')
   return JSON.stringify({ signatures: [`${signed}.${signature}`] })
 }
 
