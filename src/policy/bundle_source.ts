@@ -11,7 +11,7 @@ import { type BundleVerification, openSignedBundle } from './signed_bundle.ts'
 import { type PolicySource, type Reading, unreadable } from './source.ts'
 
 /** Bytes of a packed bundle at most; unpacked 128 MiB (regoc/bundle.go). */
-export const maxBundleBytes = 32 * 1024 * 1024
+const maxBundleBytes = 32 * 1024 * 1024
 const fetchTimeoutMs = 30_000
 const firstRetryMs = 1000
 
@@ -35,7 +35,7 @@ export interface BundleOptions extends BundleSettings {
 }
 
 export interface BundleStatus {
-  /** When the place last gave a bundle or said that it is unchanged; the start, as long as it has not. */
+  /** When the place last was seen to have what decides; the start, as long as it was not. */
   readonly confirmedAtMs: number
   /** Why the last look failed; undefined when it did not. */
   readonly fault: string | undefined
@@ -57,7 +57,7 @@ export function bundleSource(options: BundleOptions): BundleSource {
 }
 
 /** How messages call a place: without user, query and fragment, which may hold secrets. */
-export function placeName(place: BundleSettings['place']): string {
+function placeName(place: BundleSettings['place']): string {
   if ('file' in place) return place.file
   const { origin, pathname } = new URL(place.url)
   return origin + pathname
@@ -78,6 +78,8 @@ class Bundles implements BundleSource {
   #content: Content | undefined
   /** The version that `read` gave last. */
   #given: string | undefined
+  /** The version that came to decide last. */
+  #live: string | undefined
   /** `changed` has just looked, so `read` need not. */
   #looked = false
   #failures = 0
@@ -135,7 +137,8 @@ class Bundles implements BundleSource {
       this.#content = contentOf(answer)
     }
     this.#failures = 0
-    this.#status = { ...this.#status, confirmedAtMs: Date.now(), fault: undefined }
+    this.#status = { ...this.#status, fault: undefined }
+    this.#confirm()
     return true
   }
 
@@ -156,7 +159,9 @@ class Bundles implements BundleSource {
     try {
       const opened = await openSignedBundle(name, bytes, this.#options.verification, signal)
       const accepted = (): Promise<void> => {
+        this.#live = version
         this.#status = { ...this.#status, revision: opened.revision }
+        this.#confirm()
         return this.#keep(bytes)
       }
       return { version, sources: () => opened.sources, accepted }
@@ -164,6 +169,11 @@ class Bundles implements BundleSource {
       signal.throwIfAborted()
       return unreadable(version, thrown instanceof Error ? thrown : new Error('unknown failure'))
     }
+  }
+
+  #confirm(): void {
+    if (this.#content === undefined || this.#content.version !== this.#live) return
+    this.#status = { ...this.#status, confirmedAtMs: Date.now() }
   }
 
   /** Writes beside the cache, then renames: whoever reads it finds a whole bundle, of before or of now. */

@@ -81,7 +81,7 @@ export const metricTable = {
     name: 'leasegate_policy_bundle_age_seconds',
     type: 'gauge',
     labels: [],
-    help: 'Time since the place of the policy bundle last gave one or confirmed it; 0 without policy.bundle.',
+    help: 'Time since the place of the policy bundle was last seen to have what decides; 0 without policy.bundle.',
   },
   auditFault: {
     name: 'leasegate_audit_fault',

@@ -191,7 +191,9 @@ describe('a bundle that is refused', () => {
     expect(await following.rejected()).toMatch(
       new RegExp(`^bundle_signature_invalid: ${server.url}/policy/bundle.tar.gz: failed to verify JWT`),
     )
+    const { confirmedAtMs } = following.source.status()
     await polls()
+    expect(following.source.status().confirmedAtMs).toBe(confirmedAtMs)
     expect(following.rejections()).toHaveLength(1)
     expect(following.live.current.digest).toBe(digest)
     expect(following.source.status()).toMatchObject({ revision: 'rev-first', fault: undefined })
