@@ -3,7 +3,7 @@
 import { type Cause, effects, type Flip, type NotReplayed, type ReplayReport } from '../../policy/replay.ts'
 import type { Effect } from '../../ports.ts'
 import { visible } from '../../telemetry/line.ts'
-import { count, say, style } from '../terminal.ts'
+import { say, style } from '../terminal.ts'
 
 const shownFlips = 20
 const shownDetails = 5
@@ -27,7 +27,7 @@ const colours: Readonly<Record<Effect, (text: string) => string>> = {
 /** Prints a report. */
 export function sayReport(report: ReplayReport, files: readonly string[]): void {
   say(`candidate ${report.digest}`)
-  say(`${number(report.replayed)} of ${count(report.records, 'record')} replayed from ${files.join(', ')}`)
+  say(`${number(report.replayed)} of ${number(report.records)} records replayed from ${files.join(', ')}`)
   sayEffects(report)
   sayFlips(report)
   const { otherReasons, faults } = report
