@@ -153,6 +153,12 @@ describe('policy.bundle', () => {
     ])
   })
 
+  it('and activations exclude each other', () => {
+    expect(problemsOf({ url, verification }, { reload: 'on_activate' })).toEqual([
+      'policy.reload: write on_change or never: bundles and activations cannot both decide',
+    ])
+  })
+
   it('takes http on the loopback interface', () => {
     expect(problemsOf({ url: 'http://127.0.0.1:8000/b.tar.gz', verification })).toEqual([])
   })
