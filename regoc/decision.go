@@ -24,22 +24,49 @@ var (
 // decisions checks every entry point.
 func (l *linter) decisions() {
 	for _, entrypoint := range l.entrypoints {
-		rules := l.compiler.GetRulesExact(entrypoint)
-		if len(rules) == 0 {
+		switch rules := l.compiler.GetRulesExact(entrypoint); {
+		case len(rules) > 0:
+			l.decision(entrypoint, rules)
+		case len(l.compiler.GetRulesWithPrefix(entrypoint)) > 0:
+			l.parts(entrypoint)
+		default:
 			l.missing(entrypoint)
-			continue
 		}
-		before := len(l.found)
-		l.answers(rules, map[*ast.Rule]bool{})
-		if kind := l.compiler.TypeEnv.Get(entrypoint); len(l.found) == before && !mayBeObject(kind) {
-			l.report(wrongAnswer(headName(rules[0]), fmt.Sprintf("the decision is %s, not an object with effect and reasons", aKind(kind))))
-			continue
-		}
-		if !l.alwaysAnswers(rules) {
+	}
+}
+
+func (l *linter) decision(entrypoint ast.Ref, rules []*ast.Rule) {
+	before := len(l.found)
+	l.answers(rules, map[*ast.Rule]bool{})
+	// What is not written out is known by its type only.
+	kind := l.compiler.TypeEnv.Get(entrypoint)
+	switch first := headName(rules[0]); {
+	case len(l.found) > before || kind == nil:
+	case !mayBeObject(kind):
+		l.report(wrongAnswer(first, fmt.Sprintf("the decision is %s, not an object with effect and reasons", aKind(kind))))
+	case types.Select(kind, "effect") == nil:
+		l.report(wrongAnswer(first, "the decision has no effect"))
+	}
+	if !l.alwaysAnswers(rules) {
+		l.report(diagnostic{
+			Code:    "decision_undefined",
+			Message: "some requests get no decision: no branch is without a condition",
+			Hint:    fmt.Sprintf(`add: default %s := {"effect": "deny", "reasons": ["not_permitted"]}`, lastName(entrypoint)),
+		}.at(headName(rules[0])))
+	}
+}
+
+// parts checks a decision that is made of rules for its members, `decision.effect := …`.
+func (l *linter) parts(entrypoint ast.Ref) {
+	first := l.compiler.GetRulesWithPrefix(entrypoint)[0]
+	for _, needed := range decisionMembers[:2] {
+		rules := l.compiler.GetRulesExact(entrypoint.Append(ast.StringTerm(needed)))
+		if len(rules) == 0 {
+			l.report(wrongAnswer(headName(first), fmt.Sprintf("the decision has no %s", needed)))
+		} else if !l.alwaysAnswers(rules) {
 			l.report(diagnostic{
 				Code:    "decision_undefined",
-				Message: "some requests get no decision: no branch is without a condition",
-				Hint:    fmt.Sprintf(`add: default %s := {"effect": "deny", "reasons": ["not_permitted"]}`, lastName(entrypoint)),
+				Message: fmt.Sprintf("some requests get a decision without %s: no branch is without a condition", needed),
 			}.at(headName(rules[0])))
 		}
 	}
@@ -212,7 +239,10 @@ func mayBeObject(kind types.Type) bool {
 }
 
 func aKind(kind types.Type) string {
-	name, _, _ := strings.Cut(types.Sprint(kind), "[")
+	name := types.Sprint(kind)
+	if at := strings.IndexAny(name, "[<"); at > 0 {
+		name = name[:at]
+	}
 	return withArticle(name)
 }
 
@@ -221,7 +251,7 @@ func aKindOf(value ast.Value) string {
 }
 
 func withArticle(noun string) string {
-	if strings.HasPrefix(noun, "a") {
+	if strings.ContainsAny(noun[:1], "ao") {
 		return "an " + noun
 	}
 	return "a " + noun

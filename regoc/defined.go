@@ -12,7 +12,7 @@ import (
 
 // total are the builtins that have a value for all operands of the right types.
 var total = []string{
-	"count", "concat", "sort", "sum", "array.concat", "array.flatten", "array.reverse", "array.slice", "and", "or",
+	"count", "concat", "format_int", "split", "trim", "trim_prefix", "trim_suffix", "trim_space", "type_name", "sort", "sum", "array.concat", "array.flatten", "array.reverse", "array.slice", "and", "or",
 	"union", "intersection", "object.get", "object.keys", "object.union", "object.remove", "lower", "upper",
 	"plus", "minus", "mul", "internal.template_string", "internal.member_2", "internal.member_3",
 	"equal", "neq", "lt", "lte", "gt", "gte",

@@ -52,7 +52,7 @@ func diagnostics(err error) []diagnostic {
 		for _, e := range many {
 			out = append(out, fromAST(e))
 		}
-		return out
+		return inOrder(out)
 	case errors.As(err, &one):
 		return []diagnostic{fromAST(one)}
 	default:
@@ -70,7 +70,7 @@ func fromAST(e *ast.Error) diagnostic {
 			}
 		}
 	}
-	return diagnostic{Code: e.Code, Message: strings.Join(lines, "; ")}.at(e.Location)
+	return diagnostic{Code: e.Code, Message: strings.Join(strings.Fields(strings.Join(lines, "; ")), " ")}.at(e.Location)
 }
 
 // at is the same diagnostic about the first line of `place`; nil leaves it without a place.
@@ -79,7 +79,8 @@ func (d diagnostic) at(place *ast.Location) diagnostic {
 		return d
 	}
 	text, _, _ := strings.Cut(string(place.Text), "\n")
-	d.File, d.Line, d.Column, d.EndColumn = place.File, place.Row, place.Col, 0
+	// A file without a single statement has no row.
+	d.File, d.Line, d.Column, d.EndColumn = place.File, max(place.Row, 1), max(place.Col, 1), 0
 	if width := utf8.RuneCountInString(strings.TrimRight(text, " \t\r")); width > 0 {
 		d.EndColumn = place.Col + width
 	}
@@ -109,10 +110,20 @@ func (d diagnostic) atCall(place *ast.Location, name string) diagnostic {
 	return d.atWord(place, name)
 }
 
-// inOrder sorts by place and drops what is said twice.
+// inOrder sorts by place and drops what is said twice; the parser says some things once in short and once in full.
 func inOrder(found []diagnostic) []diagnostic {
 	slices.SortStableFunc(found, func(a, b diagnostic) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Message, b.Message))
 	})
-	return slices.Compact(found)
+	kept := []diagnostic{}
+	for i, d := range found {
+		if i+1 == len(found) || !d.saidBy(found[i+1]) {
+			kept = append(kept, d)
+		}
+	}
+	return kept
+}
+
+func (d diagnostic) saidBy(other diagnostic) bool {
+	return d.File == other.File && d.Line == other.Line && d.Column == other.Column && strings.HasPrefix(other.Message, d.Message)
 }

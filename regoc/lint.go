@@ -28,15 +28,15 @@ func lint(compiler *ast.Compiler, req request) []diagnostic {
 	}
 	l.decisions()
 	l.dataReferences()
-	l.inputReferences()
+	if !compiler.Failed() {
+		// Else the type checker has told most of them already.
+		l.inputReferences()
+	}
 	l.comparisons()
 	if len(l.operations) > 0 {
 		l.neverFires()
 	}
 	l.unused()
-	if l.found == nil {
-		return []diagnostic{}
-	}
 	return inOrder(l.found)
 }
 

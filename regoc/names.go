@@ -13,23 +13,29 @@ import (
 )
 
 // nearest is the candidate that `name` was most likely meant to be; "" when none is near enough to say so.
-// Near is an edit distance of at most half of the name; the smallest wins, the first of equals.
+// Near is an edit distance of at most half of the longer one; the smallest wins, the first of equals.
 func nearest(name string, candidates []string) string {
-	best, least := "", (len([]rune(name))+1)/2+1
+	best, least := "", len(name)
 	for _, candidate := range candidates {
-		distance := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(candidate))
-		if candidate != name && distance < least {
+		distance := levenshtein.ComputeDistance(plain(name), plain(candidate))
+		near := 2*distance <= max(len(plain(name)), len(plain(candidate)))
+		if candidate != name && near && distance < least {
 			best, least = candidate, distance
 		}
 	}
 	return best
 }
 
+// plain is a name without case and quotation marks, which say nothing about nearness.
+func plain(name string) string {
+	return strings.ToLower(strings.Trim(name, `"`))
+}
+
 // misspelt tells whether a name differs from a candidate by so little that it can hardly be meant.
 func misspelt(name string, candidates []string) bool {
 	near := nearest(name, candidates)
 	distance := levenshtein.ComputeDistance(name, near)
-	return near != "" && (distance == 1 || distance == 2 && len(name) > 3)
+	return near != "" && distance <= 2 && len(name) > 3
 }
 
 // didYouMean is the hint about a name: the nearest candidate after `prefix`, else all of them where that is short.
@@ -42,7 +48,7 @@ func didYouMean(prefix, name string, candidates []string) string {
 	if len(candidates) == 0 || len(candidates) > 12 {
 		return ""
 	}
-	return "there is " + strings.Join(candidates, ", ")
+	return "one of " + strings.Join(candidates, ", ")
 }
 
 // quoted puts every name between quotation marks, as a constant is written in Rego.

@@ -25,11 +25,15 @@ func parse(files map[string]string) (map[string]*ast.Module, error) {
 	var failed ast.Errors
 	for _, path := range util.KeysSorted(files) {
 		module, err := ast.ParseModuleWithOpts(path, files[path], parserOptions())
-		switch found := err.(type) {
-		case nil:
+		var many ast.Errors
+		var one *ast.Error
+		switch {
+		case err == nil:
 			modules[path] = module
-		case ast.Errors:
-			failed = append(failed, found...)
+		case errors.As(err, &many):
+			failed = append(failed, many...)
+		case errors.As(err, &one):
+			failed = append(failed, one)
 		default:
 			return nil, err
 		}
@@ -65,7 +69,8 @@ var last struct {
 	compiler *ast.Compiler
 }
 
-// compiled parses and compiles the sources; its modules are rewritten and must not be compiled again.
+// compiled parses and compiles the sources; its modules are rewritten and must not be compiled again. With an
+// error of types there is a compiler too, whose rules can be read.
 func compiled(req request) (*ast.Compiler, error) {
 	if last.compiler != nil && maps.Equal(last.files, req.Files) {
 		return last.compiler, nil
@@ -74,8 +79,16 @@ func compiled(req request) (*ast.Compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	compiler := strictCompiler(req.Schema).WithPathConflictsCheck(hasDocument(req.Data))
-	if compiler.Compile(modules); compiler.Failed() {
+	readable := false
+	compiler := strictCompiler(req.Schema).
+		WithPathConflictsCheck(hasDocument(req.Data)).
+		WithStageAfterID(ast.StageCheckRecursion, ast.CompilerStageDefinition{
+			Name: "Readable", MetricName: "readable",
+			Stage: func(*ast.Compiler) *ast.Error { readable = true; return nil },
+		})
+	if compiler.Compile(modules); compiler.Failed() && readable {
+		return compiler, taught(compiler)
+	} else if compiler.Failed() {
 		return nil, taught(compiler)
 	}
 	last.files, last.compiler = req.Files, compiler
@@ -112,10 +125,13 @@ func hasDocument(data map[string]any) func([]string) (bool, error) {
 // check compiles and looks for what compiles and is wrong all the same; OK with warnings only.
 func check(req request) reply {
 	compiler, err := compiled(req)
-	if err != nil {
+	if compiler == nil {
 		return refuse(err)
 	}
 	found := lint(compiler, req)
+	if err != nil {
+		found = inOrder(append(found, diagnostics(err)...))
+	}
 	isError := func(d diagnostic) bool { return d.Severity != warning }
 	return reply{OK: !slices.ContainsFunc(found, isError), Errors: found}
 }

@@ -70,7 +70,7 @@ func unknownData(ref ast.Ref, at int, names []string) diagnostic {
 	name := string(wrong.Value.(ast.String))
 	out := diagnostic{
 		Code:    "data_unknown",
-		Message: fmt.Sprintf("no rule or document is %v", ref[:at+1]),
+		Message: fmt.Sprintf("%v is neither a rule nor a document", ref[:at+1]),
 		Hint:    didYouMean(ref[:at].String()+".", name, names),
 	}
 	if at == 1 {

@@ -34,6 +34,10 @@ func taughtError(compiler *ast.Compiler, e *ast.Error) diagnostic {
 		out.Message, out.Hint = e.Message, fmt.Sprintf("%v is a %v", detail.Ref[:detail.Pos+1], detail.Have)
 		return out
 	}
+	if detail, ok := e.Details.(*ast.UnificationErrDetail); ok {
+		out.Message = fmt.Sprintf("match error: %s is never %s", aKind(detail.Left), aKind(detail.Right))
+		return out
+	}
 	// OPA gives the names in these only as text.
 	if name, found := strings.CutPrefix(e.Message, "undefined function "); found {
 		return undefinedFunction(compiler, out.atCall(e.Location, name), name)

@@ -13,8 +13,13 @@ import (
 
 // unused warns about every rule that neither an entry point reaches nor, in a test file, a test does.
 func (l *linter) unused() {
+	entries := l.entryRules()
+	if len(entries) == 0 {
+		// Nothing is asked for: that is the mistake, and it is told.
+		return
+	}
 	reached := map[*ast.Rule]bool{}
-	for _, rule := range l.entryRules() {
+	for _, rule := range entries {
 		l.reach(rule, reached)
 	}
 	tested := map[*ast.Rule]bool{}

@@ -36,6 +36,57 @@ test('check finds a misspelt field and says where it stands', async () => {
   })
 })
 
+test('check shows the source line with carets under the wrong part, and what was meant', async () => {
+  place.write(
+    'policies/authz.rego',
+    rego().replace('harmless if input.request.risk == "low"', 'harmless if input.request.risck == "low"'),
+  )
+  const line =
+    rego()
+      .split('\n')
+      .findIndex((text) => text.includes('risck')) + 1
+  const gutter = ' '.repeat(String(line).length)
+  const { code, stdout } = await place.run(['policy', 'check'])
+  expect([code, stdout]).toEqual([
+    1,
+    `policies/authz.rego:${line}:27: error: undefined ref: input.request.risck [rego_type_error]
+  ${line} | harmless if input.request.risck == "low"
+  ${gutter} |                           ^^^^^
+  ${gutter} = did you mean input.request.risk?
+`,
+  ])
+})
+
+test('check with a configuration finds what no operation of it has; a warning alone is a "no" too', async () => {
+  place.configure('http://127.0.0.1:9')
+  expect(await place.run(['policy', 'check', '-c', 'config.yaml'])).toMatchObject({ code: 0, stderr: '' })
+  place.write(
+    'policies/authz.rego',
+    `${rego()}\ndeny_reasons contains "x" if input.request.params.customer == "1"\n`,
+  )
+  expect(await place.run(['policy', 'check'])).toMatchObject({ code: 0 })
+  const { code, stdout } = await place.run(['policy', 'check', '--json', '-c', 'config.yaml'])
+  expect([code, JSON.parse(stdout)]).toMatchObject([
+    1,
+    {
+      ok: false,
+      diagnostics: [{ code: 'operation_never', column: 51, endColumn: 59, hint: expect.any(String) }],
+    },
+  ])
+  place.write(
+    'policies/authz.rego',
+    rego().replace('params.customer', 'params.id').replace('data.users', 'data.usres'),
+  )
+  const warned = await place.run(['policy', 'check', '--json'])
+  expect([warned.code, JSON.parse(warned.stdout)]).toMatchObject([
+    1,
+    {
+      ok: false,
+      diagnostics: [{ code: 'data_unknown', severity: 'warning', hint: 'did you mean data.users?' }],
+    },
+  ])
+})
+
 test('test fails where a test fails, and names it', async () => {
   place.write('policies/never_test.rego', 'package leasegate.authz_test\n\ntest_never if 1 == 2\n')
   const { code, stdout } = await place.run(['policy', 'test'])
