@@ -47,8 +47,8 @@ export async function timeOperations(
     const answers = inputs.map((input) => policy.evaluate(input))
     const fault = answers.find((answer) => answer.fault !== undefined)?.fault
     const effects = [...new Set(answers.map(({ effect }) => effect))].sort()
-    const took = time(count, (n) => policy.evaluate(inputs[n % inputs.length]!))
-    return { operation, effects, ...took, ...(fault === undefined ? {} : { fault }) }
+    const [took] = time(count, (n) => policy.evaluate(inputs[n % inputs.length]!))
+    return { operation, effects, ...took!, ...(fault === undefined ? {} : { fault }) }
   })
 }
 
@@ -75,19 +75,22 @@ export async function timeRules(
 ): Promise<RuleCosts> {
   const engine = await openEngine(module)
   const inputs = groups.map((group) => group.inputs[0]!)
-  const timed = (entrypoint: string) =>
-    time(count, (n) => engine.evaluate(entrypoint, inputs[n % inputs.length]!)).p50
+  const asking = (entrypoint: string) => (n: number) =>
+    engine.evaluate(entrypoint, inputs[n % inputs.length]!)
   warmUp(groups, (input) => engine.evaluate(baseline, input))
-  const readingUs = timed(baseline)
   const [sound, failed] = [true, false].map((wanted) =>
     list.filter(({ entrypoint }) => evaluates(engine, entrypoint, inputs) === wanted),
   ) as [Rule[], Rule[]]
+  const readings: number[] = []
   const rules = sound.map(({ entrypoint, ...rule }, at) => {
     progress(at, sound.length)
-    return { ...rule, rule: dataPath(entrypoint), p50: round(Math.max(0, timed(entrypoint) - readingUs)) }
+    // In turns, because how fast a machine is changes from one second to the next.
+    const [reading, all] = time(count, asking(baseline), asking(entrypoint))
+    readings.push(reading!.p50)
+    return { ...rule, rule: dataPath(entrypoint), p50: round(Math.max(0, all!.p50 - reading!.p50)) }
   })
   return {
-    readingUs,
+    readingUs: readings.sort((a, b) => a - b)[readings.length >> 1] ?? 0,
     rules: rules.sort((a, b) => b.p50 - a.p50),
     failed: failed.map(({ entrypoint }) => dataPath(entrypoint)),
   }
@@ -112,18 +115,22 @@ function warmUp(groups: readonly InputGroup[], evaluate: (input: string) => void
   for (let n = 0; performance.now() < until; n++) evaluate(inputs[n % inputs.length]!)
 }
 
-/** Runs `work(0)`, `work(1)`, … and times each, after a tenth as many that are not timed. */
-function time(count: number, work: (n: number) => void): Microseconds {
-  for (let n = 0; n < count / 10; n++) work(n)
-  const took = new Float64Array(count)
+/** Runs every work in turn for 0, 1, … and times each run, after a tenth as many that are not timed. */
+function time(count: number, ...works: readonly ((n: number) => void)[]): Microseconds[] {
+  for (let n = 0; n < count / 10; n++) for (const work of works) work(n)
+  const took = works.map(() => new Float64Array(count))
   for (let n = 0; n < count; n++) {
-    const began = performance.now()
-    work(n)
-    took[n] = (performance.now() - began) * 1000
+    for (const [at, work] of works.entries()) {
+      const began = performance.now()
+      work(n)
+      took[at]![n] = (performance.now() - began) * 1000
+    }
   }
-  took.sort()
-  const at = (share: number) => round(took[Math.min(count - 1, Math.floor(count * share))]!)
-  return { p50: at(0.5), p99: at(0.99) }
+  return took.map((times) => {
+    times.sort()
+    const at = (share: number) => round(times[Math.min(count - 1, Math.floor(count * share))]!)
+    return { p50: at(0.5), p99: at(0.99) }
+  })
 }
 
 /** To a tenth of a microsecond: less is noise of the clock. */
