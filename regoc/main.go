@@ -42,6 +42,9 @@ type reply struct {
 	Rules    []ruleResult      `json:"rules,omitempty"`
 	Reads    []string          `json:"reads,omitempty"`
 	Bundle   *openedBundle     `json:"bundle,omitempty"`
+	// Shadow is the policy as written, there only when rules are marked shadow; Wasm is then without them.
+	Shadow      []byte   `json:"shadow,omitempty"`
+	ShadowRules []string `json:"shadow_rules,omitempty"`
 }
 
 // run answers one request; a panic of the compiler is a diagnostic too.

@@ -132,8 +132,30 @@ func check(req request) reply {
 	if err != nil {
 		found = inOrder(append(found, diagnostics(err)...))
 	}
+	var shadowRules []string
+	if err == nil {
+		var problems []diagnostic
+		shadowRules, problems = marked(req)
+		found = inOrder(append(found, problems...))
+	}
 	isError := func(d diagnostic) bool { return d.Severity != warning }
-	return reply{OK: !slices.ContainsFunc(found, isError), Errors: found}
+	return reply{OK: !slices.ContainsFunc(found, isError), Errors: found, ShadowRules: shadowRules}
+}
+
+// marked names the rules in shadow, and what keeps the policy from doing without them.
+func marked(req request) ([]string, []diagnostic) {
+	modules, err := parse(req.Files)
+	if err != nil {
+		return nil, diagnostics(err)
+	}
+	live, err := withoutShadow(req, modules)
+	switch {
+	case err != nil:
+		return nil, diagnostics(err)
+	case live == nil:
+		return nil, nil
+	}
+	return live.rules, nil
 }
 
 func build(ctx context.Context, req request) reply {
@@ -141,11 +163,22 @@ func build(ctx context.Context, req request) reply {
 	if err != nil {
 		return refuse(err)
 	}
-	wasm, err := toWasm(ctx, req, modules, req.Entrypoints)
+	live, err := withoutShadow(req, modules)
 	if err != nil {
 		return refuse(err)
 	}
-	return reply{OK: true, Errors: []diagnostic{}, Wasm: wasm}
+	out := reply{OK: true, Errors: []diagnostic{}}
+	if out.Wasm, err = toWasm(ctx, req, modules, req.Entrypoints); err != nil {
+		return refuse(err)
+	}
+	if live == nil {
+		return out
+	}
+	out.Shadow, out.ShadowRules = out.Wasm, live.rules
+	if out.Wasm, err = toWasm(ctx, req, live.modules, req.Entrypoints); err != nil {
+		return refuse(err)
+	}
+	return out
 }
 
 // toWasm compiles without the data, which is set at run time, and under the packages' own roots.

@@ -41,6 +41,8 @@ const encoder = new TextEncoder()
 /** A compiled module and the documents under `data`; both stay as they are once loaded. */
 export interface PolicyModule {
   readonly wasm: Uint8Array
+  /** The policy with its rules marked shadow; never decides. Absent: no rule is marked. */
+  readonly shadow?: Uint8Array
   /** A JSON object. */
   readonly data: unknown
 }
@@ -94,8 +96,8 @@ export async function openEngine({ wasm, data }: PolicyModule): Promise<Engine> 
 export interface LoadedPolicy extends Policy, Pick<Engine, 'hostBuiltins'> {}
 
 /**
- * Loads the policy that decides. The digest is sha256 over the sha256 of the module followed by the data as
- * JSON with sorted keys. Rejects when the module cannot be loaded or lacks `decisionEntrypoint`.
+ * Loads the policy that decides. The digest is sha256 over the sha256 of the module, that of the shadow module
+ * where there is one, and the data as JSON with sorted keys. Rejects when the module cannot be loaded or lacks `decisionEntrypoint`.
  */
 export async function loadPolicy(module: PolicyModule): Promise<LoadedPolicy> {
   const engine = await openEngine(module)
@@ -116,9 +118,12 @@ export async function loadPolicy(module: PolicyModule): Promise<LoadedPolicy> {
 }
 
 /** The name under which the audit record knows a policy: equal for equal modules with equal data. */
-export function policyDigest({ wasm, data }: PolicyModule): string {
-  const moduleHash = createHash('sha256').update(wasm).digest()
-  return `sha256:${createHash('sha256').update(moduleHash).update(canonicalJson(data)).digest('hex')}`
+export function policyDigest({ wasm, shadow, data }: PolicyModule): string {
+  const digest = createHash('sha256')
+  for (const module of shadow === undefined ? [wasm] : [wasm, shadow]) {
+    digest.update(createHash('sha256').update(module).digest())
+  }
+  return `sha256:${digest.update(canonicalJson(data)).digest('hex')}`
 }
 
 /** Reads a result set in order: undefined, shape, unknown members, effect, reasons, approval. */

@@ -7,6 +7,7 @@ import { type Diagnostic, fileError, isError, PolicyError } from './diagnostic.t
 import { type LoadedPolicy, loadPolicy, type PolicyModule, undefinedDecision } from './evaluate.ts'
 import { sampleInput } from './sample.ts'
 import type { PolicySource, Reading } from './source.ts'
+import type { PolicySources } from './sources.ts'
 import { runToolchain } from './toolchain.ts'
 
 const retryMs = 10_000
@@ -19,6 +20,8 @@ export interface OpenPolicyOptions {
    * had to stand in. Must not throw.
    */
   readonly onEvent: (event: PolicyEvent) => void
+  /** Gives up the first load and all that follows. */
+  readonly signal?: AbortSignal
 }
 
 export type PolicyEvent =
@@ -29,12 +32,16 @@ export type PolicyEvent =
       readonly warnings?: readonly Diagnostic[]
       /** Who made it live, where the source knows. */
       readonly activation?: Activation
+      /** Rules marked shadow, with file and line: they take no part in decisions. Absent: none is marked. */
+      readonly shadowRules?: readonly string[]
     }
   | { readonly type: 'rejected'; readonly diagnostics: readonly Diagnostic[] }
 
 export interface PolicyStatus {
   /** Of the live policy. */
   readonly digest: string
+  /** Rules of the live policy that are marked shadow. Absent: none is. */
+  readonly shadowRules?: readonly string[]
   readonly loadedAtMs: number
   /** Why the source's present content is not live; one diagnostic a line. */
   readonly lastError?: string
@@ -46,6 +53,8 @@ export interface PolicyStatus {
 export interface LivePolicy {
   /** The policy that decides now. Take it once per decision. */
   readonly current: Policy
+  /** What `current` was loaded from, with the module of its shadow where rules are marked so. */
+  readonly module: PolicyModule
   status(): PolicyStatus
   /** Reads and compiles the source now, changed or not; for SIGHUP. Rejects only after `close`. */
   reloadNow(): Promise<PolicyEvent>
@@ -54,12 +63,12 @@ export interface LivePolicy {
 }
 
 /** Opens the policy of `source`. Rejects with a `PolicyError` that lists everything wrong with it. */
-export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promise<LivePolicy> {
+export async function openPolicy({ source, onEvent, ...given }: OpenPolicyOptions): Promise<LivePolicy> {
   const closing = new AbortController()
-  const { signal } = closing
+  const signal = given.signal === undefined ? closing.signal : AbortSignal.any([closing.signal, given.signal])
   const first = await openFirst(source, signal)
-  let current = first.policy
-  let status: PolicyStatus = { digest: current.digest, loadedAtMs: Date.now(), reloads: 0, rejected: 0 }
+  let current = first.compiled
+  let status: PolicyStatus = { ...factsOf(current), loadedAtMs: Date.now(), reloads: 0, rejected: 0 }
   if (first.problem !== undefined) {
     const { message, diagnostics } = first.problem
     status = { ...status, lastError: message, rejected: 1 }
@@ -71,15 +80,15 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
     let accepted: Reading['accepted']
     try {
       const reading = await source.read(signal)
-      const { policy, warnings } = await compile(reading, signal)
-      current = policy
+      current = await compile(reading, signal)
       accepted = reading.accepted
-      const { digest } = policy
       const { activation } = reading
-      status = { digest, loadedAtMs: Date.now(), reloads: status.reloads + 1, rejected: status.rejected }
+      const { warnings } = current
+      const { reloads, rejected } = status
+      status = { ...factsOf(current), loadedAtMs: Date.now(), reloads: reloads + 1, rejected }
       event = {
         type: 'reloaded',
-        digest,
+        ...factsOf(current),
         ...(warnings.length === 0 ? {} : { warnings }),
         ...(activation === undefined ? {} : { activation }),
       }
@@ -121,7 +130,10 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
 
   return {
     get current() {
-      return current
+      return current.policy
+    },
+    get module() {
+      return current.module
     },
     status: () => status,
     reloadNow,
@@ -132,24 +144,36 @@ export async function openPolicy({ source, onEvent }: OpenPolicyOptions): Promis
   }
 }
 
+/** A policy that may decide, and what it was loaded from. */
+interface Compiled {
+  readonly policy: Policy
+  readonly module: PolicyModule
+  readonly shadowRules: readonly string[] | undefined
+  readonly warnings: readonly Diagnostic[]
+}
+
+function factsOf({ policy, shadowRules }: Compiled): Pick<PolicyStatus, 'digest' | 'shadowRules'> {
+  return { digest: policy.digest, ...(shadowRules === undefined ? {} : { shadowRules }) }
+}
+
 /** What the source has now; else what it kept, with the problem that is to be mended. Throws as `compile`. */
 async function openFirst(
   source: PolicySource,
   signal: AbortSignal,
-): Promise<{ policy: Policy; problem?: PolicyError }> {
-  const adopt = async (reading: Reading): Promise<Policy> => {
-    const { policy } = await compile(reading, signal)
+): Promise<{ compiled: Compiled; problem?: PolicyError }> {
+  const adopt = async (reading: Reading): Promise<Compiled> => {
+    const compiled = await compile(reading, signal)
     await reading.accepted?.()
-    return policy
+    return compiled
   }
   try {
-    return { policy: await adopt(await source.read(signal)) }
+    return { compiled: await adopt(await source.read(signal)) }
   } catch (thrown) {
     const kept = await source.kept?.(signal)
     if (kept === undefined) throw thrown
     const problem = asPolicyError(thrown)
     try {
-      return { policy: await adopt(kept), problem }
+      return { compiled: await adopt(kept), problem }
     } catch (also) {
       throw new PolicyError([...problem.diagnostics, ...asPolicyError(also).diagnostics])
     }
@@ -157,18 +181,21 @@ async function openFirst(
 }
 
 /** From bytes to a policy that may decide. Throws `PolicyError`, or whatever kept the toolchain from working. */
-async function compile(
-  reading: Reading,
-  signal: AbortSignal,
-): Promise<{ policy: Policy; warnings: readonly Diagnostic[] }> {
+async function compile(reading: Reading, signal: AbortSignal): Promise<Compiled> {
   const sources = reading.sources()
-  if (sources.wasm !== undefined)
-    return { policy: await load({ wasm: sources.wasm, data: sources.data }), warnings: [] }
-  const { wasm, diagnostics } = await runToolchain(sources, ['check', 'test', 'build'], signal)
-  const errors = diagnostics.filter(isError)
-  if (errors.length > 0) throw new PolicyError(errors)
+  let built: Pick<PolicySources, 'wasm' | 'shadow' | 'shadowRules'> = sources
+  let warnings: readonly Diagnostic[] = []
+  if (sources.wasm === undefined) {
+    const outcome = await runToolchain(sources, ['check', 'test', 'build'], signal)
+    const errors = outcome.diagnostics.filter(isError)
+    if (errors.length > 0) throw new PolicyError(errors)
+    built = outcome
+    warnings = outcome.diagnostics
+  }
+  const { wasm, shadow, shadowRules } = built
   if (wasm === undefined) throw new Error('the Rego toolchain gave no module')
-  return { policy: await load({ wasm, data: sources.data }), warnings: diagnostics }
+  const module = { wasm, data: sources.data, ...(shadow === undefined ? {} : { shadow }) }
+  return { policy: await load(module), module, shadowRules, warnings }
 }
 
 /**
@@ -192,7 +219,8 @@ export async function load(module: PolicyModule): Promise<Policy> {
   throw fileError('', 'decision_invalid', `${fault}; asked with the sample input of docs/policy.md`)
 }
 
-function asPolicyError(thrown: unknown): PolicyError {
+/** What kept a source from being live, as diagnostics: those of the policy, or one about the toolchain. */
+export function asPolicyError(thrown: unknown): PolicyError {
   if (thrown instanceof PolicyError) return thrown
   return fileError('', toolchainFailed, thrown instanceof Error ? thrown.message : 'unknown failure')
 }

@@ -67,6 +67,10 @@ export interface Outcome {
   readonly coverage?: number
   readonly report?: TestReport
   readonly wasm?: Uint8Array
+  /** The policy as written, when rules of it are marked shadow; `wasm` is then without them. */
+  readonly shadow?: Uint8Array
+  /** The rules marked shadow, with file and line, for people. */
+  readonly shadowRules?: readonly string[]
   readonly formatted?: Readonly<Record<string, string>>
   /** Every rule that can be asked for alone, and a module that has them as entry points. */
   readonly rules?: { readonly wasm: Uint8Array; readonly list: readonly Rule[] }
@@ -92,6 +96,8 @@ interface Reply extends TestReply, TraceReply {
   readonly files?: Readonly<Record<string, string>>
   readonly rules?: readonly Rule[]
   readonly reads?: readonly string[]
+  readonly shadow?: string
+  readonly shadow_rules?: readonly string[]
   readonly bundle?: Omit<OpenedBundle, 'wasm'> & { readonly wasm?: string }
 }
 type Regoc = (request: string) => Promise<string>
@@ -132,6 +138,7 @@ async function work(job: Job): Promise<Outcome> {
     const warnings = outcome.diagnostics
     outcome = { ...outcome, diagnostics: [...warnings, ...reply.errors] }
     if (!reply.ok) return outcome
+    outcome = { ...outcome, ...shadowOf(reply) }
     if (op === 'test') {
       const explain = job.explain === true ? (failed: object) => ask('trace', failed) : undefined
       const tests = tested(await runTests(reply, { data, explain, announce }))
@@ -146,6 +153,14 @@ async function work(job: Job): Promise<Outcome> {
     if (outcome.diagnostics.some(isError)) return outcome
   }
   return outcome
+}
+
+/** What a reply says about rules marked shadow; nothing when there are none. */
+function shadowOf({ shadow, shadow_rules: shadowRules }: Reply): Pick<Outcome, 'shadow' | 'shadowRules'> {
+  return {
+    ...(shadow === undefined ? {} : { shadow: Buffer.from(shadow, 'base64') }),
+    ...(shadowRules === undefined ? {} : { shadowRules }),
+  }
 }
 
 function opened({ bundle }: Reply): Pick<Outcome, 'bundle'> {

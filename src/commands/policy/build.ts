@@ -3,10 +3,10 @@
 import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { policyDigest } from '../../policy/evaluate.ts'
-import { type PolicySources, readPolicy } from '../../policy/sources.ts'
-import { build, type Outcome } from '../../policy/toolchain.ts'
+import { readPolicy } from '../../policy/sources.ts'
+import { build } from '../../policy/toolchain.ts'
 import { say, sayJson, style } from '../terminal.ts'
-import { directoryCommand, sayDiagnostics } from './directory.ts'
+import { directoryCommand, sayDiagnostics, sayShadowRules } from './directory.ts'
 
 interface BuildOptions {
   readonly json?: boolean
@@ -21,14 +21,16 @@ export function addBuildCommand(policy: Command): void {
 }
 
 async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
-  const built: Outcome & Pick<PolicySources, 'shadow'> = await build(dir)
-  const { diagnostics, wasm, shadow } = built
+  const { diagnostics, wasm, shadow, shadowRules } = await build(dir)
   if (wasm !== undefined) await writeFile(output, wasm)
   const marked = shadow === undefined ? {} : { shadow }
   const digest =
     wasm === undefined ? undefined : policyDigest({ wasm, ...marked, data: (await readPolicy(dir)).data })
-  if (json === true) sayJson({ ok: wasm !== undefined, diagnostics, digest })
-  else sayDiagnostics(dir, diagnostics)
+  if (json === true) sayJson({ ok: wasm !== undefined, diagnostics, digest, shadow_rules: shadowRules })
+  else {
+    sayDiagnostics(dir, diagnostics)
+    sayShadowRules(shadowRules)
+  }
   if (wasm === undefined) process.exitCode = 1
   else if (json !== true) {
     say(`${style.green('ok')} ${output}  ${Math.ceil(wasm.byteLength / 1024)} KiB  ${digest}`)

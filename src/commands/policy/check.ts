@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { mappedOperations } from '../../policy/mapped.ts'
 import { check } from '../../policy/toolchain.ts'
 import { loadStateConfig, say, sayJson, style } from '../terminal.ts'
-import { directoryCommand, sayDiagnostics } from './directory.ts'
+import { directoryCommand, sayDiagnostics, sayShadowRules } from './directory.ts'
 
 /** Adds `policy check [dir]`. */
 export function addCheckCommand(policy: Command): void {
@@ -19,10 +19,11 @@ interface CheckOptions {
 
 async function run(dir: string, { json, config }: CheckOptions): Promise<void> {
   const mapped = config === undefined ? [] : mappedOperations(loadStateConfig(config).backends)
-  const { diagnostics } = await check(dir, mapped)
+  const { diagnostics, shadowRules } = await check(dir, mapped)
   const ok = diagnostics.length === 0
-  if (json === true) sayJson({ ok, diagnostics })
+  if (json === true) sayJson({ ok, diagnostics, shadow_rules: shadowRules })
   else if (ok) say(`${style.green('ok')} ${dir}: no problems`)
   else sayDiagnostics(dir, diagnostics)
+  if (json !== true) sayShadowRules(shadowRules)
   if (!ok) process.exitCode = 1
 }

@@ -40,3 +40,8 @@ function sourceText(file: string): string | undefined {
     return undefined
   }
 }
+
+/** A line for each rule that is marked shadow: who reads the output should know that it decides nothing. */
+export function sayShadowRules(rules: readonly string[] | undefined): void {
+  for (const rule of rules ?? []) say(`${style.yellow('shadow')} ${rule} takes no part in decisions`)
+}
