@@ -25,6 +25,7 @@ EXPOSE 8080 8081 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:9464/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# Node's permission model: no file outside these is opened and nothing is started but the Rego compiler.
-ENTRYPOINT ["node", "--permission", "--allow-fs-read=/app", "--allow-fs-read=/etc/leasegate", "--allow-fs-read=/run/secrets", "--allow-fs-read=/data", "--allow-fs-write=/data", "--allow-child-process", "dist/src/cli.js"]
+# Node's permission model: no file outside these is opened and nothing is started but the Rego
+# compiler and, for policy in shadow, threads.
+ENTRYPOINT ["node", "--permission", "--allow-fs-read=/app", "--allow-fs-read=/etc/leasegate", "--allow-fs-read=/run/secrets", "--allow-fs-read=/data", "--allow-fs-write=/data", "--allow-child-process", "--allow-worker", "dist/src/cli.js"]
 CMD ["serve", "-c", "/etc/leasegate/config.yaml"]

@@ -1,6 +1,7 @@
 // The only file that constructs things: configuration in; stores, keys, policy, pipeline and listeners out.
 // Opens in dependency order and, if a later part fails, closes what was opened. Decides nothing.
 import type { Server } from 'node:http'
+import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import type { Config, Listen } from './config.ts'
 import type { Gate } from './enforce/gate.ts'
 import type { Backend } from './enforce/operation.ts'
@@ -19,12 +20,6 @@ import { type Keys, openKeys } from './lease/keys.ts'
 import { type LocalKey, openLocalKey } from './lease/local_key.ts'
 import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
-import { activatedSource } from './policy/activated.ts'
-import { type BundleSource, bundleSource } from './policy/bundle_source.ts'
-import { formatDiagnostic } from './policy/diagnostic.ts'
-import { type LivePolicy, openPolicy, type PolicyEvent } from './policy/live.ts'
-import { describeFollowing, type Following, isConverged } from './policy/rollout.ts'
-import { directorySource, type PolicySource } from './policy/source.ts'
 import type { Store } from './ports.ts'
 import { openSecretFile } from './secret_file.ts'
 import { openEmbedded } from './stores/embedded.ts'
@@ -34,6 +29,7 @@ import type { Logger } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { createObserver, type GateObserver } from './telemetry/observer.ts'
 import { inputRecorder } from './telemetry/policy_input.ts'
+import { createShadow } from './telemetry/shadow.ts'
 import { version } from './version.ts'
 
 /** A gate that serves. */
@@ -88,10 +84,7 @@ interface Parts {
   readonly log: Logger
   readonly metrics: Metrics
   readonly audit: AuditFile
-  readonly policy: LivePolicy
-  readonly following: () => Following
-  /** Undefined: policy does not come in bundles. */
-  readonly bundle: BundleSource | undefined
+  readonly policy: ComposedPolicy
   readonly store: Store
   readonly key: LocalKey
   readonly keys: Keys
@@ -106,72 +99,27 @@ async function open(config: Config, log: Logger, closers: (() => unknown)[]): Pr
     onLost: (count) => metrics.auditLost(count),
   })
   closers.push(() => audit.close())
+  const shadow = createShadow({ audit, metrics, log })
+  closers.push(() => shadow.close())
   const observer = createObserver({
     audit,
     metrics,
     log,
     requests: config.log.requests,
     recordInput: inputRecorder(config.audit.policyInput),
+    shadow,
   })
   const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
   closers.push(() => store.close())
-  const { source, following, bundle } = policySource(config, { store, log })
-  const policy = await openPolicy({
-    source,
-    onEvent: (event) => policyChanged(event, { log, metrics, observer }),
-  })
+  const policy = await composePolicy({ config, log, metrics, observer, shadow, store })
   closers.push(() => policy.close())
-  metrics.policyInfo(policy.current.digest)
-  metrics.policyConverged(() => isConverged(following(), policy.current.digest))
   const key = await openLocalKey(config.broker.keyFile)
   const keys = await openKeys(config.issuers, { local: key.publicJwk })
   closers.push(() => keys.close())
   const inFlight = new InFlight(store.revocations, Date.now)
   closers.push(() => inFlight.close())
   closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
-  return { config, log, metrics, audit, policy, following, bundle, store, key, keys, inFlight, observer }
-}
-
-interface PolicyPlace {
-  readonly source: PolicySource
-  /** What is known of activations: nothing, unless they are followed. */
-  readonly following: () => Following
-  readonly bundle?: BundleSource
-}
-
-/** Where policy comes from: bundles, activations or the directory. */
-function policySource({ policy }: Config, { store, log }: Pick<Parts, 'store' | 'log'>): PolicyPlace {
-  const { dir, bundle: settings } = policy
-  const reload = policy.reload === 'on_change' ? 'on_change' : 'never'
-  if (settings !== undefined) {
-    const onFault = (fault: string): void =>
-      log.warn({ fault }, 'the policy bundle was not renewed; the policy before decides on')
-    const bundle = bundleSource({ ...settings, reload, onFault })
-    return { source: bundle, following: () => ({}), bundle }
-  }
-  const directory = directorySource(dir, { reload })
-  if (policy.reload !== 'on_activate') return { source: directory, following: () => ({}) }
-  const source = activatedSource(store.policySets, directory)
-  return { source, following: source.following }
-}
-
-function policyChanged(
-  event: PolicyEvent,
-  { log, metrics, observer }: Pick<Parts, 'log' | 'metrics' | 'observer'>,
-): void {
-  metrics.policyReload(event.type)
-  if (event.type === 'reloaded') {
-    const { digest, activation } = event
-    metrics.policyInfo(digest)
-    observer.policy({ digest, ...(activation === undefined ? {} : { activation }) })
-    log.info({ policy_digest: digest, activated_by: activation?.by }, 'policy reloaded')
-    for (const warning of event.warnings ?? [])
-      log.warn({ warning: formatDiagnostic(warning) }, 'policy warning')
-  } else {
-    const rejected = event.diagnostics.map(formatDiagnostic)
-    observer.policy({ rejected })
-    log.error({ rejected }, 'policy rejected; the one before stays live')
-  }
+  return { config, log, metrics, audit, policy, store, key, keys, inFlight, observer }
 }
 
 /** The pipeline's view of the world. */
@@ -252,8 +200,6 @@ async function listen(parts: Parts, closers: (() => unknown)[]) {
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
   metrics.openStreams(() => inFlight.size)
-  const { bundle } = parts
-  if (bundle !== undefined) metrics.bundleAge(() => bundleAgeSeconds(bundle))
   metrics.auditFault(() => parts.audit.fault() !== undefined)
   const proxy = createProxyListener(
     composeGate(parts),
@@ -285,23 +231,8 @@ function closeServer(server: Server): Promise<void> {
   })
 }
 
-function bundleAgeSeconds(bundle: BundleSource): number {
-  return (Date.now() - bundle.status().confirmedAtMs) / 1000
-}
-
-/** `; bundle 2026-11-22.3, confirmed 12 s ago`; empty where policy does not come in bundles. */
-function bundleDetail(bundle: BundleSource | undefined): string {
-  if (bundle === undefined) return ''
-  const { revision, fault } = bundle.status()
-  const seconds = Math.round(bundleAgeSeconds(bundle))
-  const state =
-    fault === undefined ? `confirmed ${seconds} s ago` : `not confirmed for ${seconds} s: ${fault}`
-  return `; bundle ${revision === '' ? 'without a revision' : revision}, ${state}`
-}
-
 /** Everything that has to hold before traffic should be sent here. */
-function readiness(parts: Parts): Readiness[] {
-  const { config, store, audit, keys } = parts
+function readiness({ config, store, policy, audit, keys }: Parts): Readiness[] {
   const ageMs = Math.round(store.revocations.ageMs(Date.now()))
   const { maxStalenessMs } = config.state
   const fault = audit.fault()
@@ -311,7 +242,7 @@ function readiness(parts: Parts): Readiness[] {
       ready: ageMs <= maxStalenessMs,
       detail: `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries`,
     },
-    { name: 'policy', ready: true, detail: policyDetail(parts) },
+    ...policy.readiness(),
     { name: 'audit', ready: fault === undefined, detail: fault ?? 'records are written' },
     // One issuer that is down must not take the others' traffic away: its own tokens get 503.
     ...keys.status().map((status, _, all) => ({
@@ -320,14 +251,4 @@ function readiness(parts: Parts): Readiness[] {
       detail: `${status.keys} usable`,
     })),
   ]
-}
-
-/** A policy in place is ready whatever became of its successor: only the detail tells. */
-function policyDetail({ config, policy, following, bundle }: Parts): string {
-  const { digest, lastError } = policy.status()
-  const follows = config.policy.reload === 'on_activate'
-  const live = follows ? describeFollowing(following(), digest) : digest
-  const stays = follows || lastError === undefined ? '' : ' stays live'
-  const rejected = lastError === undefined ? '' : `; the newest was rejected: ${lastError}`
-  return `${live}${stays}${rejected}${bundleDetail(bundle)}`
 }

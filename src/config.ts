@@ -38,6 +38,8 @@ export interface Config {
     readonly reload: 'on_change' | 'on_activate' | 'never'
     /** Stands in place of `dir`. */
     readonly bundle?: BundleSettings
+    /** A candidate that is tried on real traffic and never decides. */
+    readonly shadow?: { readonly dir: string }
   }
   readonly audit: {
     readonly file: string

@@ -57,7 +57,8 @@ function bundleStandsAlone(root: unknown, scope: RelationScope): void {
 }
 
 function bundleIsNotActivated(root: unknown, scope: RelationScope): void {
-  if (at(root, ['policy', 'bundle']) === undefined || textAt(root, ['policy', 'reload']) !== 'on_activate') return
+  if (at(root, ['policy', 'bundle']) === undefined || textAt(root, ['policy', 'reload']) !== 'on_activate')
+    return
   scope.report(['policy', 'reload'], 'write on_change or never: bundles and activations cannot both decide')
 }
 

@@ -87,11 +87,7 @@ function build(file: ParsedConfig, dir: string): Config {
     issuers: issuers.map((entry) => buildIssuer(entry, file.public_origin, dir)),
     broker: { issuer, keyFile: resolve(dir, file.broker.key_file), ttlSeconds: file.broker.ttl },
     control: { tokenFile: resolve(dir, file.control.token_file) },
-    policy: {
-      dir: resolve(dir, file.policy.dir),
-      reload: file.policy.reload,
-      ...(file.policy.bundle === undefined ? {} : { bundle: buildBundle(file.policy.bundle, dir) }),
-    },
+    policy: buildPolicy(file.policy, dir),
     audit: buildAudit(file.audit, dir),
     log: file.log,
     limits: buildLimits(file.limits),
@@ -109,6 +105,15 @@ function buildAudit(
     file: resolve(dir, file),
     readsOnFault: reads_on_fault,
     policyInput: { record, redact, maxBytes: max_size },
+  }
+}
+
+function buildPolicy({ shadow, bundle, ...policy }: ParsedConfig['policy'], dir: string): Config['policy'] {
+  return {
+    dir: resolve(dir, policy.dir),
+    reload: policy.reload,
+    ...(shadow === undefined ? {} : { shadow: { dir: resolve(dir, shadow.dir) } }),
+    ...(bundle === undefined ? {} : { bundle: buildBundle(bundle, dir) }),
   }
 }
 

@@ -167,6 +167,7 @@ export const configSchema = section({
     dir: filePath().prefault('./policies'),
     reload: oneOf(['on_change', 'on_activate', 'never']).prefault('on_change'),
     bundle: bundle.optional(),
+    shadow: section({ dir: filePath() }).optional(),
   }).prefault({}),
   audit: section({
     file: filePath().prefault('./data/audit.jsonl'),

@@ -143,6 +143,11 @@ export function auditEntry(facts: AuditFacts): AuditEntry {
   }
 }
 
+/** A line of the gate's own, not about one request: those have no `event`. */
+export function auditEvent(name: string, facts: object): string {
+  return JSON.stringify({ time: new Date().toISOString(), event: name, ...facts })
+}
+
 const leaseTexts = new WeakMap<Lease, string>()
 const operationTexts = new WeakMap<Operation, string>()
 const noLease = inner(leasePart(undefined))

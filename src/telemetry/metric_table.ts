@@ -83,6 +83,24 @@ export const metricTable = {
     labels: [],
     help: 'Time since the place of the policy bundle was last seen to have what decides; 0 without policy.bundle.',
   },
+  shadowDecisions: {
+    name: 'leasegate_shadow_decisions_total',
+    type: 'counter',
+    labels: ['source', 'result'],
+    help: 'Decisions by what a policy in shadow said: same, different, fault, or dropped unasked.',
+  },
+  shadowDifferences: {
+    name: 'leasegate_shadow_differences_total',
+    type: 'counter',
+    labels: ['source', 'live', 'shadow'],
+    help: 'Decisions that a policy in shadow would have made otherwise, by both effects.',
+  },
+  shadowRunning: {
+    name: 'leasegate_shadow_running',
+    type: 'gauge',
+    labels: ['source'],
+    help: '1 while a policy runs in shadow, 0 while one should but cannot. Alert on 0.',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { StepName } from '../enforce/gate.ts'
 import type { Backend } from '../enforce/operation.ts'
+import type { ShadowCounts } from '../policy/shadow.ts'
 import type { Effect } from '../ports.ts'
 import { type RefusalCode, refusals } from '../refusals.ts'
 import { DurationHistogram } from './histogram.ts'
@@ -41,6 +42,13 @@ export interface Metrics {
   /** A request was denied because policy gave no usable answer. */
   policyFault(): void
   auditLost(records: number): void
+  /** A policy in shadow: both are read at each scrape. `running` is undefined while none is wanted. */
+  shadow(
+    source: string,
+    read: { readonly counts: () => ShadowCounts; readonly running: () => boolean | undefined },
+  ): void
+  /** One decision that a policy in shadow would have made otherwise. */
+  shadowDifference(source: string, live: Effect, shadow: Effect): void
   /** The exposition in the Prometheus text format. */
   render(): Promise<{ readonly contentType: string; readonly body: string }>
 }
@@ -78,6 +86,7 @@ export function createMetrics(options: {
   return {
     ...gauges,
     ...counters,
+    ...createShadowMetrics(registry),
     decision: decisions,
     request: (backend, seconds) => {
       durations.request.observe(backend !== undefined && known.has(backend) ? backend : 'none', seconds)
@@ -160,6 +169,34 @@ function createCounters(registry: Registry): Pick<Metrics, 'policyReload' | 'pol
     policyReload: (result) => reloads.inc({ result }),
     policyFault: () => faults.inc(),
     auditLost: (records) => lost.inc(records),
+  }
+}
+
+function createShadowMetrics(registry: Registry): Pick<Metrics, 'shadow' | 'shadowDifference'> {
+  const sources = new Map<string, Parameters<Metrics['shadow']>[1]>()
+  new Counter({
+    ...registered(metricTable.shadowDecisions, registry),
+    collect() {
+      this.reset()
+      for (const [source, { counts }] of sources) {
+        for (const [result, count] of Object.entries(counts())) this.inc({ source, result }, count)
+      }
+    },
+  })
+  new Gauge({
+    ...registered(metricTable.shadowRunning, registry),
+    collect() {
+      this.reset()
+      for (const [source, { running }] of sources) {
+        const runs = running()
+        if (runs !== undefined) this.set({ source }, runs ? 1 : 0)
+      }
+    },
+  })
+  const differences = new Counter(registered(metricTable.shadowDifferences, registry))
+  return {
+    shadow: (source, read) => void sources.set(source, read),
+    shadowDifference: (source, live, shadow) => differences.inc({ source, live, shadow }),
   }
 }
 

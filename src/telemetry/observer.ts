@@ -6,11 +6,12 @@ import type { Observer, Outcome, StepName, Trail } from '../enforce/gate.ts'
 import type { CleanRequest } from '../enforce/stages.ts'
 import type { Activation, AuditSink, Effect, Revocation } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
-import { type AuditFacts, auditRecord } from './audit.ts'
+import { type AuditFacts, auditEvent, auditRecord } from './audit.ts'
 import { requestLine } from './line.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { InputRecorder } from './policy_input.ts'
+import type { Shadow } from './shadow.ts'
 
 /** The gate's eyes. */
 export interface GateObserver extends Observer, IntentLog {
@@ -20,9 +21,13 @@ export interface GateObserver extends Observer, IntentLog {
   policy(change: PolicyChange): void
 }
 
-/** What the record says of a change of policy; who activated it, where somebody did. */
+/** What the audit file says about policy: what is live now and who made it so, or why its newest content is not. */
 export type PolicyChange =
-  | { readonly digest: string; readonly activation?: Activation }
+  | {
+      readonly digest: string
+      readonly activation?: Activation
+      readonly shadow_rules?: readonly string[]
+    }
   | { readonly rejected: readonly string[] }
 
 export interface ObserverParts {
@@ -33,13 +38,22 @@ export interface ObserverParts {
   readonly requests: 'auto' | 'line' | 'none'
   /** What of a policy input gets into its record. */
   readonly recordInput: InputRecorder
+  /** Policies in shadow see what policy was asked. */
+  readonly shadow?: Pick<Shadow, 'finished'>
 }
 
 /** One request in so many is timed step by step; the rest pay nothing for it. */
 const sampleEvery = 16
 
 /** Ties audit, metrics and log together. */
-export function createObserver({ audit, metrics, log, requests, recordInput }: ObserverParts): GateObserver {
+export function createObserver({
+  audit,
+  metrics,
+  log,
+  requests,
+  recordInput,
+  shadow,
+}: ObserverParts): GateObserver {
   const terminal = process.stdout.isTTY === true
   const lines = requests === 'line' || (requests === 'auto' && terminal)
   let seen = 0
@@ -61,6 +75,7 @@ export function createObserver({ audit, metrics, log, requests, recordInput }: O
       if (trail.forwardedAt !== undefined && facts.backend !== undefined) {
         metrics.upstream(facts.backend, (performance.now() - trail.forwardedAt) / 1000)
       }
+      shadow?.finished(trail)
       if (lines) process.stdout.write(`${requestLine(facts, { colour: terminal })}\n`)
     },
     bug: (trail, error) => log.error({ err: error, decision_id: trail.decisionId }, 'a bug; answered 500'),
@@ -69,14 +84,10 @@ export function createObserver({ audit, metrics, log, requests, recordInput }: O
     revoked(entry) {
       const { scope, value, issuer, cutoff, reason, by, at } = entry
       log.warn({ scope, value, reason, by }, 'revoked')
-      audit.append(event('revocation', { scope, value, issuer, cutoff, reason, by, at }))
+      audit.append(auditEvent('revocation', { scope, value, issuer, cutoff, reason, by, at }))
     },
-    policy: (change) => audit.append(event('policy', change)),
+    policy: (change) => audit.append(auditEvent('policy', change)),
   }
-}
-
-function event(name: string, facts: object): string {
-  return JSON.stringify({ time: new Date().toISOString(), event: name, ...facts })
 }
 
 function factsOf(trail: Trail, outcome: Outcome, recordInput: InputRecorder): AuditFacts {

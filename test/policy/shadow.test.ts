@@ -1,308 +1,249 @@
-// Rules marked shadow: what decides without them, what their shadow says, and every mark that is refused.
-import { describe, expect, it } from 'vitest'
+// A policy in the thread of a shadow: it answers, differs, fails, hangs, takes too much, and nobody waits for it.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadPolicy, policyDigest } from '../../src/policy/evaluate.ts'
-import { openPolicy } from '../../src/policy/live.ts'
-import { directorySource } from '../../src/policy/source.ts'
-import { check, runToolchain } from '../../src/policy/toolchain.ts'
-import type { Outcome } from '../../src/policy/toolchain_child.ts'
-import { PolicyDir, reading } from './support.ts'
+import {
+  type Question,
+  type ShadowDifference,
+  type ShadowLimits,
+  ShadowPolicy,
+} from '../../src/policy/shadow.ts'
+import type { PolicyAnswer } from '../../src/ports.ts'
+import { eventually } from '../support/gate.ts'
+import { compiled } from './support.ts'
 
-const mark = '# METADATA\n# custom:\n#   shadow: true\n'
+const allow: PolicyAnswer = { effect: 'allow', reasons: [] }
 
-/** The shape of a policy in the style of the one that ships; `more` are its further rules. */
-function policy(conditions: string, more: string): string {
-  return `package leasegate.authz
+/** Says what the input tells it to; version 0 keeps it busy for minutes, and one reason is a long one. */
+const rules = `decision := {"effect": "allow", "reasons": []} if input.version == 1
 
-decision := {"effect": "allow", "reasons": []} if permitted
+else := {"effect": "deny", "reasons": ["b", "a"]} if input.version == 2
 
-else := {"effect": "deny", "reasons": deny_reasons}
+else := {"effect": "allow", "reasons": [], "surprise": true} if input.version == 3
 
-permitted if {
-	input.lease.user == "alice@example.com"
-${conditions}
+else := {"effect": "deny", "reasons": reasons} if {
+	input.version == 4
+	long := concat("", [x | some i in numbers.range(1, 300); x := format_int(i % 10, 10)])
+	reasons := [concat("", [long, format_int(i, 10)]) | some i in numbers.range(1, 100)]
 }
 
-deny_reasons contains "not_alice" if input.lease.user != "alice@example.com"
+else := {"effect": "allow", "reasons": []} if {
+	n := numbers.range(1, 3000)
+	some a in n
+	some b in n
+	some c in n
+	c == input.version
+}`
 
-${more}`
+let wasm: Uint8Array
+beforeAll(async () => {
+  wasm = await compiled(rules)
+}, 60_000)
+
+const open: ShadowPolicy[] = []
+afterAll(() => Promise.all(open.map((policy) => policy.close())))
+
+interface Watched {
+  readonly policy: ShadowPolicy
+  readonly differences: ShadowDifference[]
+  readonly failures: string[]
 }
 
-function compile(files: Readonly<Record<string, string>>): Promise<Outcome> {
-  return runToolchain({ files, data: { limit: 3 } }, ['test', 'build'])
+function watched(limits: Partial<ShadowLimits> = {}): Watched {
+  const differences: ShadowDifference[] = []
+  const failures: string[] = []
+  const policy = new ShadowPolicy({
+    limits,
+    onDifference: (difference) => differences.push(difference),
+    onFailed: (reason) => failures.push(reason),
+  })
+  open.push(policy)
+  return { policy, differences, failures }
 }
 
-async function answers({ wasm, shadow, diagnostics }: Outcome): Promise<[live: string, shadow: string]> {
-  expect(diagnostics).toEqual([])
-  const said = await Promise.all(
-    [wasm, shadow].map(async (module) => {
-      const loaded = await loadPolicy({ wasm: module!, data: { limit: 3 } })
-      const { effect, reasons } = loaded.evaluate(JSON.stringify(reading))
-      return [effect, ...reasons].join(' ')
-    }),
-  )
-  return [said[0]!, said[1]!]
+let asked = 0
+function question(version: number, changes: Partial<Question> = {}): Question {
+  const input = JSON.stringify({ version })
+  return { decisionId: `dec_${++asked}`, policyDigest: 'sha256:live', input, answer: allow, ...changes }
 }
 
-const chat = `${mark}ticket if input.lease.task.system == "chat"\n`
+/** Every question has become something. */
+async function settled({ policy }: Watched, questions: number): Promise<void> {
+  const sum = () => Object.values(policy.counts).reduce((total, count) => total + count, 0)
+  await eventually(() => sum() === questions, 'an end of every question')
+}
 
-describe('a rule marked shadow', () => {
-  it.each<[name: string, conditions: string, more: string, live: string, shadow: string]>([
-    ['is no condition of the live policy', '\tticket', chat, 'allow', 'deny'],
-    [
-      'takes the reason with it that is marked too',
-      '\tticket',
-      `${chat}\n${mark}deny_reasons contains "no_ticket" if not ticket\n`,
-      'allow',
-      'deny no_ticket',
-    ],
-    [
-      'may be a function with arguments',
-      '\tfits(input.lease.task, "chat")',
-      `${mark}fits(task, system) if task.system == system\n`,
-      'allow',
-      'deny',
-    ],
-    ['may be asked by its whole path', '\tdata.leasegate.authz.ticket', chat, 'allow', 'deny'],
-    [
-      'may be an object of which one member is asked',
-      '\tsystems.jira',
-      `${mark}systems[name] := false if some name in ["jira"]\n`,
-      'allow',
-      'deny',
-    ],
-    [
-      'may rest on a rule that stays',
-      '\tticket',
-      `${mark}ticket if chatting\n\nchatting if input.lease.task.system == "chat"\n`,
-      'allow',
-      'deny',
-    ],
-    [
-      'may permit: live it does not',
-      '\tinput.request.verb == "list"',
-      `${mark}permitted if input.request.verb == "read"\n`,
-      'deny',
-      'allow',
-    ],
-    [
-      'leaves alone the rules of the same name, and the conditions on them',
-      '\tticket',
-      `${mark}ticket if input.lease.task.system == "jira"\n\nticket if input.lease.task.system == "chat"\n`,
-      'deny',
-      'allow',
-    ],
-    [
-      'leaves a default alone, and the conditions on it',
-      '\tticket',
-      `default ticket := false\n\n${mark}ticket if input.lease.task.system == "jira"\n`,
-      'deny',
-      'allow',
-    ],
-    [
-      'leaves a local variable of its name alone',
-      '\tsome ticket in [input.lease.task.system]\n\tticket == "jira"',
-      chat,
-      'allow',
-      'allow',
-    ],
-    [
-      'may leave a variable that nothing reads any more',
-      '\ttask := input.lease.task\n\tfits(task)',
-      `${mark}fits(task) if task.system == "chat"\n`,
-      'allow',
-      'deny',
-    ],
-  ])('%s', async (_, conditions, more, live, shadow) => {
-    expect(await answers(await compile({ 'authz.rego': policy(conditions, more) }))).toEqual([live, shadow])
-  })
-
-  it('may be asked through an import of another package', async () => {
-    const files = {
-      'authz.rego': policy('\ttasks.ticket', '').replace('\n\n', '\n\nimport data.tasks\n\n'),
-      'tasks.rego': `package tasks\n\n${chat}`,
-    }
-    const outcome = await compile(files)
-    expect(outcome.shadowRules).toEqual(['data.tasks.ticket (tasks.rego:6)'])
-    expect(await answers(outcome)).toEqual(['allow', 'deny'])
-  })
-
-  it('is tested as it is written', async () => {
-    const tests = `package leasegate.authz_test
-
-import data.leasegate.authz
-
-test_chat_is_a_ticket if authz.ticket with input as {"lease": {"task": {"system": "chat"}}}
-
-test_jira_is_none if not authz.ticket with input as {"lease": {"task": {"system": "jira"}}}
-`
-    const outcome = await compile({ 'authz.rego': policy('\tticket', chat), 'authz_test.rego': tests })
-    expect(outcome.tests).toBe(2)
-    expect(await answers(outcome)).toEqual(['allow', 'deny'])
-    const wrong = { 'authz.rego': policy('\tticket', chat), 'authz_test.rego': tests.replace('not ', '') }
-    expect((await compile(wrong)).diagnostics).toMatchObject([{ code: 'test_failed', line: 7 }])
-  })
-
-  it('that says shadow: false is an ordinary one', async () => {
-    const outcome = await compile({ 'authz.rego': policy('\tticket', chat.replace('true', 'false')) })
-    expect(outcome.diagnostics).toEqual([])
-    expect([outcome.shadow, outcome.shadowRules]).toEqual([undefined, undefined])
-  })
-
-  it('leaves nothing of itself in the live module', async () => {
-    const more = chat.replace('"chat"', '"a-system-of-its-own"')
-    const marked = await compile({ 'authz.rego': policy('\tticket', more) })
-    expect(Buffer.from(marked.wasm!).includes('a-system-of-its-own')).toBe(false)
-    expect(Buffer.from(marked.shadow!).includes('a-system-of-its-own')).toBe(true)
-  })
-})
-
-/** Rules that stay and mention what is in shadow, one a line from line 9 on. */
-const mentions: readonly (readonly [how: string, rule: string, message: RegExp])[] = [
-  [
-    'by a negation',
-    'a if not ticket',
-    /^data\.leasegate\.authz\.ticket is marked shadow, .*: mark a shadow too$/,
-  ],
-  ['by a comparison', 'b if ticket == true', /: mark b shadow too$/],
-  ['by an argument', 'c if count([ticket]) == 1', /: mark c shadow too$/],
-  ['by a comprehension', 'd if count([1 | ticket]) == 1', /: mark d shadow too$/],
-  ['by every', 'e if every _ in [1] { ticket }', /: mark e shadow too$/],
-  ['by an assignment', 'f := x if x := ticket', /: mark f shadow too$/],
-  ['with another input', 'g if ticket with input.version as 1', /: mark g shadow too$/],
-  ['to give it another answer', 'h if yes with data.leasegate.authz.ticket as true', /: mark h shadow too$/],
-  ['as a value', 'i := [ticket]', /: mark i shadow too$/],
-  ['as a member of a set', 'j contains ticket', /: mark j shadow too$/],
-  ['as the name of a member', 'k[x] := 1 if x := [ticket]', /: mark k shadow too$/],
-  ['with all of its package', 'l if count(data.tasks) == 1', /^data\.tasks\.open is marked shadow.*mark l /],
-  ['by a computed name', 'm if data.tasks[input.request.verb]', /^data\.tasks\.open is marked shadow/],
-  ['by a name that is tried out', 'n if { some x; data.tasks[x] }', /^data\.tasks\.open is marked shadow/],
-  ['inside a name', 'o if data.limits[ticket]', /: mark o shadow too$/],
-  ['as its only condition', 'p if ticket', /^p would always hold .*: mark p shadow too$/],
-  ['as the only condition of an else', 'q := 1 if not yes else := 2 if ticket', /^q would always hold/],
-  ['beside names only', 'r if { some x in input.lease.granted; task_of(x) }', /^r would always hold/],
-  ['beside an assignment only', 's if { x := input.lease; task_of(x) }', /^s would always hold/],
-  ['by a test that it asks', 't if test_mode', /^data\.leasegate\.authz\.test_mode is a test/],
-  [
-    'as the rule that the gate asks',
-    'decision := {"effect": "allow", "reasons": []} if ticket',
-    /^decision would always hold .*: let it ask through a rule/,
-  ],
-]
-
-/** Marks that mean nothing, each with the line in its own text that is named. */
-const marks: readonly (readonly [where: string, rego: string, line: number, message: RegExp])[] = [
-  ['a default', `${mark}default a := false`, 4, /^a default cannot be marked shadow: mark the rules of a$/],
-  [
-    'a whole document',
-    `# METADATA\n# scope: document\n# custom:\n#   shadow: true\nb if yes`,
-    1,
-    /^shadow marks a single rule: write scope: rule$/,
-  ],
-  [
-    'neither yes nor no',
-    `${mark.replace('true', 'maybe')}c if yes`,
-    1,
-    /^write shadow: true, or leave it out$/,
-  ],
-  ['a test', `${mark}test_d if true`, 4, /^test_d is a test/],
-  [
-    'the rule that the gate asks',
-    `${mark}decision := {"effect": "deny", "reasons": []}`,
-    4,
-    /^decision is what the gate asks .* policy\.shadow/,
-  ],
-]
-
-describe('refused, with the place, is', () => {
-  it('every mention of a rule in shadow that cannot be left out', { timeout: 60_000 }, async () => {
-    const head = `package leasegate.authz\n\nyes if input.version == 1\n\ntest_mode if "x" == "x"\n\n\n\n`
-    const tail = `\n\n${chat}\n${mark}task_of(x) if x.task\n`
-    const files = {
-      'authz.rego': `${head}${mentions.map(([, rule]) => rule).join('\n')}${tail}`,
-      'tasks.rego': `package tasks\n\n${mark}open if input.version == 1\n`,
-    }
-    const { diagnostics } = await runToolchain({ files, data: {} }, ['check'])
-    for (const [at, [how, , message]] of mentions.entries()) {
-      const found = diagnostics.filter(({ line }) => line === at + 9)
-      expect(found, how).toMatchObject([{ file: 'authz.rego', message: expect.stringMatching(message) }])
-    }
-    expect(diagnostics).toHaveLength(mentions.length)
-  })
-
-  it('every mark that means nothing', { timeout: 60_000 }, async () => {
-    const files = Object.fromEntries(
-      marks.map(([, rego], at) => [
-        `${at}.rego`,
-        `package leasegate.authz\n\nyes if input.version == 1\n\n${rego}\n`,
-      ]),
-    )
-    const { diagnostics } = await runToolchain({ files, data: {} }, ['check'])
-    for (const [at, [where, , line, message]] of marks.entries()) {
-      const found = diagnostics.filter(({ file }) => file === `${at}.rego`)
-      expect(found, where).toMatchObject([{ line: line + 4, message: expect.stringMatching(message) }])
-    }
-    expect(diagnostics).toHaveLength(marks.length)
-  })
-
-  it('a live policy that would not compile', { timeout: 60_000 }, async () => {
-    const more = `${mark}systems contains "jira"\n\nother if {\n\tsystems[name]\n\tname == "jira"\n}\n`
-    const { diagnostics } = await runToolchain(
-      { files: { 'authz.rego': policy('\tother', more) }, data: {} },
-      ['check'],
-    )
-    expect(diagnostics).toMatchObject([
-      {
-        line: 21,
-        message: 'var name is unsafe (in the live policy, where the rules marked shadow are left out)',
-      },
+describe('a policy in shadow', () => {
+  it('is compared with the live one, question by question', async () => {
+    const run = watched()
+    run.policy.use({ wasm, data: {} })
+    const denied = question(2)
+    const faulty = question(3)
+    const alike = question(2, { answer: { effect: 'deny', reasons: ['a', 'b'] } })
+    const otherReasons = question(2, { answer: { effect: 'deny', reasons: ['a'] } })
+    for (const each of [question(1), denied, faulty, alike, otherReasons]) run.policy.ask(each)
+    await settled(run, 5)
+    expect(run.policy.counts).toEqual({ same: 2, different: 2, fault: 1, dropped: 0 })
+    const digest = policyDigest({ wasm, data: {} })
+    const deny = { effect: 'deny', reasons: ['a', 'b'] }
+    const fault = 'the decision has an unknown member'
+    expect(run.differences).toEqual([
+      { question: denied, digest, answer: deny },
+      { question: faulty, digest, answer: { effect: 'deny', reasons: ['policy_failed'], fault } },
+      { question: otherReasons, digest, answer: deny },
     ])
   })
+
+  it('says what the same policy says in the main thread, batch after batch', async () => {
+    const main = await loadPolicy({ wasm, data: {} })
+    const run = watched()
+    run.policy.use({ wasm, data: {} })
+    for (let n = 0; n < 300; n++) {
+      const version = 1 + (n % 3)
+      run.policy.ask(question(version, { answer: main.evaluate(JSON.stringify({ version })) }))
+    }
+    await settled(run, 300)
+    expect(run.policy.counts).toEqual({ same: 200, different: 0, fault: 100, dropped: 0 })
+    expect(run.differences).toEqual([])
+  })
+
+  it('has long reasons cut, and long lists of them', async () => {
+    const run = watched()
+    run.policy.use({ wasm, data: {} })
+    run.policy.ask(question(4))
+    await settled(run, 1)
+    const { reasons } = run.differences[0]!.answer
+    expect([reasons.length, Math.max(...reasons.map((reason) => reason.length))]).toEqual([32, 200])
+  })
+
+  it('compares only answers of the policy that it is the shadow of, where it is told which', async () => {
+    const run = watched()
+    run.policy.use({ wasm, data: {} }, 'sha256:live')
+    run.policy.ask(question(1))
+    run.policy.ask(question(1, { policyDigest: 'sha256:of-before' }))
+    await settled(run, 2)
+    expect(run.policy.counts).toMatchObject({ same: 1, dropped: 1 })
+  })
+
+  it('that is replaced drops what it has not answered; the next one answers', async () => {
+    const run = watched()
+    run.policy.use({ wasm, data: {} })
+    for (let n = 0; n < 100; n++) run.policy.ask(question(1))
+    run.policy.use({ wasm, data: { other: true } })
+    expect(run.policy.counts.dropped).toBe(100)
+    run.policy.ask(question(2))
+    await settled(run, 101)
+    expect(run.differences[0]?.digest).toBe(policyDigest({ wasm, data: { other: true } }))
+    expect(run.failures).toEqual([])
+  })
+
+  it('is not asked, and nothing is counted, when there is none', async () => {
+    const run = watched()
+    run.policy.ask(question(1))
+    run.policy.use({ wasm, data: {} })
+    run.policy.use(undefined)
+    run.policy.ask(question(1))
+    expect(run.policy.counts).toEqual({ same: 0, different: 0, fault: 0, dropped: 0 })
+    expect(run.policy.digest).toBeUndefined()
+  })
+
+  it('is gone after close, with its thread', async () => {
+    const run = watched()
+    run.policy.use({ wasm, data: {} })
+    run.policy.ask(question(0))
+    await run.policy.close()
+    expect(run.policy.counts.dropped).toBe(1)
+    expect(run.failures).toEqual([])
+  })
 })
 
-describe('an open policy', () => {
-  it('decides without the rules marked shadow, names them, and has the module of its shadow', async () => {
-    using dir = PolicyDir.of({ 'authz.rego': policy('\tticket', chat) })
-    const events: unknown[] = []
-    await using live = await opened(dir.path, (event) => events.push(event))
-    const { digest, shadowRules } = live.policy.status()
-    expect(shadowRules).toEqual(['data.leasegate.authz.ticket (authz.rego:17)'])
-    expect(live.policy.current.evaluate(JSON.stringify(reading)).effect).toBe('allow')
-    expect(live.policy.module.shadow).toBeDefined()
-    expect(policyDigest(live.policy.module)).toBe(digest)
-
-    dir.write('authz.rego', policy('\tticket', chat.replace(mark, '')))
-    await live.policy.reloadNow()
-    expect(events).toEqual([{ type: 'reloaded', digest: live.policy.current.digest }])
-    expect(live.policy.status().shadowRules).toBeUndefined()
-    expect(live.policy.current.evaluate(JSON.stringify(reading)).effect).toBe('deny')
-
-    dir.write('authz.rego', policy('\tticket', chat))
-    await live.policy.reloadNow()
-    expect(events.at(-1)).toEqual({ type: 'reloaded', digest, shadowRules })
+describe('too much for a policy in shadow', () => {
+  it('is dropped and counted while as many questions wait as may', async () => {
+    const run = watched({ questions: 100 })
+    run.policy.use({ wasm, data: {} })
+    for (let n = 0; n < 1000; n++) run.policy.ask(question(1))
+    expect(run.policy.counts.dropped).toBe(900)
+    await settled(run, 1000)
+    expect(run.policy.counts).toEqual({ same: 100, different: 0, fault: 0, dropped: 900 })
+    run.policy.ask(question(1))
+    await settled(run, 1001)
+    expect(run.policy.counts.same).toBe(101)
   })
 
-  it('has another digest when only its shadow differs', async () => {
-    const [one, other] = await Promise.all(
-      ['"chat"', '"talk"'].map((system) =>
-        compile({ 'authz.rego': policy('\tticket', chat.replace('"chat"', system)) }),
-      ),
-    )
-    const digest = ({ wasm, shadow }: Outcome) => policyDigest({ wasm: wasm!, shadow: shadow!, data: {} })
-    expect(Buffer.compare(one!.wasm!, other!.wasm!)).toBe(0)
-    expect(digest(one!)).not.toBe(digest(other!))
-    expect(policyDigest({ wasm: one!.wasm!, data: {} })).not.toBe(digest(one!))
+  it('is dropped while their inputs together are as long as they may be', async () => {
+    const run = watched({ waitingChars: 30 })
+    run.policy.use({ wasm, data: {} })
+    for (let n = 0; n < 10; n++) run.policy.ask(question(1))
+    expect(run.policy.counts.dropped).toBe(8)
+    await settled(run, 10)
+    run.policy.ask(question(1))
+    await settled(run, 11)
+    expect(run.policy.counts).toMatchObject({ same: 3, dropped: 8 })
   })
 
-  it('checks as the command line does', async () => {
-    using dir = PolicyDir.of({ 'authz.rego': policy('\tticket', chat) })
-    expect(await check(dir.path)).toEqual({
-      diagnostics: [],
-      shadowRules: ['data.leasegate.authz.ticket (authz.rego:17)'],
-    })
+  it('is dropped when one input is too long', async () => {
+    const run = watched({ inputChars: 100 })
+    run.policy.use({ wasm, data: {} })
+    run.policy.ask(question(1, { input: JSON.stringify({ version: 1, body: 'x'.repeat(100) }) }))
+    run.policy.ask(question(1))
+    await settled(run, 2)
+    expect(run.policy.counts).toMatchObject({ same: 1, dropped: 1 })
   })
 })
 
-async function opened(path: string, onEvent: (event: unknown) => void) {
-  const policy = await openPolicy({ source: directorySource(path, { reload: 'never' }), onEvent })
-  return { policy, [Symbol.asyncDispose]: () => policy.close() }
-}
+describe('a thread', () => {
+  const impatient = { tickMs: 50, silentTicks: 20 }
+
+  it('that never answers is ended, its questions are dropped, and a change of the policy starts anew', async () => {
+    const run = watched(impatient)
+    run.policy.use({ wasm, data: {} })
+    run.policy.ask(question(1))
+    await settled(run, 1)
+    run.policy.ask(question(0))
+    await eventually(() => run.failures.length > 0, 'the end of the thread')
+    expect(run.failures).toEqual(['no answer for 1 s'])
+    expect(run.policy.counts).toMatchObject({ same: 1, dropped: 1 })
+    expect(run.policy.digest).toBeUndefined()
+    run.policy.ask(question(1))
+    expect(run.policy.counts.dropped).toBe(2)
+
+    run.policy.use({ wasm, data: {} })
+    run.policy.ask(question(1))
+    await settled(run, 4)
+    expect(run.policy.counts.same).toBe(2)
+  })
+
+  it('that nobody asks anything may be silent', async () => {
+    const run = watched(impatient)
+    run.policy.use({ wasm, data: {} })
+    run.policy.ask(question(1))
+    await settled(run, 1)
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect(run.failures).toEqual([])
+    run.policy.ask(question(1))
+    await settled(run, 2)
+    expect(run.policy.counts.same).toBe(2)
+  })
+
+  it.each([
+    ['that cannot load its policy', () => Buffer.from('no module')],
+    ['whose module is cut off in the middle', () => wasm.subarray(0, wasm.length >> 1)],
+  ])('%s is an event and nothing else', async (_, module) => {
+    const run = watched()
+    run.policy.use({ wasm: module(), data: {} })
+    run.policy.ask(question(1))
+    await eventually(() => run.failures.length > 0, 'the end of the thread')
+    expect(run.failures).toHaveLength(1)
+    await settled(run, 1)
+    expect(run.policy.counts.dropped).toBe(1)
+  })
+
+  it('that takes more memory than it may is ended, and the process lives', async () => {
+    const run = watched({ heapMegabytes: 16 })
+    const data = Object.fromEntries(Array.from({ length: 150_000 }, (_, n) => [`user-${n}`, { n }]))
+    run.policy.use({ wasm, data })
+    run.policy.ask(question(1))
+    await eventually(() => run.failures.length > 0, 'the end of the thread')
+    expect(run.failures[0]).toMatch(/memory/)
+    expect(run.policy.counts.dropped).toBe(1)
+  })
+})

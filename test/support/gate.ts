@@ -257,9 +257,13 @@ function writePolicies(dir: string, backends: readonly string[]): void {
 
 type PolicyData = Record<string, unknown>
 
-/** Waits until `holds`; `what` is what is missing when it does not come about within 15 seconds. */
-export async function eventually(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + 15_000
+/** Waits until `holds`; `what` is what is missing when it does not come about within `seconds`. */
+export async function eventually(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  seconds = 15,
+): Promise<void> {
+  const deadline = Date.now() + seconds * 1000
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`${what} did not come about`)
     await sleep(10)
