@@ -1,6 +1,6 @@
 // In: the port of a backend. Out: the configuration, the policy and the leases that every benchmark uses: the
 // policy that ships, one coarse CRM API, a lease for one customer of it. Lives in a temporary directory.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadConfig } from '../src/config/load.ts'
@@ -28,6 +28,19 @@ export class Fixture implements Disposable {
     const file = join(this.dir, 'config.yaml')
     writeFileSync(file, configText(backendPort))
     this.config = loadConfig(file, {})
+  }
+
+  /** A directory with a policy that allows everything, about a hundred times as slowly as the one that ships decides. */
+  slowPolicy(): string {
+    const dir = join(this.dir, 'slow')
+    mkdirSync(dir, { recursive: true })
+    const rules = `decision := {"effect": "allow", "reasons": []} if {
+	n := numbers.range(1, 300)
+	count([1 | some a in n; some b in n; a == b]) == count(n)
+	input.version == 1
+}`
+    writeFileSync(join(dir, 'authz.rego'), `package leasegate.authz\n\n${rules}\n`)
+    return dir
   }
 
   /** A token for reading customer 9821, good for five minutes. */

@@ -8,6 +8,8 @@ import { join } from 'node:path'
 export interface Usage {
   /** Microseconds of all its threads, in user and kernel mode. */
   readonly cpuUs: number
+  /** Of that, the main thread. */
+  readonly mainUs: number
   readonly rssBytes: number
 }
 
@@ -18,6 +20,8 @@ export interface Serving {
   readonly token?: string
   /** Where its configuration, policy and audit file lie. */
   readonly dir?: string
+  /** Port of its metrics. */
+  readonly metrics?: number
 }
 
 /** A server in a process of its own. */
@@ -83,7 +87,12 @@ export async function message(child: ChildProcess): Promise<unknown> {
 export async function serveParent(serving: Serving): Promise<void> {
   process.on('message', () => {
     const { user, system } = process.cpuUsage()
-    const usage: Usage = { cpuUs: user + system, rssBytes: process.memoryUsage.rss() }
+    const main = process.threadCpuUsage()
+    const usage: Usage = {
+      cpuUs: user + system,
+      mainUs: main.user + main.system,
+      rssBytes: process.memoryUsage.rss(),
+    }
     process.send?.(usage)
   })
   process.send?.(serving)

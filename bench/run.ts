@@ -7,6 +7,7 @@ import { measurePolicyScale } from './policy_scale.ts'
 import { measureReload } from './reload.ts'
 import { measureRevocation } from './revocation.ts'
 import { measureRoute } from './route.ts'
+import { measureShadow } from './shadow.ts'
 import { measureThroughput } from './throughput.ts'
 
 const { quick } = parseArgs({ options: { quick: { type: 'boolean', default: false } } }).values
@@ -31,8 +32,11 @@ const reload = await measureReload(
     ? { rounds: 1, round: 6, pause: 5, perSecond: 1_000 }
     : { rounds: 5, round: 12, pause: 4, perSecond: 1_000 },
 )
+console.log('\nshadow')
+const shadow = await measureShadow(seconds)
 
 if (!quick) {
+  writeResult('shadow', shadow)
   writeResult('route', { route_us })
   writeResult('revocation', revocation)
   writeResult('policy_scale', { policy_scale_us })

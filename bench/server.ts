@@ -1,7 +1,8 @@
-// In: which of the three servers, and the port of the backend. Out: that server, on a port of its own:
-// `http_proxy`, `forwarder` or `enforced`. README.md says what each does and does not do.
+// In: which of the servers, and the port of the backend. Out: that server, on a port of its own: `http_proxy`,
+// `forwarder` or `enforced`, or the last with a policy in shadow. README.md says what each does and does not do.
 import { Agent, createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import httpProxy from 'http-proxy'
 import { startGate } from '../src/compose.ts'
 import { openKeys } from '../src/lease/keys.ts'
@@ -20,7 +21,9 @@ using fixture = new Fixture(Number(backendPort))
 const servers: Readonly<Record<string, () => Promise<Serving>>> = {
   http_proxy: bareHttpProxy,
   forwarder,
-  enforced,
+  enforced: () => enforced(),
+  shadowed: () => enforced(fixture.config.policy.dir),
+  overloaded: () => enforced(fixture.slowPolicy()),
 }
 const start = servers[kind]
 if (start === undefined) throw new Error(`name one of ${Object.keys(servers).join(', ')}`)
@@ -44,8 +47,8 @@ async function forwarder(): Promise<Serving> {
   return listen(unenforcedListener(config, lease).server)
 }
 
-/** The gate that `leasegate serve` starts, with a thousand revocations to look through. */
-async function enforced(): Promise<Serving> {
+/** The gate that `leasegate serve` starts, with a thousand revocations; `candidate` lies in its shadow. */
+async function enforced(candidate?: string): Promise<Serving> {
   const { config } = fixture
   if (config.state.store !== 'embedded') throw new Error('the benchmark is about the embedded store')
   const store = await openEmbedded(config.state)
@@ -55,8 +58,21 @@ async function enforced(): Promise<Serving> {
     await store.revocations.revoke({ ...entry, value: `lse_other_${n}`, cutoff: now, expiresAt: now + 3_600 })
   }
   await store.close()
-  const gate = await startGate(config, createLogger({ level: 'error' }))
-  return { port: gate.proxy.port, token: await fixture.token(), dir: fixture.dir }
+  const shadow = candidate === undefined ? {} : { shadow: { dir: candidate } }
+  const gate = await startGate(
+    { ...config, policy: { ...config.policy, ...shadow } },
+    createLogger({ level: 'error' }),
+  )
+  const metrics = gate.metrics.port
+  if (candidate !== undefined) await untilShadowRuns(metrics)
+  return { port: gate.proxy.port, token: await fixture.token(), dir: fixture.dir, metrics }
+}
+
+/** The candidate is compiled while the gate already serves. */
+async function untilShadowRuns(metrics: number): Promise<void> {
+  const running = 'leasegate_shadow_running{source="candidate"} 1'
+  const text = async () => (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text()
+  while (!(await text()).includes(running)) await sleep(100)
 }
 
 function listen(server: Server): Promise<Serving> {

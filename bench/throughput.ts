@@ -82,17 +82,26 @@ async function measureInTurns(
   return report(measured, rounds, perSecond)
 }
 
-interface Sample {
+/** What one server did in one round. */
+export interface Sample {
   readonly rps: number
   /** CPU time of the server per request, microseconds: less disturbed by what else the machine does. */
   readonly cpuUs: number
+  /** Of that, the main thread. */
+  readonly mainUs: number
 }
 
-async function sample(server: ServerProcess, load: Load): Promise<Sample> {
+/** Keeps one server busy for a while. */
+export async function sample(server: ServerProcess, load: Load): Promise<Sample> {
   const before = await server.usage()
   const rps = await closedLoop(load)
   const after = await server.usage()
-  return { rps, cpuUs: (after.cpuUs - before.cpuUs) / (rps * load.seconds) }
+  const answers = rps * load.seconds
+  return {
+    rps,
+    cpuUs: (after.cpuUs - before.cpuUs) / answers,
+    mainUs: (after.mainUs - before.mainUs) / answers,
+  }
 }
 
 /** As agents' HTTP clients send it. */

@@ -1,5 +1,6 @@
 // The thread that a shadow policy runs in: batches of policy inputs in, counts and the answers that differ from
 // the live ones out. Loads one policy when it starts and lives as long as that one is wanted.
+import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { PolicyAnswer } from '../ports.ts'
 import { answerText } from './answer_text.ts'
@@ -25,8 +26,13 @@ export interface Reply {
   readonly different: readonly { readonly at: number; readonly answer: PolicyAnswer }[]
 }
 
+/** A tenth of a core that the gate wants whole: less, and a slow policy would look like one that hangs. */
+const niceness = 10
 const maxReasons = 32
 const maxReasonChars = 200
+
+// Where both want one core, requests come first. On Linux alone this is about the calling thread only.
+if (process.platform === 'linux') setPriority(niceness)
 
 const { wasm, data } = workerData as WorkerSetup
 const policy = await loadPolicy({ wasm, data })
