@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/types"
 )
 
 // askedPackage holds one rule per question (`value_0`), one for its input (`input_0`), and one that compares it to
@@ -32,13 +34,12 @@ type question struct {
 
 // asked is a question with the answer of OPA's Go engine; ID is its number in askedPackage.
 type asked struct {
-	ID    int    `json:"id"`
-	Ref   string `json:"ref"`
-	Input any    `json:"input,omitempty"`
-	Value any    `json:"value,omitempty"`
-	// Defined and Error tell nil from nothing.
-	Defined bool   `json:"defined"`
-	Error   string `json:"error,omitempty"`
+	ID  int    `json:"id"`
+	Ref string `json:"ref"`
+	// Input and Value are absent when undefined, which null is not.
+	Input json.RawMessage `json:"input,omitempty"`
+	Value json.RawMessage `json:"value,omitempty"`
+	Error string          `json:"error,omitempty"`
 
 	with string
 }
@@ -146,56 +147,58 @@ func worthAsking(t *recorded) []asked {
 	return out
 }
 
-// answerAsked fills in what the Go engine answers, and compiles the questions for the other one.
+// answerAsked fills in what the Go engine answers, and compiles the questions for the other one. A question that
+// cannot be put again on its own says so, and costs the traces nothing.
 func answerAsked(ctx context.Context, req request, traces []testTrace) ([]byte, error) {
 	var all []*asked
+	var text strings.Builder
+	fmt.Fprintf(&text, "package %s\n", askedPackage)
 	for t := range traces {
 		for a := range traces[t].Asked {
-			traces[t].Asked[a].ID = len(all)
-			all = append(all, &traces[t].Asked[a])
+			q := &traces[t].Asked[a]
+			q.ID = len(all)
+			all = append(all, q)
+			fmt.Fprintf(&text, "value_%d := x if x := %s%s\n", q.ID, q.Ref, q.with)
+			fmt.Fprintf(&text, "input_%d := x if x := input%s\n", q.ID, q.with)
 		}
 	}
 	if len(all) == 0 {
 		return nil, nil
-	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "package %s\n", askedPackage)
-	for _, a := range all {
-		fmt.Fprintf(&text, "value_%d := x if x := %s%s\n", a.ID, a.Ref, a.with)
-		fmt.Fprintf(&text, "input_%d := x if x := input%s\n", a.ID, a.with)
 	}
 	file := askedPackage + ".rego"
 	files := maps.Clone(req.Files)
 	files[file] = text.String()
 	compiler, err := compiled(request{Files: files, Data: req.Data})
 	if err != nil {
-		for _, a := range all {
-			a.Error = err.Error()
+		for _, q := range all {
+			q.Error = err.Error()
 		}
 		return nil, nil
 	}
 	store := inmem.NewFromObject(req.Data)
 	var entrypoints []string
-	for _, a := range all {
-		value := fmt.Sprintf("%s/value_%d", askedPackage, a.ID)
-		same := fmt.Sprintf("%s/same_%d", askedPackage, a.ID)
+	for _, q := range all {
+		value := fmt.Sprintf("%s/value_%d", askedPackage, q.ID)
 		found, err := termOf(ctx, compiler, store, refTo(value))
 		if err != nil {
-			a.Error = err.Error()
+			q.Error = err.Error()
 		}
-		if found != nil {
-			a.Defined = true
-			if a.Value, err = ast.JSON(found.Value); err != nil {
-				return nil, err
-			}
-			fmt.Fprintf(&text, "same_%d if value_%d == %v\n", a.ID, a.ID, found)
+		if found == nil {
+			fmt.Fprintf(&text, "same_%d if not value_%d\n", q.ID, q.ID)
 		} else {
-			fmt.Fprintf(&text, "same_%d if not value_%d\n", a.ID, a.ID)
+			fmt.Fprintf(&text, "same_%d if value_%d == %v\n", q.ID, q.ID, found)
 		}
-		if a.Input, err = valueOf(ctx, compiler, store, refTo(fmt.Sprintf("%s/input_%d", askedPackage, a.ID))); err != nil {
+		input, err := termOf(ctx, compiler, store, refTo(fmt.Sprintf("%s/input_%d", askedPackage, q.ID)))
+		if err != nil {
 			return nil, err
 		}
-		entrypoints = append(entrypoints, value, same)
+		if q.Value, err = rawJSON(found); err != nil {
+			return nil, err
+		}
+		if q.Input, err = rawJSON(input); err != nil {
+			return nil, err
+		}
+		entrypoints = append(entrypoints, value, fmt.Sprintf("%s/same_%d", askedPackage, q.ID))
 	}
 	files[file] = text.String()
 	modules, err := parse(files)
@@ -203,4 +206,22 @@ func answerAsked(ctx context.Context, req request, traces []testTrace) ([]byte, 
 		return nil, err
 	}
 	return toWasm(ctx, request{Files: files}, modules, entrypoints)
+}
+
+// rawJSON is nothing for nil, and `null` for null.
+func rawJSON(term *ast.Term) (json.RawMessage, error) {
+	if term == nil {
+		return nil, nil
+	}
+	value, err := ast.JSON(term.Value)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+// isFunction tells a reference that is called from one that is read.
+func isFunction(compiler *ast.Compiler, ref ast.Ref) bool {
+	_, ok := compiler.TypeEnv.GetByRef(ref).(*types.Function)
+	return ok
 }

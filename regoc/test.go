@@ -8,11 +8,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"maps"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall/js"
 	"time"
@@ -97,6 +96,9 @@ func findTests(modules map[string]*ast.Module) (map[string]*testResult, error) {
 			case !isTable(rule) && (len(rule.Head.Ref()) > 1 || len(rule.Head.Args) > 0 || rule.Head.Key != nil):
 				refuse(rule, "%s is neither a plain rule nor a table: write `%[1]s if …` or `%[1]s[case] if …`", name)
 				continue
+			case isTable(rule) && !hasName(rule):
+				refuse(rule, "%s names its cases by more than a variable: write `%[1]s[name] if …` or `%[1]s[tc.name] if …`", name)
+				continue
 			}
 			entrypoint, err := modules[path].Package.Path.Append(ast.StringTerm(name)).Ptr()
 			if err != nil {
@@ -121,12 +123,6 @@ func findTests(modules map[string]*ast.Module) (map[string]*testResult, error) {
 func ruleName(rule *ast.Rule) string {
 	name, _ := rule.Head.Ref()[0].Value.(ast.Var)
 	return string(name)
-}
-
-// isTable recognises `test_x[case] if …`: one row of it is one case, as in OPA's own tester.
-func isTable(rule *ast.Rule) bool {
-	ref := rule.Head.Ref()
-	return len(ref) == 2 && rule.Head.DocKind() == ast.PartialObjectDoc && !ast.IsConstant(ref[1].Value)
 }
 
 // chosen keeps the tests whose reference (`data.a.b.test_c`) the pattern matches, as `opa test --run` does.
@@ -180,6 +176,8 @@ func runTest(ctx context.Context, compiler *ast.Compiler, store storage.Store, c
 	if err != nil {
 		test.Error = err.Error()
 		test.TimedOut = topdown.IsCancel(err)
+	} else if rows != nil && rows.unnamed > 0 && len(rows.seen) > 0 {
+		test.Error = fmt.Sprintf("a row fails in line %d, before it has a name", rows.unnamed)
 	}
 }
 
@@ -232,62 +230,6 @@ func (y *yielder) TraceEvent(topdown.Event) {
 	if y.events++; y.events%1024 == 0 {
 		runtime.Gosched()
 	}
-}
-
-// caseTracer collects the rows that a table went through. Those that failed have left nothing else behind.
-type caseTracer struct {
-	rule *ast.Rule
-	seen map[string]bool
-}
-
-func (*caseTracer) Enabled() bool { return true }
-
-func (*caseTracer) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
-
-func (t *caseTracer) TraceEvent(event topdown.Event) {
-	if expr, ok := event.Node.(*ast.Expr); ok && event.Op == topdown.EvalOp && slices.Contains(t.rule.Body, expr) {
-		if name, known := caseAt(t.rule, event); known {
-			t.seen[name] = true
-		}
-	}
-}
-
-// caseAt is the name of the row that a table is at: the variable in its head, or what the compiler will bind
-// that to (`test_x[tc.name]`) once the last expression has passed.
-func caseAt(rule *ast.Rule, event topdown.Event) (string, bool) {
-	key := rule.Head.Ref()[1]
-	if name := event.Plug(key); name.IsGround() {
-		return caseName(name.Value), true
-	}
-	for _, expr := range rule.Body {
-		if !expr.Generated || !expr.IsEquality() || !expr.Operand(0).Equal(key) {
-			continue
-		}
-		ref, ok := event.Plug(expr.Operand(1)).Value.(ast.Ref)
-		if !ok || !ref.IsGround() {
-			continue
-		}
-		if name, err := ref[0].Value.Find(ref[1:]); err == nil {
-			return caseName(name), true
-		}
-	}
-	return "", false
-}
-
-// caseName is the row's key as it stands in the JSON of the whole table.
-func caseName(key ast.Value) string {
-	if text, ok := key.(ast.String); ok {
-		return string(text)
-	}
-	value, err := ast.JSON(key)
-	if err != nil {
-		return key.String()
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return key.String()
-	}
-	return string(text)
 }
 
 // refTo is the reference `data.a.b.test_c` to the entry point `a/b/test_c`.

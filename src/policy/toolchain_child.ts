@@ -8,9 +8,9 @@ import { setFlagsFromString } from 'node:v8'
 import { brotliDecompressSync } from 'node:zlib'
 import { type Diagnostic, isError } from './diagnostic.ts'
 import type { MappedOperation } from './mapped.ts'
+import { secondOpinion, type TestPlace, type TestReply, type TraceReply } from './second_opinion.ts'
 import type { Tree } from './sources.ts'
 import { coveredPercent, type TestReport, testDiagnostics } from './test_report.ts'
-import { runTests, type TestPlace, type TestReply, type TraceReply } from './test_run.ts'
 
 /** What the child is asked: operations of the compiler, in order, until one fails. */
 export interface Job {
@@ -141,7 +141,7 @@ async function work(job: Job): Promise<Outcome> {
     outcome = { ...outcome, ...shadowOf(reply) }
     if (op === 'test') {
       const explain = job.explain === true ? (failed: object) => ask('trace', failed) : undefined
-      const tests = tested(await runTests(reply, { data, explain, announce }))
+      const tests = tested(await secondOpinion(reply, { data, explain, announce }))
       outcome = { ...outcome, ...tests, diagnostics: [...warnings, ...tests.diagnostics] }
     }
     const wasm = Buffer.from(reply.wasm ?? '', 'base64')

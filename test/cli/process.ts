@@ -19,7 +19,7 @@ export interface Run {
   readonly stderr: string
 }
 
-/** A `serve` that runs. */
+/** A command that runs. */
 export interface Served {
   readonly child: ChildProcess
   /** Everything printed so far, on either stream. */
@@ -134,25 +134,17 @@ export class Workplace implements AsyncDisposable {
       limits === undefined
         ? this.#spawn(process.execPath, args, {})
         : this.#spawn('bash', ['-c', `ulimit ${limits}; exec "$@"`, 'bash', process.execPath, ...args], {})
-    let output = ''
-    for (const stream of [child.stdout!, child.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text
-      })
-    }
+    const served = running(child)
     await eventually(async () => {
-      if (child.exitCode !== null) throw new Error(`serve ended with ${child.exitCode}: ${output}`)
+      if (child.exitCode !== null) throw new Error(`serve ended with ${child.exitCode}: ${served.output()}`)
       return (await this.get('/healthz').catch(() => undefined))?.status === 200
     }, 'a gate that serves')
-    return {
-      child,
-      output: () => output,
-      async stop(signal) {
-        const exited = once(child, 'exit')
-        child.kill(signal)
-        return ((await exited) as [number | null])[0]
-      },
-    }
+    return served
+  }
+
+  /** Starts a command that runs until it is stopped. */
+  start(args: readonly string[]): Served {
+    return running(this.#spawn(process.execPath, [cliPath, ...args], {}))
   }
 
   /** From the operators' listener. */
@@ -189,6 +181,24 @@ export class Workplace implements AsyncDisposable {
       this.#children.delete(child)
     })
     return child
+  }
+}
+
+function running(child: ChildProcess): Served {
+  let output = ''
+  for (const stream of [child.stdout!, child.stderr!]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  }
+  return {
+    child,
+    output: () => output,
+    async stop(signal) {
+      const exited = once(child, 'exit')
+      child.kill(signal)
+      return ((await exited) as [number | null])[0]
+    },
   }
 }
 

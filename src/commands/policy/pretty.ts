@@ -9,11 +9,11 @@ export function prettyJson(value: unknown, width: number): string[] {
 /** `head`, the value and `tail`; what continues below the first line is indented. */
 function filled(head: string, value: unknown, tail: string, width: number): string[] {
   const line = `${head}${inline(value)}${tail}`
-  if (line.length <= width || typeof value !== 'object' || value === null) return [line]
+  if (line.length <= width || isLeaf(value)) return [line]
   const [open, close] = Array.isArray(value) ? '[]' : '{}'
   const members: [string, unknown][] = Array.isArray(value)
     ? value.map((item) => ['', item])
-    : Object.entries(value).map(([key, item]) => [`${JSON.stringify(key)}: `, item])
+    : Object.entries(value as object).map(([key, item]) => [`${JSON.stringify(key)}: `, item])
   const lines: string[] = []
   let openLine = false
   for (const [at, [name, item]] of members.entries()) {
@@ -25,6 +25,11 @@ function filled(head: string, value: unknown, tail: string, width: number): stri
     openLine = piece.length === 1
   }
   return [`${head}${open}`, ...lines.map((text) => `  ${text}`), `${close}${tail}`]
+}
+
+/** What cannot be broken up. */
+function isLeaf(value: unknown): boolean {
+  return typeof value !== 'object' || value === null || Object.keys(value).length === 0
 }
 
 /** In one line, with a space after each `:` and `,`, as Rego is written. */

@@ -53,7 +53,6 @@ interface Question {
   readonly ref: string
   readonly input?: unknown
   readonly value?: unknown
-  readonly defined: boolean
   readonly error?: string
 }
 
@@ -63,7 +62,7 @@ interface Failed {
   readonly cases: Readonly<Record<string, readonly string[]>>
 }
 
-export interface RunOptions {
+export interface OpinionOptions {
   readonly data: Tree
   readonly explain: ((failed: Failed) => Promise<TraceReply>) | undefined
   /** Called before each test, and with null after the last. */
@@ -79,9 +78,9 @@ interface Row {
 const maxExplained = 20
 
 /** Runs every test a second time, on the engine that decides in production, and puts both verdicts together. */
-export async function runTests(
+export async function secondOpinion(
   reply: TestReply,
-  { data, explain, announce }: RunOptions,
+  { data, explain, announce }: OpinionOptions,
 ): Promise<TestReport> {
   const { tests = [], coverage = [], wasm = '' } = reply
   if (tests.length === 0) return { tests: [], coverage }
@@ -194,7 +193,7 @@ function placeOf({ entrypoint, file, line, column }: TestPlace): TestPlace {
 async function explained(
   rows: readonly Row[],
   data: Tree,
-  explain: NonNullable<RunOptions['explain']>,
+  explain: NonNullable<OpinionOptions['explain']>,
 ): Promise<TestResult[]> {
   const failed = rows
     .filter(({ result: { failure } }) => failure !== undefined && failure.code !== 'test_timeout')
@@ -220,8 +219,8 @@ async function explained(
 }
 
 /** Puts a question to the gate's engine, and lets it compare the answers: it knows a set from an array. */
-function askedOf({ id, ref, input, value, defined, error }: Question, engine: Engine | undefined): Asked {
-  const opa: Answer = error !== undefined ? { error } : defined ? { value: value ?? null } : {}
+function askedOf({ id, ref, input, value, error }: Question, engine: Engine | undefined): Asked {
+  const opa: Answer = error !== undefined ? { error } : value === undefined ? {} : { value }
   const wasm = engine === undefined ? {} : answerOf(engine, `leasegate_asked/value_${id}`)
   const same = engine !== undefined && answerOf(engine, `leasegate_asked/same_${id}`).value === true
   return { ref, ...(input === undefined ? {} : { input }), opa, wasm, same: same && error === undefined }
