@@ -28,6 +28,8 @@ type request struct {
 	// Cases are those of a table, by entry point, that are to be traced.
 	Cases  map[string][]string `json:"cases"`
 	Bundle sealedBundle        `json:"bundle"`
+	// Inputs are for explain.
+	Inputs []any `json:"inputs"`
 }
 
 // reply holds the members that the operation produces; Errors holds nothing but warnings exactly when OK.
@@ -43,8 +45,9 @@ type reply struct {
 	Reads    []string          `json:"reads,omitempty"`
 	Bundle   *openedBundle     `json:"bundle,omitempty"`
 	// Shadow is the policy as written, there only when rules are marked shadow; Wasm is then without them.
-	Shadow      []byte   `json:"shadow,omitempty"`
-	ShadowRules []string `json:"shadow_rules,omitempty"`
+	Shadow       []byte         `json:"shadow,omitempty"`
+	ShadowRules  []string       `json:"shadow_rules,omitempty"`
+	Explanations []*explanation `json:"explanations,omitempty"`
 }
 
 // run answers one request; a panic of the compiler is a diagnostic too.
@@ -75,6 +78,8 @@ func run(ctx context.Context, text string) (out reply) {
 		return reads(req)
 	case "bundle":
 		return openBundle(req)
+	case "explain":
+		return explain(ctx, req)
 	default:
 		return refuse(fmt.Errorf("unknown operation %q", req.Op))
 	}

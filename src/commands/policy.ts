@@ -4,6 +4,7 @@ import { addActivateCommand } from './policy/activate.ts'
 import { addBenchCommand } from './policy/bench.ts'
 import { addBuildCommand } from './policy/build.ts'
 import { addCheckCommand } from './policy/check.ts'
+import { addExplainCommand } from './policy/explain.ts'
 import { addFmtCommand } from './policy/fmt.ts'
 import { addHistoryCommand } from './policy/history.ts'
 import { addInitCommand } from './policy/init.ts'
@@ -25,6 +26,7 @@ const commands: readonly ((policy: Command) => void)[] = [
   addRollbackCommand,
   addHistoryCommand,
   addReplayCommand,
+  addExplainCommand,
 ]
 
 /** Adds the policy commands. */

@@ -2,11 +2,20 @@
 // HERE: a function named for what must hold, a row in `checks`, rows in test/enforce/checks.test.ts.
 import { type Grant, identifierCovers, type Lease, sensitivityCovers } from '../lease/lease.ts'
 import { type Refusal, refuse } from '../refusals.ts'
+import type { Operation } from './operation.ts'
 import { refuseRevoked } from './revoked.ts'
 import type { Evidence, Mapped } from './stages.ts'
 
 /** Undefined when what it is named for holds. */
 export type Check = (evidence: Evidence) => Refusal | undefined
+
+/** What the grants of a lease are held against; any `Evidence` is one. */
+export interface Asked {
+  readonly lease: Pick<Lease, 'grants'>
+  readonly mapped: Pick<Mapped, 'resource'> & {
+    readonly operation: Pick<Operation, 'verb' | 'sensitivity'>
+  }
+}
 
 /** Constraint keys the gate enforces; a grant with any other key covers nothing (fail closed). */
 const enforcedConstraints = new Set(['max_calls'])
@@ -37,7 +46,8 @@ function environmentMatches({ lease, backend }: Evidence): Refusal | undefined {
   })
 }
 
-function grantCoversRequest({ lease, mapped }: Evidence): Refusal | undefined {
+/** Whether one grant of the lease covers verb, resource and sensitivity, and can be enforced. */
+export function grantCoversRequest({ lease, mapped }: Asked): Refusal | undefined {
   if (coveringGrant(lease, mapped) !== undefined) return undefined
   const { verb, sensitivity } = mapped.operation
   return refuse('outside_lease', {
@@ -60,7 +70,7 @@ export const checks: readonly Check[] = [
  * The alternative of the lease that covers verb, resource and sensitivity and that can be enforced; of
  * several, one without a budget, else the first.
  */
-export function coveringGrant(lease: Lease, mapped: Mapped): Grant | undefined {
+export function coveringGrant(lease: Asked['lease'], mapped: Asked['mapped']): Grant | undefined {
   let covering: Grant | undefined
   for (const grant of lease.grants) {
     if (!covers(grant, mapped)) continue
@@ -70,7 +80,7 @@ export function coveringGrant(lease: Lease, mapped: Mapped): Grant | undefined {
   return covering
 }
 
-function covers(grant: Grant, { operation, resource }: Mapped): boolean {
+function covers(grant: Grant, { operation, resource }: Asked['mapped']): boolean {
   return (
     actionCovers(grant, operation.verb) &&
     identifierCovers(grant.identifier, resource) &&
@@ -94,7 +104,7 @@ function actionCovers(grant: Grant, verb: string): boolean {
   return grant.actions.includes(verb) || grant.actions.includes('*')
 }
 
-function whyNotCovered(lease: Lease, { operation, resource }: Mapped): string[] {
+function whyNotCovered(lease: Asked['lease'], { operation, resource }: Asked['mapped']): string[] {
   const named = lease.grants.filter((grant) => identifierCovers(grant.identifier, resource))
   if (named.length === 0) return ['resource_not_in_lease']
   const acting = named.filter((grant) => actionCovers(grant, operation.verb))

@@ -57,6 +57,8 @@ export interface Engine {
    * Throws an `Error` on a trap, an abort, or an input too large; the next evaluation starts clean.
    */
   evaluate(entrypoint: string, input?: string): unknown
+  /** Other documents under `data` from here on: for what-if questions, never for a policy that serves. */
+  setData(data: Readonly<Record<string, unknown>>): void
 }
 
 /** Compiles and instantiates a module. Rejects when it is not an OPA module or its data does not fit. */
@@ -65,9 +67,10 @@ export async function openEngine({ wasm, data }: PolicyModule): Promise<Engine> 
     throw new Error('policy data is not an object')
   }
   const compiled = await WebAssembly.compile(wasm)
+  let documents: object = data
   const instantiate = (): SdkPolicy => {
     const loaded = opa.loadPolicySync(compiled, { initial: initialPages, maximum: maximumPages })
-    loaded.setData(data)
+    loaded.setData(documents)
     // ABI 1.2's one-shot `opa_eval` takes text that is not JSON for an undefined input, under which a policy
     // of exceptions allows. The calls of ABI 1.1 report it, at the same speed (8 µs, design §7's input).
     loaded.minorVersion = 1
@@ -89,6 +92,23 @@ export async function openEngine({ wasm, data }: PolicyModule): Promise<Engine> 
         return results
       })
     },
+    setData(other) {
+      documents = other
+      const loaded = current
+      current = undefined
+      if (loaded === undefined) return
+      attempt(() => loaded.setData(other))
+      current = loaded
+    },
+  }
+}
+
+/** What an engine's decision rule answers. Total: whatever goes wrong is `deny` with its fault. */
+export function ask(engine: Engine, input: string): PolicyAnswer {
+  try {
+    return readAnswer(engine.evaluate(decisionEntrypoint, input))
+  } catch (thrown) {
+    return failed(describe(thrown))
   }
 }
 
@@ -107,13 +127,7 @@ export async function loadPolicy(module: PolicyModule): Promise<LoadedPolicy> {
   return {
     digest: policyDigest(module),
     hostBuiltins: engine.hostBuiltins,
-    evaluate(input) {
-      try {
-        return answerOf(engine.evaluate(decisionEntrypoint, input))
-      } catch (thrown) {
-        return failed(describe(thrown))
-      }
-    },
+    evaluate: (input) => ask(engine, input),
   }
 }
 
@@ -126,8 +140,11 @@ export function policyDigest({ wasm, shadow, data }: PolicyModule): string {
   return `sha256:${digest.update(canonicalJson(data)).digest('hex')}`
 }
 
-/** Reads a result set in order: undefined, shape, unknown members, effect, reasons, approval. */
-function answerOf(results: unknown): PolicyAnswer {
+/**
+ * Reads a result set of either engine, in order: undefined, shape, unknown members, effect, reasons, approval.
+ * Anything not understood is `deny` with its fault.
+ */
+export function readAnswer(results: unknown): PolicyAnswer {
   const row: unknown = Array.isArray(results) ? results[0] : undefined
   if (!isRecord(row)) return failed(undefinedDecision)
   const decision = row.result

@@ -66,6 +66,8 @@ export interface ToolchainInput extends PolicySources {
   /** What the configuration maps, for `check`. */
   readonly mapped?: readonly MappedOperation[]
   readonly bundle?: SealedBundle
+  /** For `explain`. */
+  readonly inputs?: readonly unknown[]
 }
 
 /**
@@ -100,13 +102,13 @@ export function runToolchain(
 }
 
 function runJob(
-  { files, data, mapped = [], bundle }: ToolchainInput,
+  { files, data, mapped = [], bundle, inputs }: ToolchainInput,
   what: Pick<Job, 'operations' | 'run' | 'explain'>,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
   const schema: unknown = JSON.parse(inputSchemaText())
   const entrypoints = [decisionEntrypoint]
-  const job: Job = { regoc: regocDir(), files, data, schema, entrypoints, mapped, bundle, ...what }
+  const job: Job = { regoc: regocDir(), files, data, schema, entrypoints, mapped, bundle, inputs, ...what }
   return new Promise((resolve, reject) => {
     // An empty environment: nothing of the gate's secrets or options reaches a policy under test.
     const child = fork(childUrl, {

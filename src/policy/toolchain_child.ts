@@ -11,6 +11,7 @@ import type { MappedOperation } from './mapped.ts'
 import { secondOpinion, type TestPlace, type TestReply, type TraceReply } from './second_opinion.ts'
 import type { Tree } from './sources.ts'
 import { coveredPercent, type TestReport, testDiagnostics } from './test_report.ts'
+import type { Trace } from './trace.ts'
 
 /** What the child is asked: operations of the compiler, in order, until one fails. */
 export interface Job {
@@ -27,6 +28,8 @@ export interface Job {
   readonly run?: string
   /** For `bundle` alone, which reads nothing else of the job. */
   readonly bundle?: SealedBundle | undefined
+  /** For `explain`: policy inputs. */
+  readonly inputs?: readonly unknown[] | undefined
   /** For `test`: trace those that fail. */
   readonly explain?: boolean
 }
@@ -36,7 +39,7 @@ export interface Progress {
   readonly running: (TestPlace & { readonly engine: string }) | null
 }
 
-export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules' | 'reads' | 'bundle'
+export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules' | 'reads' | 'bundle' | 'explain'
 
 /** A packed OPA bundle, and whose signature it has to carry. */
 export interface SealedBundle {
@@ -77,6 +80,8 @@ export interface Outcome {
   /** Paths of the input that the entry points can read, such as `request.body`; '' is all of it. */
   readonly reads?: readonly string[]
   readonly bundle?: OpenedBundle
+  /** How the decision on each of the inputs came about, as OPA's engine sees it. */
+  readonly explanations?: readonly Trace[]
 }
 
 /** One rule, at the first of its definitions. */
@@ -98,6 +103,7 @@ interface Reply extends TestReply, TraceReply {
   readonly reads?: readonly string[]
   readonly shadow?: string
   readonly shadow_rules?: readonly string[]
+  readonly explanations?: readonly Trace[]
   readonly bundle?: Omit<OpenedBundle, 'wasm'> & { readonly wasm?: string }
 }
 type Regoc = (request: string) => Promise<string>
@@ -128,13 +134,13 @@ async function startRegoc(dir: string): Promise<Regoc> {
 
 async function work(job: Job): Promise<Outcome> {
   const run = await startRegoc(job.regoc)
-  const { files, data, schema, entrypoints, mapped, run: pattern = '' } = job
+  const { files, data, schema, entrypoints, mapped, run: pattern = '', inputs } = job
   const ask = async (op: string, more: object): Promise<Reply> =>
     JSON.parse(await run(JSON.stringify({ op, files, data, schema, ...more })))
   const bundle = job.bundle && { ...job.bundle, archive: base64(job.bundle.archive) }
   let outcome: Outcome = { diagnostics: [] }
   for (const op of job.operations) {
-    const reply = await ask(op, { entrypoints, operations: mapped, run: pattern, bundle })
+    const reply = await ask(op, { entrypoints, operations: mapped, run: pattern, bundle, inputs })
     const warnings = outcome.diagnostics
     outcome = { ...outcome, diagnostics: [...warnings, ...reply.errors] }
     if (!reply.ok) return outcome
@@ -150,6 +156,7 @@ async function work(job: Job): Promise<Outcome> {
     if (op === 'bundle') outcome = { ...outcome, ...opened(reply) }
     if (op === 'fmt') outcome = { ...outcome, formatted: reply.files ?? {} }
     if (op === 'reads') outcome = { ...outcome, reads: reply.reads ?? [] }
+    if (op === 'explain') outcome = { ...outcome, explanations: reply.explanations ?? [] }
     if (outcome.diagnostics.some(isError)) return outcome
   }
   return outcome

@@ -1,0 +1,153 @@
+// In: an engine, an input it does not allow, and edits that might help. Out: the smallest sets of edits after
+// which it does allow, each found by asking the engine. Knows no rule and no field. Deterministic: bounded by
+// work, never by time. Never proposes what has not been tried whole.
+import { grantCoversRequest } from '../enforce/checks.ts'
+import { asked } from './asked.ts'
+import { applyEdits, collide, type Edit } from './edit.ts'
+import { ask, type Engine } from './evaluate.ts'
+import { type PolicyInput, policyInput } from './input_schema.ts'
+import type { Tree } from './sources.ts'
+
+/** Edits that are enough together, and none of which can be left out. */
+export type Change = readonly Edit[]
+
+/** What a search found. */
+export interface Search {
+  /** All of one size, the smallest; changes of the lease alone come first. */
+  readonly changes: readonly Change[]
+  /** Sets of edits tried. */
+  readonly tried: number
+  /** False: the bound on work was met before everything up to `maxEdits` had been tried. */
+  readonly complete: boolean
+}
+
+/** Edits in one change, at most. */
+export const maxEdits = 3
+
+const maxChanges = 3
+// An evaluation of the shipped policy takes 10 µs; reloading its data costs about as much as ten of those.
+const maxWork = 100_000
+const loadWork = 10
+const loadBytes = 500
+
+/** What the search asks about. */
+export interface Question {
+  readonly engine: Engine
+  readonly input: PolicyInput
+  readonly data: Tree
+}
+
+/** Tries single edits, then pairs, then triples, and stops at the first size that helps. */
+export function smallestChanges(question: Question, candidates: readonly Edit[]): Search {
+  const search = new Searching(question)
+  const telling = search.telling(candidates)
+  for (let size = 1; size <= maxEdits && search.found.length === 0; size++) {
+    search.tryEvery(size, telling)
+    if (search.found.length === 0) search.tryEvery(size, candidates)
+  }
+  question.engine.setData(question.data)
+  return { changes: search.found, tried: search.tried, complete: !search.spent }
+}
+
+class Searching {
+  readonly found: Change[] = []
+  tried = 0
+  readonly #question: Question
+  readonly #dataBytes: number
+  #work = 0
+
+  constructor(question: Question) {
+    this.#question = question
+    this.#dataBytes = JSON.stringify(question.data).length
+  }
+
+  get spent(): boolean {
+    return this.#work >= maxWork
+  }
+
+  /** The candidates that change the answer in any way on their own: of larger changes, the likely parts. */
+  telling(candidates: readonly Edit[]): Edit[] {
+    const before = JSON.stringify(this.#ask([]))
+    return candidates.filter((edit) => {
+      const ofData = edit.path[0] === 'data'
+      if (this.spent || !this.#load(ofData ? [edit] : [])) return false
+      return JSON.stringify(this.#ask(ofData ? [] : [edit])) !== before
+    })
+  }
+
+  /** Sets of `size` of these edits, with as few edits of the data as possible first. */
+  tryEvery(size: number, edits: readonly Edit[]): void {
+    const lease = edits.filter(({ path }) => path[0] === 'input')
+    const data = edits.filter(({ path }) => path[0] === 'data')
+    for (let ofData = 0; ofData <= size; ofData++) {
+      for (const dataEdits of subsets(data, ofData)) {
+        if (this.spent) return
+        this.#tryAll(dataEdits, subsets(lease, size - ofData))
+      }
+    }
+  }
+
+  /** Under one set of edits of the data, every set of edits of the lease. */
+  #tryAll(dataEdits: readonly Edit[], leaseSets: Iterable<readonly Edit[]>): void {
+    if (!this.#load(dataEdits)) return
+    for (const leaseEdits of leaseSets) {
+      if (this.spent) return
+      const change = [...leaseEdits, ...dataEdits]
+      if (this.#isKnown(change)) continue
+      this.tried++
+      if (this.#ask(leaseEdits).effect === 'allow' && this.#isCovered(leaseEdits)) this.found.push(change)
+    }
+  }
+
+  #load(edits: readonly Edit[]): boolean {
+    this.#work += loadWork + this.#dataBytes / loadBytes
+    const data = applyEdits(this.#question.data, edits)
+    try {
+      this.#question.engine.setData(data as Tree)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #ask(edits: readonly Edit[]) {
+    this.#work++
+    const input = applyEdits(this.#question.input, edits)
+    return ask(this.#question.engine, JSON.stringify(input))
+  }
+
+  /** The gate asks policy only where a grant covers the request. */
+  #isCovered(edits: readonly Edit[]): boolean {
+    const edited = policyInput.safeParse(applyEdits(this.#question.input, edits))
+    return edited.success && grantCoversRequest(asked(edited.data)) === undefined
+  }
+
+  /** Of changes at the same places the first is enough, and so are a few of the lease and a few of the data. */
+  #isKnown(change: Change): boolean {
+    const places = placesOf(change)
+    const ofData = usesData(change)
+    const alike = this.found.filter((other) => usesData(other) === ofData)
+    return alike.length >= maxChanges || alike.some((other) => placesOf(other) === places)
+  }
+}
+
+function usesData(change: Change): boolean {
+  return change.some(({ path }) => path[0] === 'data')
+}
+
+function placesOf(change: Change): string {
+  return JSON.stringify(change.map(({ path }) => path))
+}
+
+/** Every set of `size` edits that can be made together. */
+function* subsets(edits: readonly Edit[], size: number): Generator<readonly Edit[]> {
+  if (size === 0) {
+    yield []
+    return
+  }
+  for (const [at, first] of edits.entries()) {
+    for (const rest of subsets(edits.slice(at + 1), size - 1)) {
+      if (!rest.some((edit) => collide(first, edit))) yield [first, ...rest]
+    }
+  }
+}
