@@ -114,6 +114,6 @@ default decision := {"effect": "deny", "reasons": ["neither"]}
   const before = gate.records().length
   expect(await call()).toMatchObject({ status: 403, code: 'policy_denied' })
   const [record] = await gate.recordsAfter(before)
-  expect(record?.decision.cause).toMatch(/^policy fault: .*authz\.rego:5/)
+  expect(record?.decision.cause).toMatch(/^policy fault: .*authz\.rego:5:1: .*conflict/)
   expect(await gate.metrics()).toMatch(/^leasegate_policy_faults_total [1-9]/m)
 })

@@ -8,7 +8,7 @@ import { bundle, compiled, PolicyDir, reading, shippedDir } from './support.ts'
 
 const input = JSON.stringify(reading)
 const broken =
-  'package leasegate.authz\n\ndecision := {"effect": "allow", "reasons": []} if input.lease.usr == "x"\n'
+  'package leasegate.authz\n\ndecision := {"effect": "allow", "reasons": []} if input.lease.usr == "x"\n\ndefault decision := {"effect": "deny", "reasons": []}\n'
 
 /** An open policy whose events can be waited for, one by one. */
 class Watched implements AsyncDisposable {
@@ -128,7 +128,7 @@ describe('at the start', () => {
   it('a policy that cannot be used is refused with every diagnostic', async () => {
     using dir = PolicyDir.of({ 'authz.rego': `${broken}\nother if input.lease.agnt == "x"\n` })
     await expect(Watched.open(dir.path)).rejects.toThrow(
-      /^authz\.rego:3:63: rego_type_error: [^\n]*\nauthz\.rego:5:22: rego_type_error: [^\n]*$/,
+      /^authz\.rego:3:63: rego_type_error: [^\n]*\nauthz\.rego:7:22: rego_type_error: [^\n]*$/,
     )
   })
 
