@@ -66,7 +66,7 @@ func (l *linter) givesName(expr *ast.Expr, b bindings) bool {
 		return ok && b[name] == left && l.defined(left, b)
 	}
 	arity := l.compiler.GetArity(expr.Operator())
-	return len(operands) == arity+1 && l.definedCall(expr.Operator(), operands[:arity], b)
+	return arity >= 0 && len(operands) == arity+1 && l.definedCall(expr.Operator(), operands[:arity], b)
 }
 
 func (l *linter) definedCall(operator ast.Ref, operands []*ast.Term, b bindings) bool {

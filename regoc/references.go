@@ -17,12 +17,14 @@ import (
 // a warning, because data may come later; below a document nothing is said, because its keys are data too.
 func (l *linter) dataReferences() {
 	for _, module := range l.compiler.Modules {
-		ast.WalkRefs(module, func(ref ast.Ref) bool {
-			if ref.HasPrefix(ast.DefaultRootRef) {
-				l.dataReference(ref)
-			}
-			return false
-		})
+		for _, rule := range module.Rules {
+			ast.WalkRefs(rule, func(ref ast.Ref) bool {
+				if ref.HasPrefix(ast.DefaultRootRef) {
+					l.dataReference(ref)
+				}
+				return false
+			})
+		}
 	}
 }
 
