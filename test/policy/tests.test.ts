@@ -257,7 +257,7 @@ describe('a run', () => {
       {
         file: 'authz.rego',
         lines: 10,
-        covered: 5,
+        covered: 6,
         uncovered: [
           [5, 5],
           [14, 14],
