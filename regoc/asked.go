@@ -59,7 +59,7 @@ func withinOf(around, more []*ast.With, event topdown.Event) []*ast.With {
 // queries of their own and come with events of their own.
 func (r *recorder) questions(f *frame, event topdown.Event) []question {
 	var out []question
-	with, ok := withText(f.within, event.Input(), f.expr.With)
+	with, ok := withText(r.compiler, f.within, event.Input(), f.expr.With)
 	if !ok {
 		return nil
 	}
@@ -109,28 +109,34 @@ func callText(compiler *ast.Compiler, expr *ast.Expr, event topdown.Event) (stri
 }
 
 // withText writes out what is in place: the input there is, unless the expression replaces it, then the rest. An
-// input set in part around the expression is in the input there is.
-func withText(within []*ast.With, input *ast.Term, own []*ast.With) (string, bool) {
-	var text strings.Builder
+// input set in part around the expression is in the input there is. Replaced functions come last: the planner for
+// WebAssembly mixes up values that follow one (OPA 1.20.2).
+func withText(compiler *ast.Compiler, within []*ast.With, input *ast.Term, own []*ast.With) (string, bool) {
+	var values, functions strings.Builder
+	target := func(w *ast.With) ast.Ref { return w.Target.Value.(ast.Ref) }
 	isOwn := func(w *ast.With) bool {
 		return slices.ContainsFunc(own, func(o *ast.With) bool { return o.Target.Equal(w.Target) })
 	}
-	isInput := func(w *ast.With) bool { return w.Target.Value.(ast.Ref).HasPrefix(ast.InputRootRef) }
-	whole := slices.ContainsFunc(own, func(w *ast.With) bool { return w.Target.Value.(ast.Ref).Equal(ast.InputRootRef) })
+	whole := slices.ContainsFunc(own, func(w *ast.With) bool { return target(w).Equal(ast.InputRootRef) })
 	if input != nil && !whole {
-		fmt.Fprintf(&text, " with input as %v", input)
+		fmt.Fprintf(&values, " with input as %v", input)
 	}
 	for _, with := range within {
-		if isInput(with) && !isOwn(with) {
+		isInput := target(with).HasPrefix(ast.InputRootRef)
+		isData := target(with).HasPrefix(ast.DefaultRootRef) && !isFunction(compiler, target(with))
+		if isInput && !isOwn(with) {
 			continue
 		}
-		_, isRef := with.Value.Value.(ast.Ref)
-		if !isRef && !with.Value.IsGround() {
-			return "", false
+		if isInput || isData {
+			if !with.Value.IsGround() {
+				return "", false
+			}
+			fmt.Fprintf(&values, " with %v as %v", with.Target, with.Value)
+		} else {
+			fmt.Fprintf(&functions, " with %v as %v", with.Target, with.Value)
 		}
-		fmt.Fprintf(&text, " with %v as %v", with.Target, with.Value)
 	}
-	return text.String(), true
+	return values.String() + functions.String(), true
 }
 
 // worthAsking picks the questions to ask again: those of the expression that failed last, or all when none did;

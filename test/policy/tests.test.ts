@@ -174,7 +174,7 @@ describe('a test that fails tells', () => {
     ['no input at all', 'authz.decision.effect == "allow"', undefined, { value: expect.anything() }],
   ])('what it asked of %s', async (_, rule, input, answer) => {
     const { named } = await tested(
-      `nested if authz.permitted with input.request.verb as "list"\n\ntest_x if ${rule}`,
+      `nested if authz.permitted with input.request.verb as "list"\n\nno_verb(_) := false\n\ntest_x if ${rule}`,
       { run: 'test_x' },
     )
     const { asked } = named.get('test_x')!.failure!.trace!
