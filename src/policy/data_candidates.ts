@@ -161,10 +161,14 @@ function additions(at: Path, key: string, vocabulary: Vocabulary, explained: Exp
   const { value: holder } = valueAt(explained.data, at.slice(1))
   if (!isTree(holder) || Object.hasOwn(holder, key)) return []
   const above = at.length > 1 ? valueAt(explained.data, at.slice(1, -1)).value : undefined
-  const cousins = isTree(above) ? Object.values(above).map((each) => valueAt(each, [key])) : []
+  const cousins = isTree(above)
+    ? Object.values(above)
+        .slice(0, maxMembers)
+        .map((each) => valueAt(each, [key]))
+    : []
   const like = [
     ...cousins.filter(({ defined }) => defined).map(({ value }) => value),
-    ...Object.values(holder),
+    ...Object.values(holder).slice(0, maxMembers),
     ...named(explained.data, key, maxDepth),
   ].filter((value) => typeof value === 'object')
   const donors = unique(like.map((value) => JSON.stringify(value))).slice(0, maxDonors)

@@ -17,18 +17,22 @@ export interface Search {
   readonly changes: readonly Change[]
   /** Sets of edits tried. */
   readonly tried: number
-  /** False: the bound on work was met before everything up to `maxEdits` had been tried. */
+  /** False: a bound was met before everything smaller, or without changes everything, had been tried. */
   readonly complete: boolean
 }
 
 /** Edits in one change, at most. */
 export const maxEdits = 3
 
-const maxChanges = 3
-// An evaluation of the shipped policy takes 10 µs; reloading its data costs about as much as ten of those.
-const maxWork = 100_000
-const loadWork = 10
-const loadBytes = 500
+/** Of the lease alone, and as many with the data. */
+const maxChanges = 2
+// 25 µs each with its input (shipped policy, Node 24): 1.5 s.
+const maxEvaluations = 60_000
+// Loading data is counted apart, so that a large one leaves changes of the lease to be tried: 10 units, 0.3 ms,
+// and one for each 2 kB (20,000 users, 1.5 MB: 19 ms).
+const maxLoading = 60_000
+const loading = 10
+const loadingBytes = 2000
 
 /** What the search asks about. */
 export interface Question {
@@ -41,28 +45,32 @@ export interface Question {
 export function smallestChanges(question: Question, candidates: readonly Edit[]): Search {
   const search = new Searching(question)
   const telling = search.telling(candidates)
+  let complete = true
   for (let size = 1; size <= maxEdits && search.found.length === 0; size++) {
+    complete = search.complete
     search.tryEvery(size, telling)
     if (search.found.length === 0) search.tryEvery(size, candidates)
   }
+  if (search.found.length === 0) complete = search.complete
   question.engine.setData(question.data)
-  return { changes: search.found, tried: search.tried, complete: !search.spent }
+  return { changes: search.found, tried: search.tried, complete }
 }
 
 class Searching {
   readonly found: Change[] = []
   tried = 0
+  /** No bound has been met yet. */
+  complete = true
   readonly #question: Question
   readonly #dataBytes: number
-  #work = 0
+  #evaluations = 0
+  #loading = 0
+  /** The engine holds the data as it is. */
+  #pristine = true
 
   constructor(question: Question) {
     this.#question = question
     this.#dataBytes = JSON.stringify(question.data).length
-  }
-
-  get spent(): boolean {
-    return this.#work >= maxWork
   }
 
   /** The candidates that change the answer in any way on their own: of larger changes, the likely parts. */
@@ -70,7 +78,7 @@ class Searching {
     const before = JSON.stringify(this.#ask([]))
     return candidates.filter((edit) => {
       const ofData = edit.path[0] === 'data'
-      if (this.spent || !this.#load(ofData ? [edit] : [])) return false
+      if (!this.#load(ofData ? [edit] : [])) return false
       return JSON.stringify(this.#ask(ofData ? [] : [edit])) !== before
     })
   }
@@ -81,7 +89,6 @@ class Searching {
     const data = edits.filter(({ path }) => path[0] === 'data')
     for (let ofData = 0; ofData <= size; ofData++) {
       for (const dataEdits of subsets(data, ofData)) {
-        if (this.spent) return
         this.#tryAll(dataEdits, subsets(lease, size - ofData))
       }
     }
@@ -91,19 +98,31 @@ class Searching {
   #tryAll(dataEdits: readonly Edit[], leaseSets: Iterable<readonly Edit[]>): void {
     if (!this.#load(dataEdits)) return
     for (const leaseEdits of leaseSets) {
-      if (this.spent) return
       const change = [...leaseEdits, ...dataEdits]
       if (this.#isKnown(change)) continue
+      if (this.#evaluations >= maxEvaluations) {
+        this.complete = false
+        return
+      }
       this.tried++
       if (this.#ask(leaseEdits).effect === 'allow' && this.#isCovered(leaseEdits)) this.found.push(change)
     }
   }
 
   #load(edits: readonly Edit[]): boolean {
-    this.#work += loadWork + this.#dataBytes / loadBytes
+    if (edits.length === 0 && this.#pristine) return true
+    // The data as it is may always be had back.
+    const spent = this.#loading >= maxLoading || this.#evaluations >= maxEvaluations
+    if (spent && edits.length > 0) {
+      this.complete = false
+      return false
+    }
+    this.#pristine = false
+    this.#loading += loading + this.#dataBytes / loadingBytes
     const data = applyEdits(this.#question.data, edits)
     try {
       this.#question.engine.setData(data as Tree)
+      this.#pristine = edits.length === 0
       return true
     } catch {
       return false
@@ -111,7 +130,7 @@ class Searching {
   }
 
   #ask(edits: readonly Edit[]) {
-    this.#work++
+    this.#evaluations++
     const input = applyEdits(this.#question.input, edits)
     return ask(this.#question.engine, JSON.stringify(input))
   }

@@ -278,6 +278,21 @@ default decision := {"effect": "deny", "reasons": ["no"]}
 `
 const allow = 'decision := {"effect": "allow", "reasons": []}'
 
+describe('a search with bounds', () => {
+  test('data too large to be tried in every way still leaves changes of the lease', async () => {
+    const text = `${other.replace(/import .*\n/, '')}\n${allow} if {\n\tinput.lease.stage == "draft"\n\tdata.open\n}\n\n${allow} if {\n\tinput.lease.stage == "execute"\n\tinput.context.provenance == "trusted"\n}\n`
+    const padding = Object.fromEntries(Array.from({ length: 400 }, (_, at) => [`k${at}`, 'x'.repeat(50_000)]))
+    const [explanation] = await explain({ files: { 'authz.rego': text }, data: { open: false, padding } }, [
+      reading,
+    ])
+    const { changes, complete } = explanation!.search!
+    expect(changes.map(written)).toContain(
+      'set input.lease.stage "execute" and set input.context.provenance "trusted"',
+    )
+    expect(complete).toBe(true)
+  })
+})
+
 describe('a policy of other names', () => {
   test.each([
     {

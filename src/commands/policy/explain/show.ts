@@ -149,10 +149,11 @@ function readText({ name, defined, shown, value }: Read): string {
 function sayChanges({ changes, complete }: Search, edited: Edited): void {
   say()
   if (changes.length === 0) {
-    say(style.bold(`No change of up to ${maxEdits} edits to lease or data would make it pass.`))
-    if (!complete) say(style.dim('  Not every one was tried: there are too many.'))
-    return
+    say(style.bold(`No change of up to ${maxEdits} edits to lease or data was found that would make it pass`))
   }
+  if (!complete)
+    say(style.dim('  (not every smaller one was tried: there are too many, or the data is large)'))
+  if (changes.length === 0) return
   say(style.bold(changes.length === 1 ? 'This would make it pass' : 'Each of these would make it pass'))
   for (const [at, change] of changes.entries()) {
     for (const [index, edit] of change.entries()) {
