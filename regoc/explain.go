@@ -19,7 +19,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
-// explainTimeout ends evaluations that do not.
+// explainTimeout ends the evaluations of one input that do not.
 const explainTimeout = 5 * time.Second
 
 // explanation is the decision, absent when undefined, and the rules in the order they were entered.
@@ -28,7 +28,7 @@ type explanation struct {
 	// Fault is why there is no decision: two rules of one name that disagree, time over.
 	Fault string      `json:"fault,omitempty"`
 	Rules []*ruleSeen `json:"rules"`
-	// Incomplete: the bounds of explain_recorder.go were met, and what is told is only the beginning.
+	// Incomplete: time was over or the bounds of explain_recorder.go were met, and what is told is only the beginning.
 	Incomplete bool `json:"incomplete"`
 }
 
@@ -37,14 +37,12 @@ func explain(ctx context.Context, req request) reply {
 	if err != nil {
 		return refuse(err)
 	}
-	within, cancel := context.WithTimeout(ctx, explainTimeout)
-	defer cancel()
 	store := inmem.NewFromObject(req.Data)
-	txn, err := store.NewTransaction(within)
+	txn, err := store.NewTransaction(ctx)
 	if err != nil {
 		return refuse(err)
 	}
-	defer store.Abort(within, txn)
+	defer store.Abort(ctx, txn)
 	out := reply{OK: true, Errors: []diagnostic{}, Explanations: []*explanation{}}
 	for _, input := range req.Inputs {
 		value, err := ast.InterfaceToValue(input)
@@ -53,7 +51,7 @@ func explain(ctx context.Context, req request) reply {
 		}
 		asked := asking{compiler, store, txn, ast.NewTerm(value)}
 		seen := newDecisionRecorder(compiler, written, value, req.Data)
-		out.Explanations = append(out.Explanations, asked.explain(within, seen, req.Entrypoints[0]))
+		out.Explanations = append(out.Explanations, asked.explain(ctx, seen, req.Entrypoints[0]))
 	}
 	return out
 }
@@ -90,7 +88,9 @@ type asking struct {
 func (a asking) explain(ctx context.Context, seen *decisionRecorder, entrypoint string) *explanation {
 	out := &explanation{}
 	var err error
-	if out.Result, err = a.decision(ctx, seen, entrypoint); err != nil {
+	if out.Result, err = a.decision(ctx, seen, entrypoint); topdown.IsCancel(err) {
+		seen.full = true
+	} else if err != nil {
 		out.Fault = err.Error()
 	}
 	// A queue: what is tried enters rules of its own, with conditions behind failed ones.
@@ -120,19 +120,16 @@ func (a asking) decision(ctx context.Context, seen *decisionRecorder, entrypoint
 }
 
 // run evaluates without rule indexing and early exit: both skip conditions that should be told about.
-func (a asking) run(ctx context.Context, body ast.Body, tracer topdown.QueryTracer) (topdown.QueryResultSet, error) {
-	cancel := topdown.NewCancel()
-	stop := context.AfterFunc(ctx, cancel.Cancel)
-	defer stop()
+func (a asking) run(ctx context.Context, body ast.Body, seen *decisionRecorder) (topdown.QueryResultSet, error) {
 	return topdown.NewQuery(body).
 		WithCompiler(a.compiler).
 		WithStore(a.store).
 		WithTransaction(a.txn).
 		WithInput(a.input).
-		WithCancel(cancel).
+		WithCancel(seen.cancel).
 		WithIndexing(false).
 		WithEarlyExit(false).
-		WithQueryTracer(tracer).
+		WithQueryTracer(seen).
 		Run(ctx)
 }
 

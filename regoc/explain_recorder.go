@@ -8,7 +8,9 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -90,6 +92,11 @@ type decisionRecorder struct {
 	queue    []*untried
 	trying   *untried
 	full     bool
+
+	// Looked at while events come: a timer of Go's would wait for an event loop that the evaluation blocks.
+	deadline time.Time
+	events   int
+	cancel   topdown.Cancel
 }
 
 func newDecisionRecorder(compiler *ast.Compiler, written map[string]*ast.Module, input ast.Value, data any) *decisionRecorder {
@@ -97,7 +104,10 @@ func newDecisionRecorder(compiler *ast.Compiler, written map[string]*ast.Module,
 	if err != nil {
 		base = ast.NewObject()
 	}
-	r := &decisionRecorder{compiler: compiler, input: input, data: base, bodies: map[string][]*ast.Expr{}}
+	r := &decisionRecorder{
+		compiler: compiler, input: input, data: base, bodies: map[string][]*ast.Expr{},
+		deadline: time.Now().Add(explainTimeout), cancel: topdown.NewCancel(),
+	}
 	for _, module := range written {
 		for _, rule := range module.Rules {
 			for ; rule != nil; rule = rule.Else {
@@ -125,6 +135,10 @@ func (*decisionRecorder) Config() topdown.TraceConfig {
 
 // TraceEvent follows rules in and out, and conditions to their end.
 func (r *decisionRecorder) TraceEvent(event topdown.Event) {
+	if r.events++; r.events%1024 == 0 && time.Now().After(r.deadline) {
+		r.full = true
+		r.cancel.Cancel()
+	}
 	switch node := event.Node.(type) {
 	case *ast.Rule:
 		switch event.Op {
@@ -248,6 +262,8 @@ func (c *conditionSeen) settle(holds bool) {
 	}
 }
 
+func (c *conditionSeen) isFalse() bool { return c.Outcome == "false" }
+
 // postpone keeps the conditions behind a failed one, for every attempt of another set of values.
 func (r *decisionRecorder) postpone(rule *ruleSeen, failed *conditionSeen, event topdown.Event) {
 	behind := false
@@ -289,7 +305,9 @@ func (r *decisionRecorder) rules() []*ruleSeen {
 	known := map[string]bool{}
 	for _, rule := range r.entered {
 		key := placeOf(rule.compiled.Loc()) + fmt.Sprint(rule.Arguments, rule.Holds)
-		if !known[key] {
+		// A rule that time cut short is neither true nor false.
+		cut := r.full && !rule.Holds && !slices.ContainsFunc(rule.Conditions, (*conditionSeen).isFalse)
+		if !known[key] && !cut {
 			known[key] = true
 			out = append(out, rule)
 		}

@@ -85,8 +85,9 @@ function searched(engine: Engine, { sources, input, answer, trace }: Asking): Se
 
 /** The two engines agree, but for builtins that differ at an edge: that is worth knowing before all else. */
 function otherAnswer(trace: Trace, answer: PolicyAnswer): Pick<Explanation, 'otherAnswer'> {
-  // Each has words of its own for a failure.
+  // Each has words of its own for a failure, and a trace that was cut short says nothing.
   if (trace.fault !== undefined && answer.fault !== undefined) return {}
+  if (trace.incomplete && trace.result === undefined) return {}
   const other = readAnswer(trace.result === undefined ? [] : [{ result: trace.result }])
   return JSON.stringify(other) === JSON.stringify(answer) ? {} : { otherAnswer: other }
 }

@@ -1,6 +1,6 @@
 // In: an engine, an input it does not allow, and edits that might help. Out: the smallest sets of edits after
-// which it does allow, each found by asking the engine. Knows no rule and no field. Deterministic: bounded by
-// work, never by time. Never proposes what has not been tried whole.
+// which it does allow, each found by asking the engine. Knows no rule and no field. Bounded by work, and
+// for the slowest policies by time. Never proposes what has not been tried whole.
 import { grantCoversRequest } from '../enforce/checks.ts'
 import { asked } from './asked.ts'
 import { applyEdits, collide, type Edit } from './edit.ts'
@@ -33,6 +33,8 @@ const maxEvaluations = 60_000
 const maxLoading = 60_000
 const loading = 10
 const loadingBytes = 2000
+// For a policy a thousand times slower than ours; no other gets there.
+const maxMs = 10_000
 
 /** What the search asks about. */
 export interface Question {
@@ -63,6 +65,7 @@ class Searching {
   complete = true
   readonly #question: Question
   readonly #dataBytes: number
+  readonly #began = performance.now()
   #evaluations = 0
   #loading = 0
   /** The engine holds the data as it is. */
@@ -100,23 +103,22 @@ class Searching {
     for (const leaseEdits of leaseSets) {
       const change = [...leaseEdits, ...dataEdits]
       if (this.#isKnown(change)) continue
-      if (this.#evaluations >= maxEvaluations) {
-        this.complete = false
-        return
-      }
+      if (this.#isSpent()) return
       this.tried++
       if (this.#ask(leaseEdits).effect === 'allow' && this.#isCovered(leaseEdits)) this.found.push(change)
     }
   }
 
+  #isSpent(loading = false): boolean {
+    const spent = loading || this.#evaluations >= maxEvaluations || performance.now() - this.#began >= maxMs
+    if (spent) this.complete = false
+    return spent
+  }
+
   #load(edits: readonly Edit[]): boolean {
     if (edits.length === 0 && this.#pristine) return true
     // The data as it is may always be had back.
-    const spent = this.#loading >= maxLoading || this.#evaluations >= maxEvaluations
-    if (spent && edits.length > 0) {
-      this.complete = false
-      return false
-    }
+    if (edits.length > 0 && this.#isSpent(this.#loading >= maxLoading)) return false
     this.#pristine = false
     this.#loading += loading + this.#dataBytes / loadingBytes
     const data = applyEdits(this.#question.data, edits)

@@ -57,9 +57,9 @@ export interface RuleTrace {
 export interface Trace {
   /** The decision; absent when undefined. */
   readonly result?: unknown
-  /** Why there is none: rules that disagree, time over. Names file and line. */
+  /** Why there is none: rules that disagree, for example. Names file and line. */
   readonly fault?: string
   readonly rules: readonly RuleTrace[]
-  /** There was more than fits. */
+  /** There was more than fits into its bounds of size and time. */
   readonly incomplete: boolean
 }

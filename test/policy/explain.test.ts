@@ -293,6 +293,15 @@ describe('a search with bounds', () => {
   })
 })
 
+test('a policy that takes too long to follow is answered, and what is told is marked as incomplete', async () => {
+  const loop = 'count([x | some x in numbers.range(1, 2000); some y in numbers.range(1, 2000); x * y < 0])'
+  const text = `${other.replace(/import .*\n/, '')}\n${allow} if {\n\tinput.lease.stage == "draft"\n\t${loop} > 0\n}\n`
+  const [explanation] = await explain({ files: { 'authz.rego': text }, data: {} }, [reading])
+  expect(explanation!.answer.reasons).toEqual(['no'])
+  expect(explanation!.trace!.incomplete).toBe(true)
+  expect(explanation!.otherAnswer).toBeUndefined()
+})
+
 describe('a policy of other names', () => {
   test.each([
     {

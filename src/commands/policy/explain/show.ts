@@ -101,7 +101,7 @@ function sayRules({ rules, incomplete }: Trace, dir: string): void {
   for (const rule of telling) {
     sayRule(rule, dir)
     for (const condition of rule.conditions) {
-      if (condition.outcome === 'false') sayCondition(condition, rule.rule === decision?.rule)
+      if (condition.outcome === 'false') sayCondition(condition)
     }
   }
   for (const rule of rules.filter(({ holds }) => holds)) sayRule(rule, dir)
@@ -125,9 +125,8 @@ function sayRule({ rule, key, holds, title, file, line, arguments: given }: Rule
   say(`  ${outcome}  ${name}  ${style.dim(`${dir}/${file}:${line}`)}${values === '' ? '' : `  ${values}`}`)
 }
 
-function sayCondition({ line, text, failures }: ConditionTrace, brief: boolean): void {
+function sayCondition({ line, text, failures }: ConditionTrace): void {
   say(`         ${style.dim(String(line))}  ${text.split('\n', 1)[0]}`)
-  if (brief) return
   const attempts = failures.map((reads) => reads.filter(isTelling).map(readText))
   const distinct = [...new Set(attempts.map((lines) => lines.join('\n')))].filter((lines) => lines !== '')
   for (const [at, lines] of distinct.entries()) {
