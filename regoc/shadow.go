@@ -8,7 +8,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/util"
@@ -32,6 +31,7 @@ func withoutShadow(req request, modules map[string]*ast.Module) (*liveForm, erro
 		return nil, nil
 	}
 	s := splitter{modules: resolved(modules), entrypoints: req.Entrypoints, leaving: map[*ast.Rule]bool{}}
+	s.findStray()
 	if s.mark(); len(s.failed) > 0 {
 		return nil, s.failed
 	}
@@ -59,17 +59,6 @@ func withoutShadow(req request, modules map[string]*ast.Module) (*liveForm, erro
 		return nil, compiler.Errors
 	}
 	return &liveForm{modules: s.modules, rules: s.rules}, nil
-}
-
-func mentionsShadow(modules map[string]*ast.Module) bool {
-	for _, module := range modules {
-		for _, a := range module.Annotations {
-			if _, ok := a.Custom[shadowMember]; ok {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // resolved copies modules that have been checked, with every name of a rule as its whole path below data.
@@ -110,52 +99,6 @@ type document struct {
 
 func (s *splitter) refuse(at *ast.Location, format string, args ...any) {
 	s.failed = append(s.failed, ast.NewError(shadowError, at, format, args...))
-}
-
-// mark finds the rules that leave, and refuses marks where they cannot mean anything.
-func (s *splitter) mark() {
-	for _, path := range util.KeysSorted(s.modules) {
-		module := s.modules[path]
-		for _, a := range module.Annotations {
-			if _, ok := a.Custom[shadowMember]; ok && a.Scope != "rule" {
-				s.refuse(a.Loc(), "shadow marks a single rule: write scope: rule")
-			}
-		}
-		// It has been checked: what can be wrong with annotations was found there.
-		annotations, _ := ast.BuildAnnotationSet([]*ast.Module{module})
-		for _, rule := range module.Rules {
-			marked := false
-			for _, a := range annotations.GetRuleScope(rule) {
-				value, there := a.Custom[shadowMember]
-				yes, ok := value.(bool)
-				if there && !ok {
-					s.refuse(a.Loc(), "write shadow: true, or leave it out")
-				}
-				marked = marked || yes
-			}
-			if marked {
-				s.markRule(rule)
-			} else if strings.HasPrefix(name(rule), "test_") {
-				s.leaving[rule] = false
-			}
-		}
-	}
-}
-
-func (s *splitter) markRule(rule *ast.Rule) {
-	at := rule.Loc()
-	switch {
-	case rule.Default:
-		s.refuse(at, "a default cannot be marked shadow: mark the rules of %s", name(rule))
-	case s.isEntrypoint(rule):
-		s.refuse(at, "%s is what the gate asks and cannot be marked shadow; policy.shadow has a whole policy in shadow",
-			name(rule))
-	case strings.HasPrefix(name(rule), "test_"):
-		s.refuse(at, "%s is a test: it decides nothing and cannot be marked shadow", name(rule))
-	default:
-		s.leaving[rule] = true
-		s.rules = append(s.rules, fmt.Sprintf("%s (%s:%d)", documentOf(rule), at.File, at.Row))
-	}
 }
 
 func (s *splitter) leaves(rule *ast.Rule) bool {
@@ -249,8 +192,14 @@ func (s *splitter) asksOnlyGone(condition *ast.Expr) bool {
 	return slices.ContainsFunc(s.gone, func(gone document) bool { return gone.marked && ref.HasPrefix(gone.path) })
 }
 
-// restricts tells a condition from an expression that only gives a value a name.
+// restricts tells a condition from an expression that only gives a value a name. Which of two a `=` is shows
+// only when it runs, so one with a variable is none.
 func restricts(condition *ast.Expr) bool {
+	if condition.IsEquality() {
+		return !slices.ContainsFunc(condition.Operands(), func(operand *ast.Term) bool {
+			return len(operand.Vars().Diff(ast.ReservedVars)) > 0
+		})
+	}
 	return !condition.IsSome() && !condition.IsAssignment()
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { isError } from '../../src/policy/diagnostic.ts'
 import { loadPolicy, policyDigest } from '../../src/policy/evaluate.ts'
 import { openPolicy } from '../../src/policy/live.ts'
 import { directorySource } from '../../src/policy/source.ts'
@@ -185,6 +186,7 @@ const mentions: readonly (readonly [how: string, rule: string, message: RegExp])
   ['as the only condition of an else', 'q := 1 if not yes else := 2 if ticket', /^q would always hold/],
   ['beside names only', 'r if { some x in input.lease.granted; task_of(x) }', /^r would always hold/],
   ['beside an assignment only', 's if { x := input.lease; task_of(x) }', /^s would always hold/],
+  ['beside a unification only', 'u if { x = input.lease; task_of(x) }', /^u would always hold/],
   ['by a test that it asks', 't if test_mode', /^data\.leasegate\.authz\.test_mode is a test/],
   [
     'as the rule that the gate asks',
@@ -195,6 +197,20 @@ const mentions: readonly (readonly [how: string, rule: string, message: RegExp])
 
 /** Marks that mean nothing, each with the line in its own text that is named. */
 const marks: readonly (readonly [where: string, rego: string, line: number, message: RegExp])[] = [
+  ['outside of custom', '# METADATA\n# shadow: true\na if yes', 2, /^this marks nothing: write it below /],
+  ['an ordinary comment', '# custom:\n#   shadow: true\na if yes', 2, /^this marks nothing: write it below /],
+  [
+    'a branch',
+    `a := 1 if yes\n\n${mark}else := 2\n\nb if yes`,
+    3,
+    /^shadow marks a whole rule: write it above the rule, not inside$/,
+  ],
+  [
+    'a condition',
+    `a if {\n\tyes\n\t${mark.replaceAll('\n', '\n\t')}input.version == 1\n}`,
+    5,
+    /^this marks nothing: write it below /,
+  ],
   ['a default', `${mark}default a := false`, 4, /^a default cannot be marked shadow: mark the rules of a$/],
   [
     'a whole document',
@@ -225,7 +241,8 @@ describe('refused, with the place, is', () => {
       'authz.rego': `${head}${mentions.map(([, rule]) => rule).join('\n')}${tail}`,
       'tasks.rego': `package tasks\n\n${mark}open if input.version == 1\n`,
     }
-    const { diagnostics } = await runToolchain({ files, data: {} }, ['check'])
+    const outcome = await runToolchain({ files, data: {} }, ['check'])
+    const diagnostics = outcome.diagnostics.filter(isError)
     for (const [at, [how, , message]] of mentions.entries()) {
       const found = diagnostics.filter(({ line }) => line === at + 9)
       expect(found, how).toMatchObject([{ file: 'authz.rego', message: expect.stringMatching(message) }])
@@ -240,7 +257,8 @@ describe('refused, with the place, is', () => {
         `package leasegate.authz\n\nyes if input.version == 1\n\n${rego}\n`,
       ]),
     )
-    const { diagnostics } = await runToolchain({ files, data: {} }, ['check'])
+    const outcome = await runToolchain({ files, data: {} }, ['check'])
+    const diagnostics = outcome.diagnostics.filter(isError)
     for (const [at, [where, , line, message]] of marks.entries()) {
       const found = diagnostics.filter(({ file }) => file === `${at}.rego`)
       expect(found, where).toMatchObject([{ line: line + 4, message: expect.stringMatching(message) }])
