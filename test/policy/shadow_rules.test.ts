@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { isError } from '../../src/policy/diagnostic.ts'
 import { loadPolicy, policyDigest } from '../../src/policy/evaluate.ts'
 import { openPolicy } from '../../src/policy/live.ts'
 import { directorySource } from '../../src/policy/source.ts'
@@ -242,7 +241,7 @@ describe('refused, with the place, is', () => {
       'tasks.rego': `package tasks\n\n${mark}open if input.version == 1\n`,
     }
     const outcome = await runToolchain({ files, data: {} }, ['check'])
-    const diagnostics = outcome.diagnostics.filter(isError)
+    const diagnostics = outcome.diagnostics.filter(({ code }) => code === 'regoc_shadow_error')
     for (const [at, [how, , message]] of mentions.entries()) {
       const found = diagnostics.filter(({ line }) => line === at + 9)
       expect(found, how).toMatchObject([{ file: 'authz.rego', message: expect.stringMatching(message) }])
@@ -258,7 +257,7 @@ describe('refused, with the place, is', () => {
       ]),
     )
     const outcome = await runToolchain({ files, data: {} }, ['check'])
-    const diagnostics = outcome.diagnostics.filter(isError)
+    const diagnostics = outcome.diagnostics.filter(({ code }) => code === 'regoc_shadow_error')
     for (const [at, [where, , line, message]] of marks.entries()) {
       const found = diagnostics.filter(({ file }) => file === `${at}.rego`)
       expect(found, where).toMatchObject([{ line: line + 4, message: expect.stringMatching(message) }])
