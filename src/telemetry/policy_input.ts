@@ -76,14 +76,27 @@ export function blankedIn(input: string, paths: readonly string[]): Blanked {
   return { text: JSON.stringify(document), redacted: blanked }
 }
 
-/** Puts null at `path`; false where nothing stands there that could give something away. */
-function blank(value: unknown, [name, ...rest]: readonly string[]): boolean {
-  if (!isObject(value) || name === undefined || !Object.hasOwn(value, name)) return false
+/**
+ * Puts null at `path`, in each item of a list on the way, and where a name has dots itself (`user.name` of a
+ * query) at every reading of it; false where nothing stands there that could give something away.
+ */
+function blank(value: unknown, path: readonly string[]): boolean {
+  if (Array.isArray(value)) return value.filter((item) => blank(item, path)).length > 0
+  if (!isObject(value)) return false
+  const ends = path.map((_, at) => at + 1).filter((end) => Object.hasOwn(value, nameOf(path, end)))
+  return ends.filter((end) => blankMember(value, nameOf(path, end), path.slice(end))).length > 0
+}
+
+function blankMember(value: Json, name: string, rest: readonly string[]): boolean {
   const inner = value[name]
   if (rest.length > 0) return blank(inner, rest)
   if (inner === null || (isObject(inner) && Object.keys(inner).length === 0)) return false
   value[name] = null
   return true
+}
+
+function nameOf(path: readonly string[], end: number): string {
+  return path.slice(0, end).join('.')
 }
 
 function holdsToken(value: unknown): boolean {

@@ -37,7 +37,6 @@ describe('an input on record', () => {
     ['an empty body, which gives nothing away', { body: {}, query: {} }, content, []],
     ['a part of a body', { body: { card: '4111', sum: 3 } }, ['request.body.card'], ['request.body.card']],
     ['a part that is not there', { body: { sum: 3 } }, ['request.body.card.number'], []],
-    ['a part of a body that is a list', { body: [{ card: '4111' }] }, ['request.body.card'], []],
     ['a part named like a member of every object', { body: { a: 1 } }, ['request.body.toString'], []],
     ['who asked', {}, ['lease.user', 'context.source_ip'], ['lease.user', 'context.source_ip']],
     ['a whole section and a part of it', {}, ['lease', 'lease.user'], ['lease']],
@@ -51,6 +50,39 @@ describe('an input on record', () => {
       names.reduce((at, name) => at[name], kept)[last] = null
     }
     expect(input).toEqual(kept)
+  })
+
+  it.each([
+    [
+      'in each item of a list that is the body',
+      { body: [{ card: '4111' }, { sum: 3 }] },
+      'request.body.card',
+      [{ card: null }, { sum: 3 }],
+    ],
+    [
+      'in each item of lists further down',
+      { body: { orders: [[{ card: { number: '4111' } }], []] } },
+      'request.body.orders.card.number',
+      { orders: [[{ card: { number: null } }], []] },
+    ],
+    [
+      'under a name with dots, and under each way to read them',
+      { body: { 'user.card': '4111', user: { card: '4111', 'card.x': 1 } } },
+      'request.body.user.card',
+      { 'user.card': null, user: { card: null, 'card.x': 1 } },
+    ],
+  ])('loses a part %s', (_name, request, path, body) => {
+    const { input, redacted } = recorded(inputWith(request), { redact: [path] })
+    expect([input?.request.body, redacted]).toEqual([body, [path]])
+  })
+
+  it('loses a parameter of the query with dots in its name', () => {
+    const query = { 'user.name': 'hunter2', page: '2' }
+    const { input, redacted } = recorded(inputWith({ query }), { redact: ['request.query.user.name'] })
+    expect([input?.request.query, redacted]).toEqual([
+      { 'user.name': null, page: '2' },
+      ['request.query.user.name'],
+    ])
   })
 
   it.each([
