@@ -35,8 +35,9 @@ export function activatedSource(
     const { active: known } = following
     const found = await available(() => sets.active())
     if (found instanceof Unavailable) following = { ...following, fault: found.message }
-    else if (found !== undefined) following = { active: found }
-    else if (known !== undefined) following = { active: known, fault: 'the state store has lost it' }
+    else if (known !== undefined && (found === undefined || isOlder(found, known)))
+      following = { active: known, fault: 'the state store has lost it' }
+    else following = found === undefined ? {} : { active: found }
   }
 
   const readSet = async (active: Activation): Promise<Reading> => {
@@ -79,6 +80,14 @@ export function activatedSource(
     },
     following: () => following,
   }
+}
+
+/**
+ * Whether the store went back in time: a failover or a restored file has the activation before, and nobody
+ * asked for that one. What somebody activates after the loss is later, whatever its number.
+ */
+function isOlder(found: Activation, known: Activation): boolean {
+  return found.number < known.number && found.at <= known.at
 }
 
 /** The set that `active` names; a reading without an activation says why there is none. */

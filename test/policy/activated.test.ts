@@ -1,5 +1,6 @@
 import { renameSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { activatedSource } from '../../src/policy/activated.ts'
@@ -27,10 +28,15 @@ const said = { kind: 'activate', by: 'cli:dana', at: 2, reason: 'because' } as c
 const saying = (reason: string): CompiledPolicy => ({ wasm, data: { reason }, files: {} })
 
 /** Publishes what `saying` gives, or other bytes under its digest, and activates it. */
-async function activate(sets: PolicySets, reason: string, stored?: Uint8Array): Promise<string> {
+async function activate(
+  sets: PolicySets,
+  reason: string,
+  stored?: Uint8Array,
+  at: number = said.at,
+): Promise<string> {
   const { digest, packed } = await packSet(saying(reason))
   await sets.put({ digest, packed: stored ?? packed, publishedAt: 1, by: 'test' })
-  await sets.activate({ digest, ...said })
+  await sets.activate({ digest, ...said, at })
   return digest
 }
 
@@ -169,6 +175,31 @@ describe('a gate that follows activations', () => {
     await activate(gate.store.policySets, 'third')
     await eventually(() => gate.reasons).toEqual(['third'])
   })
+
+  it.each([
+    ['an activation', 'DELETE FROM policy_history WHERE number = 2'],
+    ['all of them', 'DELETE FROM policy_history'],
+  ])(
+    'does not go back to what was active before when the store has lost %s, and says so',
+    async (_, loss) => {
+      await using gate = await Followed.open(async (sets) => {
+        await activate(sets, 'first')
+        await activate(sets, 'second')
+      })
+      using state = new DatabaseSync(join(gate.state.path, 'state.db'))
+      state.exec(loss)
+      await eventually(() => gate.converged).toBe(false)
+      expect(gate.source.following()).toMatchObject({
+        active: { number: 2 },
+        fault: 'the state store has lost it',
+      })
+      await gate.live.reloadNow()
+      expect(gate.reasons).toEqual(['second'])
+      await activate(gate.store.policySets, 'third', undefined, said.at + 1)
+      await eventually(() => gate.reasons).toEqual(['third'])
+      expect(gate.converged).toBe(true)
+    },
+  )
 })
 
 describe('a packed policy', () => {
