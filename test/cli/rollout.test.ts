@@ -56,7 +56,7 @@ test('publish stores nothing that fails, and says where it fails', long, async (
   cpSync(join(packageRoot, 'policies'), place.path('rego'), { recursive: true })
   place.write('rego/never_test.rego', 'package leasegate.authz_test\n\ntest_never if 1 == 2\n')
   const { code, stdout } = await place.run(['policy', 'publish', 'rego'])
-  expect([code, stdout]).toEqual([1, expect.stringContaining('rego/never_test.rego:3:1: test_failed')])
+  expect([code, stdout]).toEqual([1, expect.stringContaining('rego/never_test.rego:3:1: error: test_never [test_failed]')])
   place.write('wasm/policy.wasm', 'not wasm')
   const unusable = await place.run(['policy', 'publish', 'wasm', '--json'])
   expect([unusable.code, JSON.parse(unusable.stdout)]).toMatchObject([
