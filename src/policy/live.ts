@@ -183,19 +183,19 @@ async function openFirst(
 /** From bytes to a policy that may decide. Throws `PolicyError`, or whatever kept the toolchain from working. */
 async function compile(reading: Reading, signal: AbortSignal): Promise<Compiled> {
   const sources = reading.sources()
-  let built: Pick<PolicySources, 'wasm' | 'shadow' | 'shadowRules'> = sources
-  let warnings: readonly Diagnostic[] = []
-  if (sources.wasm === undefined) {
-    const outcome = await runToolchain(sources, ['check', 'test', 'build'], signal)
-    const errors = outcome.diagnostics.filter(isError)
-    if (errors.length > 0) throw new PolicyError(errors)
-    built = outcome
-    warnings = outcome.diagnostics
-  }
+  const isCompiled = sources.wasm !== undefined
+  const outcome = await runToolchain(
+    sources,
+    isCompiled ? ['rehearse'] : ['check', 'test', 'build', 'rehearse'],
+    signal,
+  )
+  const errors = outcome.diagnostics.filter(isError)
+  if (errors.length > 0) throw new PolicyError(errors)
+  const built: Pick<PolicySources, 'wasm' | 'shadow' | 'shadowRules'> = isCompiled ? sources : outcome
   const { wasm, shadow, shadowRules } = built
   if (wasm === undefined) throw new Error('the Rego toolchain gave no module')
   const module = { wasm, data: sources.data, ...(shadow === undefined ? {} : { shadow }) }
-  return { policy: await load(module), module, shadowRules, warnings }
+  return { policy: await load(module), module, shadowRules, warnings: outcome.diagnostics }
 }
 
 /**

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Diagnostic } from './diagnostic.ts'
-import { PolicyError } from './diagnostic.ts'
+import { fileError, PolicyError } from './diagnostic.ts'
 import { decisionEntrypoint } from './evaluate.ts'
 import { inputSchemaText } from './input_schema.ts'
 import type { MappedOperation } from './mapped.ts'
@@ -17,6 +17,8 @@ import type { Job, Operation, Outcome, Progress, SealedBundle } from './toolchai
 export type { Outcome, Rule } from './toolchain_child.ts'
 
 const childTimeoutMs = 30_000
+// A gate that is asked such a question answers nobody meanwhile.
+const rehearsalTimeoutMs = 2_000
 // Above the 5 s after which OPA's engine ends a test by itself (regoc/test.go).
 const testTimeoutMs = 8_000
 const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -102,13 +104,24 @@ export function runToolchain(
 }
 
 function runJob(
-  { files, data, mapped = [], bundle, inputs }: ToolchainInput,
+  { files, data, wasm, mapped = [], bundle, inputs }: ToolchainInput,
   what: Pick<Job, 'operations' | 'run' | 'explain'>,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
   const schema: unknown = JSON.parse(inputSchemaText())
   const entrypoints = [decisionEntrypoint]
-  const job: Job = { regoc: regocDir(), files, data, schema, entrypoints, mapped, bundle, inputs, ...what }
+  const job: Job = {
+    regoc: regocDir(),
+    files,
+    data,
+    wasm,
+    schema,
+    entrypoints,
+    mapped,
+    bundle,
+    inputs,
+    ...what,
+  }
   return new Promise((resolve, reject) => {
     // An empty environment: nothing of the gate's secrets or options reaches a policy under test.
     const child = fork(childUrl, {
@@ -135,11 +148,15 @@ function runJob(
       }
       running = message.running
       if (running === null) return
-      const endless = neverEnded(running)
-      timer = setTimeout(() => {
-        outcome = endless
-        child.kill('SIGKILL')
-      }, testTimeoutMs)
+      const isRehearsal = running.entrypoint === decisionEntrypoint
+      const endless = isRehearsal ? tooSlow : neverEnded(running)
+      timer = setTimeout(
+        () => {
+          outcome = endless
+          child.kill('SIGKILL')
+        },
+        isRehearsal ? rehearsalTimeoutMs : testTimeoutMs,
+      )
     })
     child.once('error', reject)
     child.once('close', (code, signal) => {
@@ -151,6 +168,14 @@ function runJob(
     })
     child.send(job)
   })
+}
+
+const tooSlow: Outcome = {
+  diagnostics: fileError(
+    '',
+    'decision_too_slow',
+    `no answer to the sample input of docs/policy.md within ${rehearsalTimeoutMs / 1000} s`,
+  ).diagnostics,
 }
 
 /** All that is known of a run that a test brought to a halt: which test that was. */

@@ -7,7 +7,9 @@ import { pathToFileURL } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { brotliDecompressSync } from 'node:zlib'
 import { type Diagnostic, isError } from './diagnostic.ts'
+import { ask as askEngine, decisionEntrypoint, openEngine } from './evaluate.ts'
 import type { MappedOperation } from './mapped.ts'
+import { sampleInput } from './sample.ts'
 import { secondOpinion, type TestPlace, type TestReply, type TraceReply } from './second_opinion.ts'
 import type { Tree } from './sources.ts'
 import { coveredPercent, type TestReport, testDiagnostics } from './test_report.ts'
@@ -24,6 +26,8 @@ export interface Job {
   readonly entrypoints: readonly string[]
   /** What the configuration maps; empty: nothing is known about it. */
   readonly mapped: readonly MappedOperation[]
+  /** For `rehearse` without `build`: a module compiled elsewhere. */
+  readonly wasm?: Uint8Array | undefined
   /** For `test`: which tests, as a pattern on `data.package.test_name`. */
   readonly run?: string
   /** For `bundle` alone, which reads nothing else of the job. */
@@ -39,7 +43,17 @@ export interface Progress {
   readonly running: (TestPlace & { readonly engine: string }) | null
 }
 
-export type Operation = 'check' | 'test' | 'build' | 'fmt' | 'rules' | 'reads' | 'bundle' | 'explain'
+export type Operation =
+  | 'check'
+  | 'test'
+  | 'build'
+  | 'fmt'
+  | 'rules'
+  | 'reads'
+  | 'bundle'
+  | 'explain'
+  /** Asks the module about the sample input once, because nobody could interrupt it in the gate. */
+  | 'rehearse'
 
 /** A packed OPA bundle, and whose signature it has to carry. */
 export interface SealedBundle {
@@ -133,13 +147,19 @@ async function startRegoc(dir: string): Promise<Regoc> {
 }
 
 async function work(job: Job): Promise<Outcome> {
-  const run = await startRegoc(job.regoc)
   const { files, data, schema, entrypoints, mapped, run: pattern = '', inputs } = job
-  const ask = async (op: string, more: object): Promise<Reply> =>
-    JSON.parse(await run(JSON.stringify({ op, files, data, schema, ...more })))
+  let run: Regoc | undefined
+  const ask = async (op: string, more: object): Promise<Reply> => {
+    run ??= await startRegoc(job.regoc)
+    return JSON.parse(await run(JSON.stringify({ op, files, data, schema, ...more })))
+  }
   const bundle = job.bundle && { ...job.bundle, archive: base64(job.bundle.archive) }
   let outcome: Outcome = { diagnostics: [] }
   for (const op of job.operations) {
+    if (op === 'rehearse') {
+      await rehearse(outcome.wasm ?? job.wasm, data)
+      continue
+    }
     const reply = await ask(op, { entrypoints, operations: mapped, run: pattern, bundle, inputs })
     const warnings = outcome.diagnostics
     outcome = { ...outcome, diagnostics: [...warnings, ...reply.errors] }
@@ -160,6 +180,18 @@ async function work(job: Job): Promise<Outcome> {
     if (outcome.diagnostics.some(isError)) return outcome
   }
   return outcome
+}
+
+/** Whatever it answers or throws, the gate will find the same: here it is about an end. */
+async function rehearse(wasm: Uint8Array | undefined, data: Tree): Promise<void> {
+  if (wasm === undefined) return
+  announce({ entrypoint: decisionEntrypoint, file: '', line: 0, column: 0, engine: 'WebAssembly' })
+  try {
+    askEngine(await openEngine({ wasm, data }), JSON.stringify(sampleInput))
+  } catch {
+    // No module: said where it is loaded.
+  }
+  announce(null)
 }
 
 /** What a reply says about rules marked shadow; nothing when there are none. */

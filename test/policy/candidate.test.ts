@@ -5,7 +5,7 @@ import { policyDigest } from '../../src/policy/evaluate.ts'
 import type { PolicyEvent } from '../../src/policy/live.ts'
 import { directorySource } from '../../src/policy/source.ts'
 import { eventually } from '../support/gate.ts'
-import { PolicyDir } from './support.ts'
+import { compiled, PolicyDir } from './support.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 
@@ -75,6 +75,32 @@ it('is read again when it is told to, however it stands and without watching', a
   await run.candidate.reloadNow()
   expect(run.events.map(({ type }) => type)).toEqual(['rejected', 'reloaded', 'reloaded'])
 })
+
+const numbers = JSON.stringify(Array.from({ length: 150 }, (_, at) => at))
+const slow = `default decision := {"effect": "deny", "reasons": []}
+
+decision := {"effect": "allow", "reasons": []} if {
+	some _ in data.numbers
+	some _ in data.numbers
+	some _ in data.numbers
+	some number in data.numbers
+	number == input.lease.session
+}
+`
+
+it.each<[as: string, files: () => Promise<Record<string, string | Uint8Array>>]>([
+  ['Rego', async () => ({ 'authz.rego': `package leasegate.authz\n\n${slow}` })],
+  ['a module', async () => ({ 'policy.wasm': await compiled(slow) })],
+])(
+  'that takes far too long for one decision, as %s, is refused without asking it in the gate',
+  async (_, files) => {
+    using dir = PolicyDir.of({ 'data/numbers.json': numbers, ...(await files()) })
+    await using run = watched(dir.path)
+    await told(1, run)
+    expect(run.events[0]).toMatchObject({ type: 'rejected', diagnostics: [{ code: 'decision_too_slow' }] })
+    expect(run.candidate.module).toBeUndefined()
+  },
+)
 
 it('can be closed while it is still being compiled', async () => {
   using dir = PolicyDir.of({ 'authz.rego': sound })

@@ -54,7 +54,7 @@ async function make(dir: string): Promise<Made> {
   try {
     const sources = await readPolicy(dir)
     if (sources.wasm !== undefined) return await pack({ ...sources, wasm: sources.wasm })
-    const built: Built = await runToolchain(sources, ['check', 'test', 'build'])
+    const built: Built = await runToolchain(sources, ['check', 'test', 'build', 'rehearse'])
     const { wasm, shadow, shadowRules, diagnostics } = built
     if (wasm === undefined) return { diagnostics }
     const marked = shadow === undefined ? {} : { shadow, shadowRules: shadowRules ?? [] }
