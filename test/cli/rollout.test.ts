@@ -52,6 +52,16 @@ test('publish checks, tests and compiles; the digest is the one that build print
   })
 })
 
+test('history shows nothing that steers a terminal, whoever wrote it into the store', long, async () => {
+  const digest = await publish('first')
+  expect(await place.run(['policy', 'activate', digest])).toMatchObject({ code: 0 })
+  using state = new DatabaseSync(place.path('data/leasegate.db'))
+  const forged = { digest, kind: 'activate', by: 'cli:\x1b[2K\ndana', at: 1, reason: '\u009b2K\u202e' }
+  state.prepare('UPDATE policy_history SET activation = ?').run(JSON.stringify(forged))
+  const { stdout } = await place.run(['policy', 'history'])
+  expect(stdout).toContain('cli:�[2K�dana  "�2K�"\n')
+})
+
 test('publish stores nothing that fails, and says where it fails', long, async () => {
   cpSync(join(packageRoot, 'policies'), place.path('rego'), { recursive: true })
   place.write('rego/never_test.rego', 'package leasegate.authz_test\n\ntest_never if 1 == 2\n')

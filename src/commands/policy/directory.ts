@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { Diagnostic } from '../../policy/diagnostic.ts'
 import { say, style, UsageError } from '../terminal.ts'
-import { excerpt } from './excerpt.ts'
+import { excerpt, shown } from './excerpt.ts'
 
 /** A command `policy NAME [dir] --json`; fails with a UsageError when `dir` is no directory. */
 export function directoryCommand(policy: Command, name: string, description: string): Command {
@@ -43,5 +43,5 @@ function sourceText(file: string): string | undefined {
 
 /** A line for each rule that is marked shadow: who reads the output should know that it decides nothing. */
 export function sayShadowRules(rules: readonly string[] | undefined): void {
-  for (const rule of rules ?? []) say(`${style.yellow('shadow')} ${rule} takes no part in decisions`)
+  for (const rule of rules ?? []) say(`${style.yellow('shadow')} ${shown(rule)} takes no part in decisions`)
 }

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Activation, PublishedSet } from '../../ports.ts'
 import { loadStateConfig, say, sayJson, style } from '../terminal.ts'
+import { shown } from './excerpt.ts'
 import { shortDigest, wholeHistory, withSets } from './rollout.ts'
 
 interface HistoryOptions {
@@ -43,14 +44,14 @@ async function run({ config, limit, json }: HistoryOptions): Promise<void> {
 function sayActivation({ number, digest, kind, by, at, reason }: Activation, isActive: boolean): void {
   const mark = isActive ? style.green('active') : '      '
   // As JSON: what somebody wrote cannot pass for a line of its own.
-  const why = reason === '' ? '' : `  ${JSON.stringify(reason)}`
+  const why = reason === '' ? '' : `  ${shown(JSON.stringify(reason))}`
   say(
-    `${mark} ${String(number).padStart(4)}  ${shortDigest(digest)}  ${time(at)}  ${kind.padEnd(8)}  ${by}${why}`,
+    `${mark} ${String(number).padStart(4)}  ${shortDigest(digest)}  ${time(at)}  ${kind.padEnd(8)}  ${shown(by)}${why}`,
   )
 }
 
 function sayPublished({ digest, publishedAt, by }: PublishedSet): void {
-  say(`             ${shortDigest(digest)}  ${time(publishedAt)}  ${by}`)
+  say(`             ${shortDigest(digest)}  ${time(publishedAt)}  ${shown(by)}`)
 }
 
 function time(seconds: number): string {

@@ -10,6 +10,7 @@ import { historyLength } from '../../policy/rollout.ts'
 import { unpackSet } from '../../policy/set.ts'
 import type { ActivationRequest, ActivationResult, PolicySets } from '../../ports.ts'
 import { loadStateConfig, operator, say, sayJson, style, UsageError } from '../terminal.ts'
+import { shown } from './excerpt.ts'
 
 /** What activate and rollback are asked. */
 export interface RolloutOptions {
@@ -96,7 +97,7 @@ function requireActive(result: ActivationResult, digest: string) {
       throw notStored(digest)
     case 'not_expected': {
       const { digest: other, by } = result.active ?? { digest: 'no policy', by: 'nobody' }
-      throw new Error(`nothing changed: ${other} was made active by ${by} meanwhile; see the history`)
+      throw new Error(`nothing changed: ${other} was made active by ${shown(by)} meanwhile; see the history`)
     }
     default:
       return result
