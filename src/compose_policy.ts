@@ -41,7 +41,7 @@ export async function composePolicy(needs: PolicyNeeds): Promise<ComposedPolicy>
     source: place.source,
     onEvent: (event) => changed(event, needs, () => policy),
   })
-  started(policy, needs)
+  started(policy, place, needs)
   metrics.policyConverged(() => isConverged(place.following(), policy.current.digest))
   const { bundle } = place
   if (bundle !== undefined) metrics.bundleAge(() => ageSeconds(bundle))
@@ -84,12 +84,17 @@ function policyPlace({ config: { policy }, store, log }: PolicyNeeds): PolicyPla
   }
   const directory = directorySource(dir, { reload })
   if (policy.reload !== 'on_activate') return { source: directory, following: () => ({}) }
-  const source = activatedSource(store.policySets, directory)
+  const source = activatedSource(store.policySets, policy.needsActivation ? undefined : directory)
   return { source, following: source.following }
 }
 
-function started(policy: LivePolicy, { log, metrics, observer, shadow }: PolicyNeeds): void {
+function started(policy: LivePolicy, place: PolicyPlace, needs: PolicyNeeds): void {
+  const { config, log, metrics, observer, shadow } = needs
   const { digest, shadowRules } = policy.status()
+  if (config.policy.reload === 'on_activate' && place.following().active === undefined) {
+    // So it is before the first activation, and after the store has lost them all.
+    log.warn({ policy_digest: digest }, 'nothing is activated: the policy directory decides')
+  }
   metrics.policyInfo(digest)
   shadow.live(policy.module, digest)
   if (shadowRules === undefined) return

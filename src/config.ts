@@ -36,6 +36,8 @@ export interface Config {
   readonly policy: {
     readonly dir: string
     readonly reload: 'on_change' | 'on_activate' | 'never'
+    /** `on_activate` without a directory written: nothing decides before something is activated. */
+    readonly needsActivation?: true
     /** Stands in place of `dir`. */
     readonly bundle?: BundleSettings
     /** A candidate that is tried on real traffic and never decides. */

@@ -99,6 +99,21 @@ function keysOf(schema: unknown): string[] {
 }
 
 describe('a minimal file', () => {
+  it.each([
+    ['policy: { reload: on_activate }', true],
+    ['policy: { reload: on_activate, dir: ./policies }', undefined],
+    ['policy: { reload: on_change }', undefined],
+  ])('starts with %s; it waits for an activation: %s', (policy, expected) => {
+    expect(load(`${minimal}${policy}\n`).policy.needsActivation).toBe(expected)
+  })
+
+  it('needs no policy directory where only activations decide', () => {
+    mkdirSync(join(dir, 'elsewhere'), { recursive: true })
+    const file = join(dir, 'elsewhere', 'config.yaml')
+    writeFileSync(file, `${minimal}policy: { reload: on_activate }\n`)
+    expect(loadConfig(file, {}).policy.needsActivation).toBe(true)
+  })
+
   it('gets safe defaults', () => {
     const config = load(minimal)
     expect(config.state).toEqual({

@@ -109,8 +109,10 @@ function buildAudit(
 }
 
 function buildPolicy({ shadow, bundle, ...policy }: ParsedConfig['policy'], dir: string): Config['policy'] {
+  const needsActivation = policy.reload === 'on_activate' && policy.dir === undefined
   return {
-    dir: resolve(dir, policy.dir),
+    dir: resolve(dir, policy.dir ?? './policies'),
+    ...(needsActivation ? { needsActivation } : {}),
     reload: policy.reload,
     ...(shadow === undefined ? {} : { shadow: { dir: resolve(dir, shadow.dir) } }),
     ...(bundle === undefined ? {} : { bundle: buildBundle(bundle, dir) }),

@@ -93,7 +93,9 @@ function filesAreReadable(root: unknown, scope: RelationScope): void {
   const keys = select(root, ['issuers', '*', 'jwks', 'file'])
   for (const { path, value } of keys) reportUnreadable(path, String(value), 'isFile', scope)
   if (at(root, ['policy', 'bundle']) !== undefined) return
-  reportUnreadable(['policy', 'dir'], textAt(root, ['policy', 'dir']) ?? './policies', 'isDirectory', scope)
+  const policyDir = textAt(root, ['policy', 'dir'])
+  if (policyDir === undefined && textAt(root, ['policy', 'reload']) === 'on_activate') return
+  reportUnreadable(['policy', 'dir'], policyDir ?? './policies', 'isDirectory', scope)
 }
 
 function reportUnreadable(

@@ -164,7 +164,7 @@ export const configSchema = section({
   }).prefault({}),
   control: section({ token_file: filePath().prefault('./data/control.token') }).prefault({}),
   policy: section({
-    dir: filePath().prefault('./policies'),
+    dir: filePath().optional(),
     reload: oneOf(['on_change', 'on_activate', 'never']).prefault('on_change'),
     bundle: bundle.optional(),
     shadow: section({ dir: filePath() }).optional(),

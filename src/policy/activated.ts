@@ -21,10 +21,13 @@ export interface ActivatedTimes {
   readonly retryMs?: number
 }
 
-/** Follows `sets`; `directory` is read while nothing has been activated, and never again after. */
+/**
+ * Follows `sets`; `directory` is read while nothing has been activated, and never again after. Without one a
+ * store that has lost its history keeps a gate from starting.
+ */
 export function activatedSource(
   sets: PolicySets,
-  directory: PolicySource,
+  directory: PolicySource | undefined,
   { pollMs = 500, retryMs = 10_000 }: ActivatedTimes = {},
 ): ActivatedSource {
   let following: Following = {}
@@ -75,8 +78,8 @@ export function activatedSource(
       }
       const { active, fault } = following
       if (active !== undefined) return readSet(active)
-      if (fault === undefined) return directory.read(signal)
-      return unreadable(fault, unavailable(fault))
+      if (fault !== undefined) return unreadable(fault, unavailable(fault))
+      return directory?.read(signal) ?? unreadable('nothing', notActivated)
     },
     following: () => following,
   }
@@ -106,6 +109,12 @@ async function readingOf(sets: PolicySets, active: Activation): Promise<Reading>
     throw thrown
   }
 }
+
+const notActivated = fileError(
+  '',
+  'policy_not_activated',
+  'nothing is activated in the state store, and policy.dir names no policy to start with',
+)
 
 function unavailable(why: string): PolicyError {
   return fileError(

@@ -73,7 +73,7 @@ describe.each(Object.keys(states))('two gates on one %s store', (kind) => {
   let run = 0
   beforeAll(async () => {
     state = await states[kind]!()
-    const config = { state: state.config, policy: { reload: 'on_activate' } }
+    const config = { state: state.config, policy: { reload: 'on_activate', dir: './policies' } }
     const one = await startTestGate({ config })
     gates = [one]
     // As another process has it open.
@@ -206,7 +206,7 @@ describe('a Redis that comes back empty', () => {
     const gate = await startTestGate({
       config: {
         state: { store: 'redis', redis: { url: redis.url, max_staleness: '500ms' } },
-        policy: { reload: 'on_activate' },
+        policy: { reload: 'on_activate', dir: './policies' },
       },
     })
     end = async () => {

@@ -141,6 +141,22 @@ describe('a gate that follows activations', () => {
     },
   )
 
+  it('does not start without a directory where nothing is activated', async () => {
+    using state = new PolicyDir()
+    const store = await openEmbedded({ path: join(state.path, 'state.db'), maxStalenessMs: 2000 })
+    try {
+      const open = () =>
+        openPolicy({ source: activatedSource(store.policySets, undefined), onEvent: () => {} })
+      await expect(open()).rejects.toThrow(/^policy_not_activated: /)
+      await activate(store.policySets, 'first')
+      const live = await open()
+      expect(live.current.evaluate(input).reasons).toEqual(['first'])
+      await live.close()
+    } finally {
+      await store.close()
+    }
+  })
+
   it('does not start with an active policy that cannot be had', async () => {
     const open = Followed.open((sets) => activate(sets, 'first', Buffer.from('rubbish')))
     await expect(open).rejects.toMatchObject({
