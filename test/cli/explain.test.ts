@@ -119,6 +119,36 @@ test('an input file: 0 when allowed, 2 with the path of what is wrong in it', as
   expect(await explain('input.json')).toMatchObject({ code: 2, stdout: '' })
 })
 
+/** The rules that are told, in order, without their places. */
+const told = (text: string) =>
+  [...text.matchAll(/^ {2}(true|false) +(.+?) {2}policies/gm)].map(([, is, rule]) => `${is} ${rule}`)
+
+test('a refusal is told from the decision down to its cause, and all the rest with --verbose', async () => {
+  const lease = {
+    ...reading.lease,
+    stage: 'execute',
+    agent: { ...reading.lease.agent, profile: 'support-trial' },
+  }
+  place.write('input.json', JSON.stringify({ ...reading, lease }))
+  const short = (await explain('input.json')).stdout
+  expect(told(short)).toEqual(['false Decision', 'false Permitted', 'false Profile permits stage'])
+  expect(short).toMatch(
+    /^Why$.*^Each of these would make it pass$.*^\d+ other rules took part; --verbose lists them$/ms,
+  )
+  const whole = (await explain('input.json', '--verbose')).stdout
+  const { explanations } = JSON.parse((await explain('input.json', '--json')).stdout)
+  expect(told(whole)).toHaveLength(explanations[0].rules.length)
+  expect(whole).toContain('false  Needs confirmation')
+})
+
+test('what a hold comes from is found below a negated condition', async () => {
+  place.write('input.json', JSON.stringify(deleting))
+  const rules = told((await explain('input.json')).stdout)
+  expect(rules.slice(0, 3)).toEqual(['false Decision', 'true Needs approval', 'false Harmless'])
+  expect(rules).toContain('false Approved')
+  expect(rules).not.toContain('true Permitted')
+})
+
 test('a question goes through the configured operations, and its answer is data for programs', async () => {
   const who = ['--user', 'bob@example.com', '--agent', 'support-triage@3', '--profile', 'support', '--json']
   const { code, stdout } = await explain(...who, 'read crm:customer/98%2A21')
@@ -157,7 +187,8 @@ test.each([
   ['nobody who asks', ['read crm:customer/1'], '--user and --agent'],
   ['half of who asks', ['read crm:customer/1', '--user', 'u'], '--user and --agent'],
   ['a stage that is none', ['read crm:customer/1', '--user', 'u', '--agent', 'a', '--stage', 'x'], '--stage'],
-  ['a file that is not there', ['nowhere.json'], 'ENOENT'],
+  ['a file that is not there', ['nowhere.json'], 'nowhere.json: no such file'],
+  ['an audit file that is not there', ['dec_A'], 'no such file; name audit files with --audit'],
 ])('%s is a mistake', async (_, args, message) => {
   const { code, stdout, stderr } = await explain(...args)
   expect([code, stdout, stderr]).toEqual([2, '', expect.stringContaining(message)])

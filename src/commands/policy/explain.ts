@@ -11,12 +11,12 @@ import { startsWith } from '../../policy/lease_candidates.ts'
 import { type PolicySources, parsePolicy, readPolicyFiles } from '../../policy/sources.ts'
 import type { Path, RuleTrace } from '../../policy/trace.ts'
 import { parseStrictJson } from '../../strict_json.ts'
-import { loadStateConfig, sayJson, style, UsageError } from '../terminal.ts'
+import { loadStateConfig, sayJson, style, UsageError, unreadable } from '../terminal.ts'
 import { requireDirectory, sayDiagnostics } from './directory.ts'
 import { type Edited, editText } from './explain/edit_text.ts'
 import { readQuestion } from './explain/question.ts'
 import { readDecision } from './explain/record.ts'
-import { say, sayExplanation, sayRecorded } from './explain/show.ts'
+import { type Manner, say, sayExplanation, sayRecorded } from './explain/show.ts'
 import type { Recorded, Subject } from './explain/subject.ts'
 
 interface ExplainOptions {
@@ -33,6 +33,7 @@ interface ExplainOptions {
   readonly grant?: readonly string[]
   readonly body?: string
   readonly json?: boolean
+  readonly verbose?: boolean
 }
 
 const maxInputBytes = 1024 * 1024
@@ -61,6 +62,7 @@ export function addExplainCommand(policy: Command): void {
     .option('--provenance <provenance>', 'trusted | untrusted')
     .option('--body <file>', 'JSON body of the request')
     .option('--json', 'for programs')
+    .option('--verbose', 'every rule that took part')
     .action(run)
 }
 
@@ -72,7 +74,7 @@ async function run(text: string, options: ExplainOptions): Promise<void> {
     explanations = subject.inputs.length === 0 ? [] : await explain(sources, subject.inputs)
   } catch (thrown) {
     if (!(thrown instanceof PolicyError)) throw thrown
-    if (options.json === true) sayJson({ diagnostics: thrown.diagnostics })
+    if (options.json === true) sayJson({ ok: false, diagnostics: thrown.diagnostics })
     else sayDiagnostics(dir, thrown.diagnostics)
     process.exitCode = 2
     return
@@ -82,7 +84,7 @@ async function run(text: string, options: ExplainOptions): Promise<void> {
     return { explanation, edited, hidden: hiddenReads(explanation, subject.recorded) }
   })
   if (options.json === true) sayJson(forPrograms(subject, told))
-  else sayAll(subject, told, dir)
+  else sayAll(subject, told, { dir, verbose: options.verbose === true })
   if (!passes(subject, told)) process.exitCode = 1
 }
 
@@ -121,10 +123,10 @@ async function readJson(file: string): Promise<unknown> {
   try {
     text = await readFile(file, 'utf8')
   } catch (thrown) {
-    throw new UsageError(`${file}: ${(thrown as NodeJS.ErrnoException).code ?? 'cannot be read'}`)
+    throw new UsageError(`${file}: ${unreadable(thrown)}`)
   }
   const read = parseStrictJson(text, { maxBytes: maxInputBytes, maxDepth: 64 })
-  if (!read.ok) throw new UsageError(`${file}: ${read.problem}`)
+  if (!read.ok) throw new UsageError(`${file}: not the JSON of a policy input or body: ${read.problem}`)
   return read.value
 }
 
@@ -194,17 +196,17 @@ function passes({ inputs, recorded }: Subject, told: readonly Told[]): boolean {
   )
 }
 
-function sayAll({ recorded, notes }: Subject, told: readonly Told[], dir: string): void {
+function sayAll({ recorded, notes }: Subject, told: readonly Told[], manner: Manner): void {
   if (recorded !== undefined) sayRecorded(recorded)
-  for (const note of notes) say(style.dim(`  (${note})`))
   for (const { explanation, edited, hidden } of told) {
     if (told.length > 1) say(style.bold(`— ${edited.input.request.operation}`))
-    if (hidden.length > 0) sayHidden(hidden, dir)
+    if (hidden.length > 0) sayHidden(hidden, manner.dir)
     else {
       if (recorded !== undefined) sayDrift(explanation, recorded)
-      sayExplanation(explanation, edited, dir)
+      sayExplanation(explanation, edited, manner)
     }
   }
+  for (const note of notes) say(style.dim(`(${note})`))
 }
 
 function sayHidden(hidden: readonly HiddenRead[], dir: string): void {

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { policyInput } from '../../../policy/input_schema.ts'
 import { refusals } from '../../../refusals.ts'
 import { findRecord } from '../../../telemetry/find_record.ts'
-import { UsageError } from '../../terminal.ts'
+import { UsageError, unreadable } from '../../terminal.ts'
 import type { Recorded, Subject } from './subject.ts'
 
 const text = z.string()
@@ -59,7 +59,7 @@ async function search(file: string, decisionId: string): Promise<unknown> {
   try {
     return await findRecord(file, decisionId)
   } catch (thrown) {
-    throw new UsageError(`${file}: ${(thrown as NodeJS.ErrnoException).code ?? 'cannot be read'}`)
+    throw new UsageError(`${file}: ${unreadable(thrown)}; name audit files with --audit`)
   }
 }
 

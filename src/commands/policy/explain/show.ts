@@ -8,10 +8,11 @@ import { maxEdits, type Search } from '../../../policy/smallest_change.ts'
 import type { ConditionTrace, Read, RuleTrace, Trace } from '../../../policy/trace.ts'
 import type { PolicyAnswer } from '../../../ports.ts'
 import type { Refusal } from '../../../refusals.ts'
-import { duration, say as sayPlain, style } from '../../terminal.ts'
+import { count, duration, say as sayPlain, style } from '../../terminal.ts'
 import { type Edited, editText } from './edit_text.ts'
 import { meaningOf } from './record.ts'
 import type { Recorded } from './subject.ts'
+import { type Telling, tellingRules } from './telling.ts'
 
 const maxShown = 160
 
@@ -19,11 +20,19 @@ const maxShown = 160
 const unprintable =
   /(\x1b\[(?:0|1|2|3[1236])m)|[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
-/** Prints one explanation. `dir`: where its rules are. */
+/** How it is told. */
+export interface Manner {
+  /** Where the rules are. */
+  readonly dir: string
+  /** Every rule that took part, not only those that a refusal comes from. */
+  readonly verbose: boolean
+}
+
+/** Prints one explanation: what came out, why, the smallest change, and then, if asked for, all the rest. */
 export function sayExplanation(
   { answer, otherAnswer, uncovered, trace, search, digest }: Explanation,
   edited: Edited,
-  dir: string,
+  { dir, verbose }: Manner,
 ): void {
   const { input } = edited
   sayVerdict(answer, uncovered)
@@ -37,16 +46,13 @@ export function sayExplanation(
     const { approvers, expiresIn } = answer.approval
     say(`  waits for an approval by ${approvers.join(' or ')}, good for ${duration(expiresIn)}`)
   }
-  say()
-  say(style.bold('Built-in check'))
-  say(
-    uncovered === undefined
-      ? `  ${style.green('true')}   a grant of the lease covers the request`
-      : `  ${style.red('false')}  ${uncovered.facts.detail}`,
-  )
-  if (trace === undefined) say('Compiled elsewhere: there are no rules here to tell about.')
-  else sayRules(trace, dir)
+  if (uncovered !== undefined)
+    sayHeaded('Built-in check', [`${style.red('false')}  ${uncovered.facts.detail}`])
+  const telling = trace === undefined || answer.effect === 'allow' ? [] : tellingRules(trace)
+  sayTelling(telling, dir)
   if (search !== undefined) sayChanges(search, edited)
+  if (trace === undefined) say('  Compiled elsewhere: there are no rules here to tell about.')
+  else sayRest(trace, telling, { dir, verbose })
 }
 
 /** Prints what the audit record says. */
@@ -91,30 +97,39 @@ function requestLine({ lease, request, context }: PolicyInput): string {
   return `${who}: ${request.verb} ${request.resource} (${request.sensitivity}, ${request.risk} risk)`
 }
 
-function sayRules({ rules, incomplete }: Trace, dir: string): void {
-  say()
-  say(style.bold('Rules'))
-  const [decision] = rules
-  const telling = rules.filter(
-    (rule) => !rule.holds && (rule.rule === decision?.rule || !isMadeUpFor(rule, rules)),
-  )
-  for (const rule of telling) {
+function sayTelling(telling: readonly Telling[], dir: string): void {
+  if (telling.length === 0) return
+  const decision = telling[0]!.rule.rule
+  sayHeaded('Why', [])
+  for (const { rule, conditions } of telling) {
     sayRule(rule, dir)
-    for (const condition of rule.conditions) {
-      if (condition.outcome === 'false') sayCondition(condition)
-    }
+    for (const condition of conditions) sayCondition(condition, rule.holds || rule.rule === decision)
   }
-  for (const rule of rules.filter(({ holds }) => holds)) sayRule(rule, dir)
-  for (const rule of rules) if (!rule.holds && !telling.includes(rule)) sayRule(rule, dir)
+}
+
+/** What took part beside that: a line each, or how many they are. */
+function sayRest({ rules, incomplete }: Trace, telling: readonly Telling[], { dir, verbose }: Manner): void {
+  const rest = rules.filter((rule) => telling.every((told) => told.rule !== rule))
+  const noun = telling.length === 0 ? 'rule' : 'other rule'
+  if (verbose) {
+    sayHeaded(telling.length === 0 ? 'Rules' : 'Other rules', [])
+    for (const rule of rest.toSorted((a, b) => Number(b.holds) - Number(a.holds))) {
+      sayRule(rule, dir)
+      for (const condition of rule.conditions) {
+        if (!rule.holds && condition.outcome === 'false') sayCondition(condition, true)
+      }
+    }
+  } else {
+    say()
+    say(style.dim(`${count(rest.length, noun)} took part; --verbose lists them`))
+  }
   if (incomplete) say(style.yellow('  there is more than can be shown'))
 }
 
-/** Another body of the same rule holds, so this one did no harm. */
-function isMadeUpFor(rule: RuleTrace, rules: readonly RuleTrace[]): boolean {
-  const given = JSON.stringify(rule.arguments)
-  return rules.some(
-    (other) => other.holds && other.rule === rule.rule && JSON.stringify(other.arguments) === given,
-  )
+function sayHeaded(heading: string, lines: readonly string[]): void {
+  say()
+  say(style.bold(heading))
+  for (const line of lines) say(`  ${line}`)
 }
 
 function sayRule({ rule, key, holds, title, file, line, arguments: given }: RuleTrace, dir: string): void {
