@@ -18,19 +18,21 @@ const commands: readonly ((policy: Command) => void)[] = [
   addInitCommand,
   addCheckCommand,
   addTestCommand,
-  addBuildCommand,
+  addExplainCommand,
+  addReplayCommand,
   addFmtCommand,
+  addBuildCommand,
   addBenchCommand,
   addPublishCommand,
   addActivateCommand,
   addRollbackCommand,
   addHistoryCommand,
-  addReplayCommand,
-  addExplainCommand,
 ]
 
 /** Adds the policy commands. */
 export function addPolicyCommands(program: Command): void {
-  const policy = program.command('policy').description('write, check, test and compile Rego')
+  const policy = program
+    .command('policy')
+    .description('write, test, understand, rehearse and ship Rego policy')
   for (const add of commands) add(policy)
 }

@@ -70,6 +70,12 @@ export function loadStateConfig(file: string): Config {
   return loadConfig(file, process.env, { credentials: 'unused' })
 }
 
+/** Why a file cannot be read, for people. */
+export function unreadable(thrown: unknown): string {
+  const { code } = thrown as NodeJS.ErrnoException
+  return code === 'ENOENT' ? 'no such file' : `cannot be read: ${code ?? 'unknown failure'}`
+}
+
 /** Who runs this, for records: the system's name, or its number where it has no name, as in containers. */
 export function operator(): string {
   try {

@@ -52,6 +52,9 @@ test('a line that cannot be had leaves the message and the hint', () => {
   expect(excerpt(told, undefined, paint)).toEqual(lines)
   expect(excerpt(told, 'one line', paint)).toEqual(lines)
   expect(excerpt({ ...at(0, 0), file: '' }, undefined, paint)).toEqual(['error: wrong [rego_type_error]'])
+  expect(excerpt({ ...at(0, 0), file: 'dir' }, undefined, paint)).toEqual([
+    'dir: error: wrong [rego_type_error]',
+  ])
 })
 
 test('every part has a style of its own', () => {

@@ -119,9 +119,13 @@ test.each(['check', 'test', 'build', 'fmt'])(
   '%s of something that is no directory is a mistake',
   async (command) => {
     place.write('file', '')
-    for (const name of ['nowhere', 'file']) {
+    const begin = 'no such directory; `leasegate policy init` writes a first policy'
+    for (const [name, said] of [
+      ['nowhere', begin],
+      ['file', 'not a directory'],
+    ] as const) {
       const { code, stdout, stderr } = await place.run(['policy', command, name])
-      expect([code, stdout, stderr]).toEqual([2, '', `leasegate: ${name}: not a directory with policies\n`])
+      expect([code, stdout, stderr]).toEqual([2, '', `leasegate: ${name}: ${said}\n`])
     }
   },
 )

@@ -92,7 +92,7 @@ describe('policy init', () => {
 
   test.each([
     ['a backend that is not configured', ['crn'], 'leasegate: config.yaml has no backend crn; it has crm\n'],
-    ['a file as directory', ['crm', '-d', 'config.yaml'], 'config.yaml: not a directory with policies'],
+    ['a file as directory', ['crm', '-d', 'config.yaml'], 'config.yaml: not a directory\n'],
   ])('of %s is a mistake', async (_name, args, message) => {
     place.write('config.yaml', example)
     const { code, stdout, stderr } = await place.run(['policy', 'init', ...args])

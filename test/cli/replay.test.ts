@@ -189,10 +189,14 @@ describe('a compiled candidate', () => {
   })
 
   test.each([
-    ['a file that is not there', ['--audit', 'none.jsonl'], 'none.jsonl: not an audit file'],
+    [
+      'a file that is not there',
+      ['--audit', 'none.jsonl'],
+      'none.jsonl: no such file; name audit files with --audit',
+    ],
     ['a moment that is none', ['--since', 'yesterday'], 'Write 24h'],
     ['a change that is none', ['--fail-on', 'any'], 'Allowed choices are'],
-    ['a candidate that is none', ['--candidate', 'nowhere'], 'nowhere: not a directory with policies'],
+    ['a candidate that is none', ['--candidate', 'nowhere'], 'nowhere: no such directory'],
   ])('%s exits 2', async (_name, args, said) => {
     const { code, stderr } = await replay(...args)
     expect([code, stderr]).toEqual([2, expect.stringContaining(said)])

@@ -19,7 +19,8 @@ async function run(text: string, options: RolloutOptions): Promise<void> {
   }
   await withFollowedSets(options, async (sets) => {
     const [digest, ...others] = digestsNamed(text, await sets.list())
-    if (digest === undefined) throw new Error(`no published policy has the digest ${text}`)
+    if (digest === undefined)
+      throw new Error(`no published policy has the digest ${text}; policy history --json lists them`)
     if (others.length > 0) {
       throw new UsageError(`${text} may be ${[digest, ...others].map(shortDigest).join(' or ')}`)
     }

@@ -26,7 +26,8 @@ async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
   const marked = shadow === undefined ? {} : { shadow }
   const digest =
     wasm === undefined ? undefined : policyDigest({ wasm, ...marked, data: (await readPolicy(dir)).data })
-  if (json === true) sayJson({ ok: wasm !== undefined, diagnostics, digest, shadow_rules: shadowRules })
+  if (json === true)
+    sayJson({ ok: wasm !== undefined, diagnostics, digest: digest ?? null, shadow_rules: shadowRules ?? [] })
   else {
     sayDiagnostics(dir, diagnostics)
     sayShadowRules(shadowRules)

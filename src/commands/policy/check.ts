@@ -21,7 +21,7 @@ async function run(dir: string, { json, config }: CheckOptions): Promise<void> {
   const mapped = config === undefined ? [] : mappedOperations(loadStateConfig(config).backends)
   const { diagnostics, shadowRules } = await check(dir, mapped)
   const ok = diagnostics.length === 0
-  if (json === true) sayJson({ ok, diagnostics, shadow_rules: shadowRules })
+  if (json === true) sayJson({ ok, diagnostics, shadow_rules: shadowRules ?? [] })
   else if (ok) say(`${style.green('ok')} ${dir}: no problems`)
   else sayDiagnostics(dir, diagnostics)
   if (json !== true) sayShadowRules(shadowRules)

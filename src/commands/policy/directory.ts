@@ -18,17 +18,22 @@ export function directoryCommand(policy: Command, name: string, description: str
 
 /** Throws a UsageError when `dir` is not a directory. */
 export function requireDirectory(dir: string): void {
-  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return
-  throw new UsageError(`${dir}: not a directory with policies`)
+  const stat = statSync(dir, { throwIfNoEntry: false })
+  if (stat?.isDirectory() === true) return
+  const begin = '`leasegate policy init` writes a first policy'
+  throw new UsageError(`${dir}: ${stat === undefined ? `no such directory; ${begin}` : 'not a directory'}`)
 }
 
 /** Each with its source line, and with the file as the caller would open it. */
 export function sayDiagnostics(dir: string, diagnostics: readonly Diagnostic[]): void {
   const sources = new Map<string, string | undefined>()
   for (const diagnostic of diagnostics) {
-    const file = diagnostic.file === '' ? '' : join(dir, diagnostic.file)
+    const file = join(dir, diagnostic.file)
     if (!sources.has(file)) sources.set(file, sourceText(file))
     for (const line of excerpt({ ...diagnostic, file }, sources.get(file), style)) say(line)
+  }
+  if (diagnostics.some(({ code }) => code === 'test_failed' || code === 'engines_differ')) {
+    say(style.dim(`  leasegate policy test ${dir} shows what came out`))
   }
 }
 

@@ -21,12 +21,13 @@ const wide =
 const control = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/gu
 
 /**
- * `file:line:column: error: message [code]`, then the line and its carets where `source` has the line, then the
+ * `file:line:column: error: message [code]` (`file:` where no line is to blame), then the line and its carets where `source` has the line, then the
  * hint. A column counts characters; a tab stays a tab, so that the carets stand where the terminal puts it.
  */
 export function excerpt(diagnostic: Diagnostic, source: string | undefined, paint: Paint): string[] {
   const { file, line, column, code, severity, message, hint } = diagnostic
-  const place = file === '' ? '' : `${paint.bold(`${file}:${line}:${column}:`)} `
+  const where = line > 0 ? `${file}:${line}:${column}:` : `${file}:`
+  const place = file === '' ? '' : `${paint.bold(where)} `
   const kind = severity === 'warning' ? paint.yellow('warning:') : paint.red('error:')
   const lines = [`${place}${kind} ${shown(message)} ${paint.dim(`[${code}]`)}`]
   const text = line > 0 ? source?.split('\n')[line - 1] : undefined

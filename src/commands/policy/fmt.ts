@@ -19,11 +19,12 @@ export function addFmtCommand(policy: Command): void {
 
 async function run(dir: string, { json, check }: FmtOptions): Promise<void> {
   const { diagnostics, changed } = await fmt(dir, { write: check !== true })
-  if (json === true) sayJson({ diagnostics, changed })
+  const ok = diagnostics.length === 0 && (check !== true || changed.length === 0)
+  if (json === true) sayJson({ ok, diagnostics, changed })
   else {
     sayDiagnostics(dir, diagnostics)
     for (const file of changed) say(`${check === true ? 'not formatted' : 'formatted'} ${join(dir, file)}`)
     if (diagnostics.length === 0 && changed.length === 0) say(`${style.green('ok')} ${dir}: all formatted`)
   }
-  if (diagnostics.length > 0 || (check === true && changed.length > 0)) process.exitCode = 1
+  if (!ok) process.exitCode = 1
 }

@@ -23,7 +23,8 @@ export function addHistoryCommand(policy: Command): void {
 }
 
 function wholeNumber(text: string): number {
-  if (!/^[1-9][0-9]{0,5}$/.test(text)) throw new InvalidArgumentError('write a whole number')
+  if (!/^[1-9][0-9]{0,5}$/.test(text))
+    throw new InvalidArgumentError('Write a whole number from 1 to 999999.')
   return Number(text)
 }
 

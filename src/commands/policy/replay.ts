@@ -128,7 +128,8 @@ function conclude(report: ReplayReport, files: readonly string[], { failOn, json
 
 function sizeOf(file: string): number {
   const stat = statSync(file, { throwIfNoEntry: false })
-  if (stat?.isFile() !== true) throw new UsageError(`${file}: not an audit file`)
+  if (stat === undefined) throw new UsageError(`${file}: no such file; name audit files with --audit`)
+  if (!stat.isFile()) throw new UsageError(`${file}: not a file`)
   return stat.size
 }
 
