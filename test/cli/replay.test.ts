@@ -112,7 +112,10 @@ test('a rule that denies lists flips the lists and nothing else, and names them'
   )
   expect(code).toBe(1)
   expect(stdout).toMatch(/2 {2}allow → deny {2}agent:support-triage {2}list {2}crm GET \/customers\n/)
-  expect(stdout).toContain(`leasegate policy explain ${lists[0]!.decision_id}\n`)
+  const command = `leasegate policy explain ${lists[0]!.decision_id} --dir ${candidate} -c ${gate.configFile}`
+  expect(stdout).toContain(`${command}\n`)
+  const explained = await place.run(command.split(' ').slice(1))
+  expect(explained.stdout).toContain('Today it answers deny, where allow was decided.')
   expect(stdout).toMatch(/2 {2}ended before policy was asked.*lease_missing, operation_unmapped/)
   expect(stdout).toMatch(/^fail 2 newly-denied$/m)
   expect(stdout).not.toContain('fail 0')

@@ -106,7 +106,8 @@ async function replayFile(
 }
 
 /** Says what was found, and what of it `--fail-on` forbids. */
-function conclude(report: ReplayReport, files: readonly string[], { failOn, json }: ReplayOptions): void {
+function conclude(report: ReplayReport, files: readonly string[], options: ReplayOptions): void {
+  const { failOn, json } = options
   const counts: Readonly<Record<Failure, number>> = {
     'newly-allowed': report.newlyAllowed,
     'newly-denied': report.newlyDenied,
@@ -118,12 +119,18 @@ function conclude(report: ReplayReport, files: readonly string[], { failOn, json
   const ok = failed.length === 0 && !blind
   if (json === true) sayJson({ ok, failed, files, ...report })
   else {
-    sayReport(report, files)
+    sayReport(report, files, (decisionId) => explainCommand(decisionId, options))
     for (const failure of failed)
       say(`${style.red('fail')} ${counts[failure].toLocaleString('en')} ${failure}`)
     if (blind) say(`${style.red('fail')} nothing was replayed, so nothing is known`)
   }
   if (!ok) process.exitCode = 1
+}
+
+/** Asks the candidate, about records of the same files. */
+function explainCommand(decisionId: string, { candidate, audit, config }: ReplayOptions): string {
+  const where = audit?.map((file) => ` --audit ${file}`) ?? [config === 'config.yaml' ? '' : ` -c ${config}`]
+  return `leasegate policy explain ${decisionId} --dir ${candidate}${where.join('')}`
 }
 
 function sizeOf(file: string): number {

@@ -24,16 +24,19 @@ const colours: Readonly<Record<Effect, (text: string) => string>> = {
   deny: style.red,
 }
 
+/** The command that opens an example, by its decision id. */
+export type Explain = (decisionId: string) => string
+
 /** Prints a report. */
-export function sayReport(report: ReplayReport, files: readonly string[]): void {
+export function sayReport(report: ReplayReport, files: readonly string[], explain: Explain): void {
   say(`candidate ${report.digest}`)
   say(`${number(report.replayed)} of ${number(report.records)} records replayed from ${files.join(', ')}`)
   sayEffects(report)
-  sayFlips(report)
+  sayFlips(report, explain)
   const { otherReasons, faults } = report
   if (otherReasons.count > 0) {
     say(`\n${number(otherReasons.count)} with the same effect for other reasons`)
-    sayExamples(otherReasons.examples)
+    sayExamples(otherReasons.examples, explain)
   }
   for (const fault of faults) {
     say(
@@ -62,26 +65,26 @@ function sayEffects({ effects: counts, replayed, changed }: ReplayReport): void 
   if (changed === 0) say(`\n${style.green('ok')} every decision has the same effect`)
 }
 
-function sayFlips({ flips, otherFlips, changed }: ReplayReport): void {
+function sayFlips({ flips, otherFlips, changed }: ReplayReport, explain: Explain): void {
   if (changed === 0) return
   say(`\n${number(changed)} with another effect`)
-  for (const flip of flips.slice(0, shownFlips)) sayFlip(flip)
+  for (const flip of flips.slice(0, shownFlips)) sayFlip(flip, explain)
   const hidden = flips.slice(shownFlips)
   const rest = hidden.reduce((sum, flip) => sum + flip.count, otherFlips)
   if (rest > 0) say(style.dim(`  and ${number(rest)} more decisions of other sorts (--json lists them)`))
 }
 
-function sayFlip({ agent, verb, operation, before, after, count, examples }: Flip): void {
+function sayFlip({ agent, verb, operation, before, after, count, examples }: Flip, explain: Explain): void {
   const change = `${colours[before](before)} → ${colours[after](after)}`
   say(`  ${number(count).padStart(7)}  ${change}  ${shown(agent)}  ${shown(verb)}  ${shown(operation)}`)
-  sayExamples(examples)
+  sayExamples(examples, explain)
 }
 
 /** The first as the command that explains it, the others by name. */
-function sayExamples([first, ...others]: readonly string[]): void {
+function sayExamples([first, ...others]: readonly string[], explain: Explain): void {
   if (first === undefined) return
   const more = others.length === 0 ? '' : style.dim(`  also ${others.map(visible).join(' ')}`)
-  say(`           leasegate policy explain ${visible(first)}${more}`)
+  say(`           ${explain(visible(first))}${more}`)
 }
 
 function sayNotReplayed(parts: readonly NotReplayed[]): void {

@@ -47,7 +47,8 @@ type AuditRecord = z.infer<typeof schema>
 export async function readDecision(decisionId: string, files: readonly string[]): Promise<Subject> {
   let found: unknown
   for (const file of files) found = (await search(file, decisionId)) ?? found
-  if (found === undefined) throw new Error(`no record of ${decisionId} in ${files.join(', ')}`)
+  if (found === undefined)
+    throw new Error(`no record of ${decisionId} in ${files.join(', ')}; name other audit files with --audit`)
   const record = schema.safeParse(found)
   if (!record.success)
     throw new Error(`the record of ${decisionId} is damaged:\n${z.prettifyError(record.error)}`)
