@@ -1,5 +1,5 @@
 // `policy bench` as people run it. Never how long anything takes: only what is told about it.
-import { cpSync, readFileSync } from 'node:fs'
+import { appendFileSync, cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { packageRoot } from '../../src/version.ts'
@@ -37,6 +37,15 @@ test('times what an audit file has recorded, and tells programs', async () => {
     operations: [{ operation: 'crm GET /customers/{id}', effects: ['deny'], p50: expect.any(Number) }],
     rules: expect.arrayContaining([expect.objectContaining({ rule: 'data.leasegate.authz.deny_reasons' })]),
   })
+})
+
+test('the digest is the one that build prints, also of a policy with rules in shadow', async () => {
+  const path = place.path('policies/authz.rego')
+  const marked = 'deny_reasons contains "other_system" if input.lease.task.system != "jira"'
+  appendFileSync(path, `\n# METADATA\n# custom:\n#   shadow: true\n${marked}\n`)
+  const digestOf = async (...args: string[]) =>
+    JSON.parse((await place.run(['policy', ...args, '--json'])).stdout).digest
+  expect(await digestOf('bench', '--count', '5')).toBe(await digestOf('build'))
 })
 
 test('of a policy that does not compile is a no, with the place', async () => {

@@ -38,7 +38,7 @@ export function addBenchCommand(policy: Command): void {
 async function run(dir: string, options: BenchOptions): Promise<void> {
   const most = options.count === undefined ? undefined : parseCount(options.count)
   const groupsFor = await inputSource(options)
-  const { diagnostics, wasm, rules } = await buildWithRules(dir)
+  const { diagnostics, wasm, rules, shadow } = await buildWithRules(dir)
   if (wasm === undefined) {
     if (options.json === true) sayJson({ ok: false, diagnostics })
     else sayDiagnostics(dir, diagnostics)
@@ -59,7 +59,9 @@ async function run(dir: string, options: BenchOptions): Promise<void> {
           each,
           progress('rules'),
         )
-  if (options.json === true) sayJson({ ok: true, digest: policyDigest({ wasm, data }), operations, ...costs })
+  const marked = shadow === undefined ? {} : { shadow }
+  const digest = policyDigest({ wasm, ...marked, data })
+  if (options.json === true) sayJson({ ok: true, digest, operations, ...costs })
   else report(dir, operations, costs)
 }
 
