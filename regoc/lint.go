@@ -19,10 +19,13 @@ type linter struct {
 	entrypoints []ast.Ref
 	operations  []operation
 	found       []diagnostic
+	// none remembers the answers of mayHaveNone.
+	none map[*ast.Rule]bool
 }
 
 func lint(compiler *ast.Compiler, req request) []diagnostic {
 	l := &linter{compiler: compiler, schema: req.Schema, data: req.Data, operations: req.Operations}
+	l.none = map[*ast.Rule]bool{}
 	for _, entrypoint := range req.Entrypoints {
 		l.entrypoints = append(l.entrypoints, refTo(entrypoint))
 	}
@@ -33,6 +36,8 @@ func lint(compiler *ast.Compiler, req request) []diagnostic {
 		l.inputReferences()
 	}
 	l.comparisons()
+	l.negations()
+	l.nestedWork()
 	if len(l.operations) > 0 {
 		l.neverFires()
 	}

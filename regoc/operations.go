@@ -124,6 +124,14 @@ func (l *linter) knownValues(name string, c comparison) bool {
 
 // narrowed are the operations under which a comparison can hold; it reports when there is none left.
 func (l *linter) narrowed(operations []operation, name string, c comparison) []operation {
+	out := meeting(operations, name, c)
+	if len(out) == 0 && slices.Contains(named, name) {
+		l.report(neverHas(c.values[0], fmt.Sprintf("has the %s %v and all else that this rule wants", name, c.values[0]), ""))
+	}
+	return out
+}
+
+func meeting(operations []operation, name string, c comparison) []operation {
 	var out []operation
 	for _, o := range operations {
 		values := o.values(name)
@@ -134,10 +142,26 @@ func (l *linter) narrowed(operations []operation, name string, c comparison) []o
 			out = append(out, o)
 		}
 	}
-	if len(out) == 0 && slices.Contains(named, name) {
-		l.report(neverHas(c.values[0], fmt.Sprintf("has the %s %v and all else that this rule wants", name, c.values[0]), ""))
-	}
 	return out
+}
+
+// operationsOf are those that a rule is about: by what its body wants, or the name it is filed under.
+func (l *linter) operationsOf(rule *ast.Rule, b bindings) []operation {
+	operations := l.operations
+	for _, expr := range rule.Body {
+		for _, c := range l.comparisonsIn(expr, b) {
+			if name, rest := requestMember(c.field); len(rest) == 0 && c.holds {
+				operations = meeting(operations, name, c)
+			}
+		}
+	}
+	for _, step := range rule.Head.Ref() {
+		filed := comparison{values: []*ast.Term{step}}
+		if own := meeting(operations, "operation", filed); len(own) > 0 {
+			operations = own
+		}
+	}
+	return operations
 }
 
 // reads looks at every reference in an expression; a closure in it is a body under the same operations.

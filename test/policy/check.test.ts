@@ -1,62 +1,14 @@
 // What `policy check` says, word by word: Rego in; place, severity, code, message and hint out. A table of rows is
 // one run of the compiler over all of them, each in a file and a package of its own: mistakes come all at once.
 import { describe, expect, it } from 'vitest'
-import type { Diagnostic } from '../../src/policy/diagnostic.ts'
-import { type MappedOperation, mappedOperations } from '../../src/policy/mapped.ts'
-import { runToolchain } from '../../src/policy/toolchain.ts'
+import { mappedOperations } from '../../src/policy/mapped.ts'
 import { backendOf, operationOf } from '../support/evidence.ts'
-
-type Row = readonly [name: string, rego: string, ...expected: string[]]
-
-/** Reaches every rule of every row, so that none of them counts as unused. */
-const authz = `package leasegate.authz
-
-default decision := {"effect": "deny", "reasons": []}
-
-decision := {"effect": "allow", "reasons": []} if data.rows
-`
-
-/** `line:column-endColumn severity code: message -> hint`. */
-function told({ line, column, endColumn, severity, code, message, hint }: Diagnostic): string {
-  const place = `${line}:${column}-${endColumn ?? ''}`
-  return `${place} ${severity ?? 'error'} ${code}: ${message}${hint === undefined ? '' : ` -> ${hint}`}`
-}
-
-interface Policy {
-  readonly files: Readonly<Record<string, string>>
-  readonly data?: Readonly<Record<string, unknown>>
-  readonly mapped?: readonly MappedOperation[]
-}
-
-async function diagnose({ files, data = {}, mapped = [] }: Policy): Promise<readonly Diagnostic[]> {
-  return (await runToolchain({ files, data, mapped }, ['check'])).diagnostics
-}
+import { diagnose, expectRows, type Row, told } from './check_rows.ts'
 
 /** What is told about the decision of a policy of one file. */
 async function toldOf(rules: string): Promise<string[]> {
   const diagnostics = await diagnose({ files: { 'authz.rego': `package leasegate.authz\n\n${rules}\n` } })
   return diagnostics.map(told)
-}
-
-/** Names what is told about each row as the row does. */
-async function expectRows(
-  rows: readonly Row[],
-  { policy = authz, mapped = [] }: { policy?: string; mapped?: readonly MappedOperation[] } = {},
-): Promise<void> {
-  const name = (index: number): string => `row_${index}.rego`
-  const texts = rows.map(
-    ([, rego], index) => [name(index), `package rows.row_${index}\n\n${rego}\n`] as const,
-  )
-  const diagnostics = await diagnose({
-    files: { 'authz.rego': policy, ...Object.fromEntries(texts) },
-    data: { profiles: {}, users: {} },
-    mapped,
-  })
-  const actual = rows.map(([row, rego], index) => {
-    const own = diagnostics.filter(({ file }) => file === name(index))
-    return [row, rego, ...own.map(told)]
-  })
-  expect(actual).toEqual(rows)
 }
 
 const typed: readonly Row[] = [
