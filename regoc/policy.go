@@ -19,17 +19,31 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 )
 
-// parse reads every module as Rego v1, annotations included, and reports all syntax errors at once.
+// parsed are the files that were read last: compiling copies modules, and those here stay as they were written.
+var parsed = map[string]parsedFile{}
+
+type parsedFile struct {
+	text   string
+	module *ast.Module
+}
+
+// parse reads every module as Rego v1, annotations included, and reports all syntax errors at once. Operations share
+// the modules and must not change them.
 func parse(files map[string]string) (map[string]*ast.Module, error) {
 	modules := map[string]*ast.Module{}
 	var failed ast.Errors
 	for _, path := range util.KeysSorted(files) {
+		if known, ok := parsed[path]; ok && known.text == files[path] {
+			modules[path] = known.module
+			continue
+		}
 		module, err := ast.ParseModuleWithOpts(path, files[path], parserOptions())
 		var many ast.Errors
 		var one *ast.Error
 		switch {
 		case err == nil:
 			modules[path] = module
+			parsed[path] = parsedFile{files[path], module}
 		case errors.As(err, &many):
 			failed = append(failed, many...)
 		case errors.As(err, &one):
@@ -69,7 +83,7 @@ var last struct {
 	compiler *ast.Compiler
 }
 
-// compiled parses and compiles the sources; its modules are rewritten and must not be compiled again. With an
+// compiled parses and compiles the sources; its modules are rewritten copies and must not be compiled again. With an
 // error of types there is a compiler too, whose rules can be read.
 func compiled(req request) (*ast.Compiler, error) {
 	if last.compiler != nil && maps.Equal(last.files, req.Files) {
@@ -95,7 +109,7 @@ func compiled(req request) (*ast.Compiler, error) {
 	return compiler, nil
 }
 
-// checked compiles the sources and returns fresh modules, to be compiled for something else.
+// checked compiles the sources and returns the modules as written, to be compiled for something else.
 func checked(req request) (map[string]*ast.Module, error) {
 	if _, err := compiled(req); err != nil {
 		return nil, err
@@ -188,8 +202,9 @@ func toWasm(ctx context.Context, req request, modules map[string]*ast.Module, en
 	b.SetRegoVersion(ast.RegoV1)
 	b.Manifest.Init()
 	for _, path := range util.KeysSorted(modules) {
+		// A copy: building takes the entry points out of it.
 		b.Modules = append(b.Modules, bundle.ModuleFile{
-			URL: path, Path: path, Parsed: modules[path], Raw: []byte(req.Files[path]),
+			URL: path, Path: path, Parsed: modules[path].Copy(), Raw: []byte(req.Files[path]),
 		})
 	}
 	c := compile.New().

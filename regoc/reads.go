@@ -14,13 +14,9 @@ import (
 
 // reads lists paths such as `request.body`; the empty path is the whole input.
 func reads(req request) reply {
-	modules, err := parse(req.Files)
+	compiler, err := compiled(req)
 	if err != nil {
 		return refuse(err)
-	}
-	compiler := strictCompiler(req.Schema)
-	if compiler.Compile(modules); compiler.Failed() {
-		return refuse(compiler.Errors)
 	}
 	paths := map[string]struct{}{}
 	for rule := range reachable(compiler, req.Entrypoints) {

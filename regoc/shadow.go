@@ -20,8 +20,9 @@ const (
 
 // liveForm is what decides while rules are in shadow. Rules names those, for people.
 type liveForm struct {
-	modules map[string]*ast.Module
-	rules   []string
+	modules  map[string]*ast.Module
+	compiler *ast.Compiler
+	rules    []string
 }
 
 // withoutShadow takes the rules marked `custom: {shadow: true}` away, and every condition that only asks one
@@ -58,7 +59,7 @@ func withoutShadow(req request, modules map[string]*ast.Module) (*liveForm, erro
 		}
 		return nil, compiler.Errors
 	}
-	return &liveForm{modules: s.modules, rules: s.rules}, nil
+	return &liveForm{s.modules, compiler, s.rules}, nil
 }
 
 // resolved copies modules that have been checked, with every name of a rule as its whole path below data.
