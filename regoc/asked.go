@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/open-policy-agent/opa/v1/types"
@@ -44,6 +45,16 @@ type asked struct {
 	with string
 }
 
+// asking is what has to be known of a query to ask again what its expressions ask.
+type asking struct {
+	// test: the query is part of a test rather than of the policy.
+	test bool
+	// around is what `with` put in place around the query, within what it puts around the expression at hand.
+	around, within []*ast.With
+	// steps and asked are how many there were before the condition at hand.
+	steps, asked int
+}
+
 // withinOf adds the `with` of an expression to what is in place around it; nearer ones replace. The input around is
 // the event's own.
 func withinOf(around, more []*ast.With, event topdown.Event) []*ast.With {
@@ -57,17 +68,15 @@ func withinOf(around, more []*ast.With, event topdown.Event) []*ast.With {
 
 // questions are the rules of the policy that an expression of a test refers to. Bodies inside the expression are
 // queries of their own and come with events of their own.
-func (r *recorder) questions(f *frame, event topdown.Event) []question {
+func (r *recorder) questions(within []*ast.With, expr *ast.Expr, event topdown.Event) []question {
 	var out []question
-	with, ok := withText(r.compiler, f.within, event.Input(), f.expr.With)
+	with, ok := withText(r.compiler, within, event.Input(), expr.With)
 	if !ok {
 		return nil
 	}
-	add := func(ref string) {
-		out = append(out, question{ref: ref, with: with})
-	}
-	if f.expr.IsCall() && isPolicy(r.compiler, f.expr.Operator()) {
-		if call, ok := callText(r.compiler, f.expr, event); ok {
+	add := func(ref string) { out = append(out, question{ref, with}) }
+	if expr.IsCall() && isPolicy(r.compiler, expr.Operator()) {
+		if call, ok := callText(r.compiler, expr, event); ok {
 			add(call)
 		}
 	}
@@ -85,7 +94,7 @@ func (r *recorder) questions(f *frame, event topdown.Event) []question {
 		}
 		return false
 	})
-	visit.Walk(f.expr.NoWith())
+	visit.Walk(expr.NoWith())
 	return out
 }
 
@@ -141,7 +150,7 @@ func withText(compiler *ast.Compiler, within []*ast.With, input *ast.Term, own [
 
 // worthAsking picks the questions to ask again: those of the expression that failed last, or all when none did;
 // each once, the latest of too many.
-func worthAsking(t *recorded) []asked {
+func worthAsking(t *caseSeen) []asked {
 	out := []asked{}
 	for _, q := range slices.Backward(since(t.asked, t.fromAsked)) {
 		same := func(a asked) bool { return a.Ref == q.ref && a.with == q.with }
@@ -157,15 +166,14 @@ func worthAsking(t *recorded) []asked {
 // cannot be put again on its own says so, and costs the traces nothing.
 func answerAsked(ctx context.Context, req request, traces []testTrace) ([]byte, error) {
 	var all []*asked
-	var text strings.Builder
-	fmt.Fprintf(&text, "package %s\n", askedPackage)
-	for t := range traces {
-		for a := range traces[t].Asked {
-			q := &traces[t].Asked[a]
+	text := "package " + askedPackage + "\n"
+	for _, t := range traces {
+		for at := range t.Asked {
+			q := &t.Asked[at]
 			q.ID = len(all)
 			all = append(all, q)
-			fmt.Fprintf(&text, "value_%d := x if x := %s%s\n", q.ID, q.Ref, q.with)
-			fmt.Fprintf(&text, "input_%d := x if x := input%s\n", q.ID, q.with)
+			text += fmt.Sprintf("value_%d := x if x := %s%s\n", q.ID, q.Ref, q.with)
+			text += fmt.Sprintf("input_%d := x if x := input%s\n", q.ID, q.with)
 		}
 	}
 	if len(all) == 0 {
@@ -173,7 +181,7 @@ func answerAsked(ctx context.Context, req request, traces []testTrace) ([]byte, 
 	}
 	file := askedPackage + ".rego"
 	files := maps.Clone(req.Files)
-	files[file] = text.String()
+	files[file] = text
 	compiler, err := compiled(request{Files: files, Data: req.Data})
 	if err != nil {
 		for _, q := range all {
@@ -181,37 +189,47 @@ func answerAsked(ctx context.Context, req request, traces []testTrace) ([]byte, 
 		}
 		return nil, nil
 	}
-	store := inmem.NewFromObject(req.Data)
 	var entrypoints []string
 	for _, q := range all {
-		value := fmt.Sprintf("%s/value_%d", askedPackage, q.ID)
-		found, err := termOf(ctx, compiler, store, refTo(value))
-		if err != nil {
-			q.Error = err.Error()
-		}
-		if found == nil {
-			fmt.Fprintf(&text, "same_%d if not value_%d\n", q.ID, q.ID)
-		} else {
-			fmt.Fprintf(&text, "same_%d if value_%d == %v\n", q.ID, q.ID, found)
-		}
-		input, err := termOf(ctx, compiler, store, refTo(fmt.Sprintf("%s/input_%d", askedPackage, q.ID)))
+		same, err := q.answer(ctx, compiler, inmem.NewFromObject(req.Data))
 		if err != nil {
 			return nil, err
 		}
-		if q.Value, err = rawJSON(found); err != nil {
-			return nil, err
-		}
-		if q.Input, err = rawJSON(input); err != nil {
-			return nil, err
-		}
-		entrypoints = append(entrypoints, value, fmt.Sprintf("%s/same_%d", askedPackage, q.ID))
+		files[file] += same
+		entrypoints = append(entrypoints, q.rule("value"), q.rule("same"))
 	}
-	files[file] = text.String()
 	modules, err := parse(files)
 	if err != nil {
 		return nil, err
 	}
 	return toWasm(ctx, request{Files: files}, modules, entrypoints)
+}
+
+// rule is the entry point of one of the rules of a question.
+func (q *asked) rule(name string) string {
+	return fmt.Sprintf("%s/%s_%d", askedPackage, name, q.ID)
+}
+
+// answer asks the Go engine, and writes the rule that compares its answer to the other one's.
+func (q *asked) answer(ctx context.Context, compiler *ast.Compiler, store storage.Store) (string, error) {
+	found, err := termOf(ctx, compiler, store, refTo(q.rule("value")))
+	if err != nil {
+		q.Error = err.Error()
+	}
+	input, err := termOf(ctx, compiler, store, refTo(q.rule("input")))
+	if err != nil {
+		return "", err
+	}
+	if q.Value, err = rawJSON(found); err == nil {
+		q.Input, err = rawJSON(input)
+	}
+	if err != nil {
+		return "", err
+	}
+	if found == nil {
+		return fmt.Sprintf("same_%d if not value_%[1]d\n", q.ID), nil
+	}
+	return fmt.Sprintf("same_%d if value_%[1]d == %v\n", q.ID, found), nil
 }
 
 // rawJSON is nothing for nil, and `null` for null.

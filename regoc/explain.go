@@ -1,6 +1,5 @@
 // Policy sources and inputs in; what OPA's Go engine decides out, and how: every rule that took part, its
-// conditions, which of them failed and on what values. Conditions behind a failed one are tried on their own,
-// so that all that is wrong comes out at once. Never the effect that counts: that is the Wasm module's.
+// conditions, which of them failed and on what values. Never the effect that counts: that is the Wasm module's.
 //
 //go:build js && wasm
 
@@ -8,13 +7,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
@@ -28,12 +26,16 @@ type explanation struct {
 	// Fault is why there is no decision: two rules of one name that disagree, time over.
 	Fault string      `json:"fault,omitempty"`
 	Rules []*ruleSeen `json:"rules"`
-	// Incomplete: time was over or the bounds of explain_recorder.go were met, and what is told is only the beginning.
+	// Incomplete: time was over or bounds were met, and what is told is only the beginning.
 	Incomplete bool `json:"incomplete"`
 }
 
 func explain(ctx context.Context, req request) reply {
 	written, compiler, err := deciding(req)
+	if err != nil {
+		return refuse(err)
+	}
+	data, err := ast.InterfaceToValue(req.Data)
 	if err != nil {
 		return refuse(err)
 	}
@@ -49,9 +51,9 @@ func explain(ctx context.Context, req request) reply {
 		if err != nil {
 			return refuse(err)
 		}
-		asked := asking{compiler, store, txn, ast.NewTerm(value)}
-		seen := newDecisionRecorder(compiler, written, value, req.Data)
-		out.Explanations = append(out.Explanations, asked.explain(ctx, seen, req.Entrypoints[0]))
+		e := &explainer{recorder: newRecorder(compiler, written), store: store, txn: txn, input: ast.NewTerm(value)}
+		e.data = data
+		out.Explanations = append(out.Explanations, e.explain(ctx, req.Entrypoints[0]))
 	}
 	return out
 }
@@ -70,49 +72,37 @@ func deciding(req request) (map[string]*ast.Module, *ast.Compiler, error) {
 		compiler, err := compiled(req)
 		return written, compiler, err
 	}
-	compiler := strictCompiler(req.Schema).WithStrict(false)
-	if compiler.Compile(live.modules); compiler.Failed() {
-		return nil, nil, compiler.Errors
-	}
-	return live.modules, compiler, nil
+	return live.modules, live.compiler, nil
 }
 
-// asking is what every evaluation of one input shares.
-type asking struct {
-	compiler *ast.Compiler
-	store    storage.Store
-	txn      storage.Transaction
-	input    *ast.Term
-}
-
-func (a asking) explain(ctx context.Context, seen *decisionRecorder, entrypoint string) *explanation {
+func (e *explainer) explain(ctx context.Context, entrypoint string) *explanation {
+	ctx, stop := context.WithTimeout(ctx, explainTimeout)
+	defer stop()
 	out := &explanation{}
 	var err error
-	if out.Result, err = a.decision(ctx, seen, entrypoint); topdown.IsCancel(err) {
-		seen.full = true
-	} else if err != nil {
+	if out.Result, err = e.decision(ctx, entrypoint); err != nil && !topdown.IsCancel(err) {
 		out.Fault = err.Error()
 	}
 	// A queue: what is tried enters rules of its own, with conditions behind failed ones.
-	for next := seen.nextUntried(); next != nil; next = seen.nextUntried() {
-		seen.begin(next)
+	for next := e.nextUntried(); next != nil && ctx.Err() == nil; next = e.nextUntried() {
 		// A condition that cannot stand alone, because a failed one binds its variables, stays unknown.
-		body, err := a.compiler.QueryCompiler().Compile(next.body)
+		body, err := e.compiler.QueryCompiler().Compile(next.body)
 		if err != nil {
 			continue
 		}
-		if found, err := a.run(ctx, body, seen); err == nil {
+		if found, err := e.run(ctx, body); err == nil {
 			next.condition.settle(len(found) > 0)
 		}
 	}
-	out.Rules, out.Incomplete = seen.rules(), seen.full
+	out.Incomplete = e.full || e.dropped > 0 || ctx.Err() != nil
+	out.Rules = e.rules(out.Incomplete)
 	return out
 }
 
 // decision is the value of the entry point; nil when undefined.
-func (a asking) decision(ctx context.Context, seen *decisionRecorder, entrypoint string) (any, error) {
+func (e *explainer) decision(ctx context.Context, entrypoint string) (any, error) {
 	answer := ast.VarTerm("answer")
-	results, err := a.run(ctx, ast.NewBody(ast.Equality.Expr(answer, ast.NewTerm(refTo(entrypoint)))), seen)
+	results, err := e.run(ctx, ast.NewBody(ast.Equality.Expr(answer, ast.NewTerm(refTo(entrypoint)))))
 	if err != nil || len(results) == 0 {
 		return nil, err
 	}
@@ -120,17 +110,42 @@ func (a asking) decision(ctx context.Context, seen *decisionRecorder, entrypoint
 }
 
 // run evaluates without rule indexing and early exit: both skip conditions that should be told about.
-func (a asking) run(ctx context.Context, body ast.Body, seen *decisionRecorder) (topdown.QueryResultSet, error) {
+func (e *explainer) run(ctx context.Context, body ast.Body) (topdown.QueryResultSet, error) {
+	cancel := topdown.NewCancel()
+	stop := context.AfterFunc(ctx, cancel.Cancel)
+	defer stop()
 	return topdown.NewQuery(body).
-		WithCompiler(a.compiler).
-		WithStore(a.store).
-		WithTransaction(a.txn).
-		WithInput(a.input).
-		WithCancel(seen.cancel).
+		WithCompiler(e.compiler).
+		WithStore(e.store).
+		WithTransaction(e.txn).
+		WithInput(e.input).
+		WithCancel(cancel).
 		WithIndexing(false).
 		WithEarlyExit(false).
-		WithQueryTracer(seen).
+		WithQueryTracer(e).
+		WithQueryTracer(&yielder{}).
 		Run(ctx)
+}
+
+// rules are the distinct ones, in order.
+func (e *explainer) rules(incomplete bool) []*ruleSeen {
+	out := []*ruleSeen{}
+	known := map[string]bool{}
+	var visit func(rules []*ruleSeen)
+	visit = func(rules []*ruleSeen) {
+		for _, rule := range rules {
+			key := placeOf(rule.compiled.Loc()) + fmt.Sprint(rule.Arguments, rule.Holds)
+			// A rule that time cut short is neither true nor false.
+			cut := incomplete && !rule.Holds && len(rule.failed) == 0
+			if !known[key] && !cut {
+				known[key] = true
+				out = append(out, rule)
+			}
+			visit(rule.below)
+		}
+	}
+	visit(e.top)
+	return out
 }
 
 // titled finds a rule's annotation: its own, its document's, or that of a rule of the same name.
@@ -149,17 +164,4 @@ func titled(compiler *ast.Compiler, rule *ast.Rule) (title, description string) 
 		return found[at].Title, strings.TrimSpace(found[at].Description)
 	}
 	return "", ""
-}
-
-// maxValueBytes is the length of JSON above which a value is only named.
-const maxValueBytes = 2000
-
-// shown is a value as JSON, or false when it is too long to show.
-func shown(value ast.Value) (any, bool) {
-	plain, err := ast.JSON(value)
-	if err != nil {
-		return nil, false
-	}
-	text, err := json.Marshal(plain)
-	return plain, err == nil && len(text) <= maxValueBytes
 }

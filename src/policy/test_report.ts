@@ -1,6 +1,7 @@
 // What the tests of a policy came to, as plain data: verdicts of both engines, what a failed test went through,
 // and which lines were reached. Never evaluates anything.
 import type { Diagnostic } from './diagnostic.ts'
+import type { ConditionTrace, RuleTrace } from './trace.ts'
 
 /** All tests that ran, and the coverage of the files that hold no tests. */
 export interface TestReport {
@@ -42,7 +43,7 @@ export interface Failure {
 
 /** What happened from where the expression began that failed last (regoc/trace.go). */
 export interface Trace {
-  /** Expressions of the test itself. */
+  /** Conditions of the test itself. */
   readonly failed: readonly Condition[]
   readonly steps: readonly Step[]
   /** Rules entered that are not among `steps`, because there were too many. */
@@ -51,25 +52,17 @@ export interface Trace {
 }
 
 /** One body of a rule that was entered, `times` in a row with the same outcome. */
-export interface Step {
-  /** `data.leasegate.authz.permitted`. */
-  readonly rule: string
-  readonly file: string
-  readonly line: number
+export interface Step extends Pick<RuleTrace, 'rule' | 'file' | 'line'> {
   readonly held: boolean
   readonly times: number
   readonly failed: readonly Condition[]
   readonly steps: readonly Step[]
 }
 
-/** An expression that did not hold. */
-export interface Condition {
+/** A condition that did not hold; its text is in one line. */
+export interface Condition extends Pick<ConditionTrace, 'line' | 'column' | 'text'> {
   readonly file: string
-  readonly line: number
-  readonly column: number
-  /** In one line. */
-  readonly text: string
-  /** What it names, as Rego terms: fields of the input, variables. */
+  /** What it looked at when it failed last, as Rego terms: fields of the input, variables. */
   readonly values?: Readonly<Record<string, string>>
 }
 

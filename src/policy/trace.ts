@@ -27,7 +27,7 @@ export interface ConditionTrace {
   readonly text: string
   /** `unknown`: it needs a variable that a failed condition would have bound, or was never reached. */
   readonly outcome: 'true' | 'false' | 'unknown'
-  /** The values of each failed attempt, at most four: one per grant of a lease, for example. */
+  /** The values of each failed attempt, the first three and the last: one per grant of a lease, for example. */
   readonly failures: readonly (readonly Read[])[]
   /** The values of the last attempt. */
   readonly reads: readonly Read[]

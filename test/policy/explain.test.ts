@@ -302,6 +302,20 @@ test('a policy that takes too long to follow is answered, and what is told is ma
   expect(explanation!.otherAnswer).toBeUndefined()
 })
 
+test('conditions inside an `every`, and values under `with`, are told as they were looked at', async () => {
+  const text = `${other.replace(/import .*\n/, '')}\n${allow} if {\n\tevery word in ["read", "list"] {\n\t\tword == input.request.verb\n\t}\n\tinner with input.request.verb as "list"\n}\n\ninner if input.request.verb == "delete"\n`
+  const [explanation] = await explain({ files: { 'authz.rego': text }, data: {} }, [reading])
+  const told = explanation!.trace!.rules.flatMap(({ conditions }) =>
+    conditions.map(({ text, outcome, failures }) => [
+      text.split(' ', 1)[0],
+      outcome,
+      Object.fromEntries((failures[0] ?? []).map(({ name, value }) => [name, value])),
+    ]),
+  )
+  expect(told).toContainEqual(['word', 'false', { word: 'list', 'input.request.verb': 'read' }])
+  expect(told).toContainEqual(['input.request.verb', 'false', { 'input.request.verb': 'list' }])
+})
+
 describe('a policy of other names', () => {
   test.each([
     {

@@ -157,6 +157,28 @@ describe('a test that fails tells', () => {
     )
   })
 
+  it('what failed inside of an `every`, with the values it failed on', async () => {
+    const { named } = await tested(`
+some_verbs(verbs) if {
+	every verb in verbs {
+		verb != "audit"
+	}
+}
+
+test_some if some_verbs(["read", "audit", "list"])
+
+test_every if {
+	every verb in ["read", "list"] {
+		asks(object.union(reading, {"request": {"verb": verb}})).effect == "allow"
+	}
+}`)
+    const { failed, asked } = named.get('test_every')!.failure!.trace!
+    expect(failed[0]).toMatchObject({ line: 22, column: 3, values: { verb: '"list"' } })
+    expect(asked.map(({ input }) => (input as { request: object }).request)).toEqual([{ verb: 'list' }])
+    const [step] = named.get('test_some')!.failure!.trace!.steps
+    expect(step!.failed[0]).toMatchObject({ text: 'verb != "audit"', values: { verb: '"audit"' } })
+  })
+
   it.each([
     ['a function of the policy', 'authz.grants_verb({"actions": []}) with input as reading', reading(), {}],
     [
