@@ -64,6 +64,10 @@ async function unpack(packed: Uint8Array): Promise<CompiledPolicy> {
   const head = JSON.parse(bytes.toString('utf8', 0, end)) as Head
   const { format, wasmBytes, shadowBytes, shadowRules, data, files } = head
   if (format !== 1) throw new Error('it is of a format that this version does not know')
+  // No digest covers the names; without them a policy would have rules in shadow that nobody is told of.
+  if (shadowBytes === undefined ? shadowRules !== undefined : !isNames(shadowRules)) {
+    throw new Error('it does not name its rules in shadow')
+  }
   const wasm = bytes.subarray(end + 1, end + 1 + wasmBytes)
   const shadow = bytes.subarray(end + 1 + wasmBytes)
   return {
@@ -73,4 +77,8 @@ async function unpack(packed: Uint8Array): Promise<CompiledPolicy> {
     data,
     files,
   }
+}
+
+function isNames(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string')
 }

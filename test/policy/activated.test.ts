@@ -230,6 +230,14 @@ describe('a packed policy', () => {
     expect(unpacked).toEqual({ ...policy, wasm: unpacked.wasm })
   })
 
+  it.each([
+    ['a shadow and no names of its rules', { shadow: Buffer.from('another module') }],
+    ['names of rules and no shadow of them', { shadowRules: ['authz.rego:7 decision'] }],
+  ])('with %s is damaged, though its digest is right', async (_, part) => {
+    const { digest, packed } = await packSet({ ...saying('x'), ...part })
+    await expect(unpackSet(digest, packed)).rejects.toThrow(/it does not name its rules in shadow$/)
+  })
+
   it('that is too large is refused where it is made', async () => {
     const large = { ...saying('x'), files: { 'a.rego': 'x'.repeat(33 * 1024 * 1024) } }
     await expect(packSet(large)).rejects.toThrow(/^policy_too_large: /)
