@@ -105,6 +105,13 @@ test('a record whose policy reads what is redacted is not explained away', async
   expect(JSON.parse(told.stdout)).toMatchObject({ explanations: [{ effect: 'hold' }] })
 })
 
+test('a record that lost to redaction what no input can do without says what', async () => {
+  const input = { ...reading, lease: { ...reading.lease, user: null } }
+  place.write('audit.jsonl', record('dec_A', policy({ input, redacted: ['lease.user'] })))
+  const { stdout, stderr } = await explain('dec_A', '--audit', 'audit.jsonl')
+  expect([stdout, stderr]).toEqual([expect.stringContaining('its input lost lease.user to redaction'), ''])
+})
+
 test('an input file: 0 when allowed, 2 with the path of what is wrong in it', async () => {
   place.write('input.json', JSON.stringify(reading))
   const allowed = await explain('input.json')

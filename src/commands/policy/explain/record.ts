@@ -123,6 +123,12 @@ function inputOf({ policy, decision_id }: AuditRecord): Pick<Subject, 'inputs' |
     policy.redacted.includes('request.query') ? withoutQuery(policy.input) : policy.input,
   )
   if (input.success) return { inputs: [input.data], notes: [] }
+  if (policy.redacted.length > 0) {
+    return {
+      inputs: [],
+      notes: [`its input lost ${policy.redacted.join(', ')} to redaction (or to a token in it)`],
+    }
+  }
   throw new Error(`the input recorded for ${decision_id} is damaged:\n${z.prettifyError(input.error)}`)
 }
 
