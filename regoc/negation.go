@@ -7,6 +7,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -38,7 +39,7 @@ func negated(term *ast.Term) diagnostic {
 	return diagnostic{
 		Code:     "negation_undefined",
 		Severity: warning,
-		Message:  fmt.Sprintf("this `not` never holds where %s is missing", oneLine(string(term.Location.Text))),
+		Message:  fmt.Sprintf("this `not` never holds where %s is missing", strings.Join(strings.Fields(string(term.Location.Text)), " ")),
 		Hint:     "negate a rule: not within_limit; or write `import future.keywords.not`",
 	}.at(term.Location)
 }

@@ -140,8 +140,9 @@ function sayRule({ rule, key, holds, title, file, line, arguments: given }: Rule
   say(`  ${outcome}  ${name}  ${style.dim(`${dir}/${file}:${line}`)}${values === '' ? '' : `  ${values}`}`)
 }
 
-function sayCondition({ line, text, failures }: ConditionTrace): void {
+function sayCondition({ line, text, failures }: ConditionTrace, brief: boolean): void {
   say(`         ${style.dim(String(line))}  ${text.split('\n', 1)[0]}`)
+  if (brief) return
   const attempts = failures.map((reads) => reads.filter(isTelling).map(readText))
   const distinct = [...new Set(attempts.map((lines) => lines.join('\n')))].filter((lines) => lines !== '')
   for (const [at, lines] of distinct.entries()) {
