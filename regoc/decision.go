@@ -50,7 +50,7 @@ func (l *linter) decision(entrypoint ast.Ref, rules []*ast.Rule) {
 	if !l.alwaysAnswers(rules) {
 		l.report(diagnostic{
 			Code:    "decision_undefined",
-			Message: "some requests get no decision: no branch is without a condition",
+			Message: "some requests may get no decision: no branch is without a condition and sure of its value",
 			Hint:    fmt.Sprintf(`add: default %s := {"effect": "deny", "reasons": ["not_permitted"]}`, lastName(entrypoint)),
 		}.at(headName(rules[0])))
 	}
@@ -66,7 +66,7 @@ func (l *linter) parts(entrypoint ast.Ref) {
 		} else if !l.alwaysAnswers(rules) {
 			l.report(diagnostic{
 				Code:    "decision_undefined",
-				Message: fmt.Sprintf("some requests get a decision without %s: no branch is without a condition", needed),
+				Message: fmt.Sprintf("some requests may get a decision without %s: no branch is without a condition and sure of its value", needed),
 			}.at(headName(rules[0])))
 		}
 	}

@@ -104,11 +104,11 @@ func (l *linter) defined(term *ast.Term, b bindings) bool {
 	return false
 }
 
-// definedRef knows the members that the schema requires and the rules that always have a value.
+// definedRef knows the members that the schema requires, the rules that always have a value, and the data.
 func (l *linter) definedRef(ref ast.Ref) bool {
 	if ref.HasPrefix(ast.DefaultRootRef) {
 		rules := l.compiler.GetRulesExact(ref)
-		return len(rules) > 0 && l.alwaysAnswers(rules)
+		return len(rules) > 0 && l.alwaysAnswers(rules) || l.hasData(ref)
 	}
 	if !ref.HasPrefix(ast.InputRootRef) {
 		return false
@@ -122,6 +122,21 @@ func (l *linter) definedRef(ref ast.Ref) bool {
 			return false
 		}
 		schema = schemaMember(schema, part)
+	}
+	return true
+}
+
+// hasData tells whether a document stands there: data goes live with the rules, never without them.
+func (l *linter) hasData(ref ast.Ref) bool {
+	var here any = l.data
+	for _, part := range ref[1:] {
+		name, isName := part.Value.(ast.String)
+		object, _ := here.(map[string]any)
+		next, found := object[string(name)]
+		if !isName || !found {
+			return false
+		}
+		here = next
 	}
 	return true
 }

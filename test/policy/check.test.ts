@@ -340,28 +340,28 @@ const decisions: readonly Row[] = [
   [
     'nothing for some requests',
     'decision := {"effect": "allow", "reasons": []} if input.request.verb == "read"',
-    '3:1-9 error decision_undefined: some requests get no decision: no branch is without a condition -> add: default decision := {"effect": "deny", "reasons": ["not_permitted"]}',
+    '3:1-9 error decision_undefined: some requests may get no decision: no branch is without a condition and sure of its value -> add: default decision := {"effect": "deny", "reasons": ["not_permitted"]}',
   ],
   [
     'nothing when its last branch reads what may be missing',
     `decision := {"effect": "allow", "reasons": []} if input.request.verb == "read"
 
 else := {"effect": "deny", "reasons": [input.request.params.id]}`,
-    '3:1-9 error decision_undefined: some requests get no decision: no branch is without a condition -> add: default decision := {"effect": "deny", "reasons": ["not_permitted"]}',
+    '3:1-9 error decision_undefined: some requests may get no decision: no branch is without a condition and sure of its value -> add: default decision := {"effect": "deny", "reasons": ["not_permitted"]}',
   ],
   [
     'nothing when a rule it stands for has nothing',
     `decision := {"effect": "deny", "reasons": reasons}
 
 reasons := ["a"] if input.request.risk == "low"`,
-    '3:1-9 error decision_undefined: some requests get no decision: no branch is without a condition -> add: default decision := {"effect": "deny", "reasons": ["not_permitted"]}',
+    '3:1-9 error decision_undefined: some requests may get no decision: no branch is without a condition and sure of its value -> add: default decision := {"effect": "deny", "reasons": ["not_permitted"]}',
   ],
   [
     'members, one of them not always',
     `decision.effect := "allow" if input.version == 1
 
 decision.reasons := []`,
-    '3:1-16 error decision_undefined: some requests get a decision without effect: no branch is without a condition',
+    '3:1-16 error decision_undefined: some requests may get a decision without effect: no branch is without a condition and sure of its value',
   ],
   [
     'nothing, under a misspelt name',
@@ -424,6 +424,17 @@ decision := data.answers[input.request.verb]
 `,
     }
     expect(await diagnose({ files, data: { answers: {} } })).toEqual([])
+  })
+
+  it.each([
+    ['is sure of a value where the data has it', { words: { closed: 'closed' } }, []],
+    ['is not where the data lacks it', { words: {} }, ['decision_undefined']],
+  ])('that quotes its data %s', async (_name, data, codes) => {
+    const files = {
+      'authz.rego':
+        'package leasegate.authz\n\ndecision := {"effect": "deny", "reasons": [data.words.closed]}\n',
+    }
+    expect((await diagnose({ files, data })).map(({ code }) => code)).toEqual(codes)
   })
 
   it('is asked for by its whole name', async () => {
