@@ -84,10 +84,10 @@ test('what no policy was asked about is not asked of a candidate', async () => {
 })
 
 test('a candidate that is broken by an edit runs no more until it is mended', async () => {
-  candidate(`${denying} if input.lease.usr == "x"`)
-  expect(await told(3)).toMatchObject({
-    rejected: expect.arrayContaining([expect.stringContaining('input.lease.usr')]),
-  })
+  candidate(
+    `default ${denying}\n\nusing if input.lease.usr == "x"\n\ndecision := {"effect": "allow", "reasons": []} if using`,
+  )
+  expect(await told(3)).toMatchObject({ rejected: [expect.stringContaining('input.lease.usr')] })
   expect(await status()).toBe(200)
   expect(await gate.metrics()).toContain('leasegate_shadow_running{source="candidate"} 0\n')
   candidate('decision := {"effect": "allow", "reasons": []}')
@@ -142,9 +142,11 @@ ${mark}deny_reasons contains "task_is_no_chat" if not task_is_a_chat
 
 test('a candidate that never comes to an end is ended, while requests are answered', async () => {
   const news = events('shadow_policy').length
-  candidate(`default decision := {"effect": "deny", "reasons": []}
+  // Not for the sample input, which it would be refused for.
+  candidate(`default ${denying}
 
 decision := {"effect": "allow", "reasons": []} if {
+	input.context.source_ip == "127.0.0.1"
 	n := numbers.range(2, 3000)
 	some a in n
 	some b in n
