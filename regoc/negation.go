@@ -28,20 +28,25 @@ func (l *linter) negations() {
 				r = &own
 			}
 			if term := r.missingBefore(expr); term != nil {
-				l.report(negated(term))
+				l.report(negated(term, expr))
 			}
 			return false
 		})
 	})
 }
 
-func negated(term *ast.Term) diagnostic {
+func negated(term *ast.Term, expr *ast.Expr) diagnostic {
+	place := term.Location
+	if place == nil || place.File == "" {
+		// What only the compiler wrote has no place.
+		place = expr.Location
+	}
 	return diagnostic{
 		Code:     "negation_undefined",
 		Severity: warning,
-		Message:  fmt.Sprintf("this `not` never holds where %s is missing", strings.Join(strings.Fields(string(term.Location.Text)), " ")),
+		Message:  fmt.Sprintf("this `not` never holds where %s is missing", strings.Join(strings.Fields(string(place.Text)), " ")),
 		Hint:     "negate a rule: not within_limit; or write `import future.keywords.not`",
-	}.at(term.Location)
+	}.at(place)
 }
 
 // missingBefore is what may be missing of all that the compiler reads before a negated expression.

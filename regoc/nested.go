@@ -13,8 +13,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// maxCalls ends the way into functions that call functions.
-const maxCalls = 8
+// maxCalls ends the way into functions that call functions: each call of one is looked at anew.
+const maxCalls = 4
 
 // pass is one way through something that a caller sends, with the variables that stand for the item.
 type pass struct {
@@ -138,7 +138,8 @@ func (p *passes) callOf(expr *ast.Expr) {
 	operands := expr.Operands()
 	switch name := expr.Operator().String(); name {
 	case ast.Member.Name, ast.MemberWithKey.Name:
-		if ref, isList := p.sent(operands[len(operands)-1]); isList && !p.isBounded(ref) {
+		// What follows the collection takes the answer: `found := a in xs`.
+		if ref, isList := p.sent(operands[p.compiler.GetArity(expr.Operator())-1]); isList && !p.isBounded(ref) {
 			p.tell("searches", ref, expr.Location)
 		}
 	case ast.WalkBuiltin.Name:

@@ -95,8 +95,8 @@ func (p *passes) isBounded(ref ast.Ref) bool {
 // boundedBy are the collections that a condition bounds: `count(items) <= 100`, or a rule that says so.
 func (p *passes) boundedBy(expr *ast.Expr) []ast.Ref {
 	if term, isTerm := expr.Terms.(*ast.Term); isTerm && !expr.Negated && p.depth < maxCalls {
-		ref, known := p.b.ref(term)
-		if rules := p.compiler.GetRulesExact(ref); known && len(rules) == 1 && rules[0].Else == nil {
+		ref, _ := p.b.ref(term)
+		if rules := p.compiler.GetRulesExact(ref); len(rules) == 1 && rules[0].Else == nil {
 			inner := passes{reading: p.readingOf(rules[0]), depth: p.depth + 1}
 			var out []ast.Ref
 			for _, condition := range rules[0].Body {

@@ -167,6 +167,11 @@ const work: readonly Row[] = [
     `p := [a | some a in ${xs}; ys := ${ys}; not a in ys]`,
     nested('3:73-84', `searches ${ys}`, xs),
   ],
+  [
+    'a search whose answer has a name',
+    `p := [found | some a in ${xs}; found := a in ${ys}]`,
+    nested('3:57-83', `searches ${ys}`, xs),
+  ],
   ['a search in every', `p if every a in ${xs} { a in ${ys} }`, nested('3:41-67', `searches ${ys}`, xs)],
   [
     'a way through',
