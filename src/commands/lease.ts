@@ -17,6 +17,7 @@ import {
   say,
   sayFacts,
   sayJson,
+  snaked,
   style,
   UsageError,
 } from './terminal.ts'
@@ -75,7 +76,7 @@ async function issue(options: IssueOptions): Promise<void> {
   const config = loadStateConfig(options.config)
   const issued = await withStore(config, (store) => issueFrom(options, config, store))
   if (options.json === true) {
-    sayJson({ token: issued.token, lease: issued.record })
+    sayJson(snaked({ token: issued.token, lease: issued.record }))
     return
   }
   say(`${style.green('issued')} ${style.bold(issued.record.id)}`)
@@ -126,7 +127,7 @@ async function show(id: string, options: { config: string; json?: boolean }): Pr
     return record && withState(record, store)
   })
   if (found === undefined) throw new Error(`no lease ${id}`)
-  if (options.json === true) sayJson(found)
+  if (options.json === true) sayJson(snaked(found))
   else {
     say(style.bold(found.id))
     sayRecord(found)
@@ -156,7 +157,7 @@ async function list(options: ListOptions): Promise<void> {
   const records = await withStore(loadStateConfig(options.config), async (store) =>
     (await store.leases.list(filter)).map((record) => withState(record, store)),
   )
-  if (options.json === true) sayJson(records)
+  if (options.json === true) sayJson(snaked(records))
   else if (records.length === 0) say(style.dim('no leases'))
   else for (const record of records) sayLine(record)
 }

@@ -6,7 +6,7 @@ import { openStore } from '../compose.ts'
 import type { RevocationScope } from '../lease/lease.ts'
 import type { Revocation, Store } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
-import { count, loadStateConfig, operator, say, sayJson, style, UsageError } from './terminal.ts'
+import { count, loadStateConfig, operator, say, sayJson, snaked, style, UsageError } from './terminal.ts'
 
 const flags: Readonly<Record<RevocationScope, string>> = {
   lease: '--lease <id>',
@@ -56,7 +56,7 @@ async function revoke(options: RevokeOptions): Promise<void> {
   try {
     await store.revocations.revoke(entry)
     const killed = await countKilled(entry, store)
-    if (options.json === true) sayJson({ ...entry, recorded_leases: killed })
+    if (options.json === true) sayJson(snaked({ ...entry, recordedLeases: killed }))
     else sayRevoked(entry, killed)
   } finally {
     await store.close()

@@ -34,6 +34,21 @@ export function sayJson(value: unknown): void {
   say(JSON.stringify(value, null, 2))
 }
 
+/**
+ * `value` with the names of its members as audit records write them: `issuedAt` becomes `issued_at`. What is in
+ * `details` keeps its names: they are those of a token.
+ */
+export function snaked(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snaked)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [
+      name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      name === 'details' ? inner : snaked(inner),
+    ]),
+  )
+}
+
 /** Label and value in two columns. */
 export function sayFacts(facts: readonly (readonly [string, string])[]): void {
   const width = Math.max(...facts.map(([label]) => label.length))

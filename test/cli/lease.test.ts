@@ -53,18 +53,18 @@ describe('lease issue', () => {
       issuer: `http://127.0.0.1:${place.ports.control}`,
       user: 'alice@example.com',
       agent: 'agent:support-triage',
-      agentVersion: '3.2.1',
+      agent_version: '3.2.1',
       task: { system: 'jira', id: 'SUP-4711', purpose: 'billing question' },
       stage: 'execute',
       state: 'active',
     })
-    expect(Number(lease.expiresAt) - Number(lease.issuedAt)).toBe(90)
+    expect(Number(lease.expires_at) - Number(lease.issued_at)).toBe(90)
     expect((await read(token)).status).toBe(200)
   })
 
   test('never issues for longer than the broker may', async () => {
     const { lease } = await place.issue('--ttl', '1h')
-    expect(Number(lease.expiresAt) - Number(lease.issuedAt)).toBe(300)
+    expect(Number(lease.expires_at) - Number(lease.issued_at)).toBe(300)
   })
 
   const usage: readonly (readonly [string, string[], string])[] = [

@@ -70,7 +70,7 @@ test('check with a configuration finds what no operation of it has; a warning al
     1,
     {
       ok: false,
-      diagnostics: [{ code: 'operation_never', column: 51, endColumn: 59, hint: expect.any(String) }],
+      diagnostics: [{ code: 'operation_never', column: 51, end_column: 59, hint: expect.any(String) }],
     },
   ])
   place.write(

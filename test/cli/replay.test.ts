@@ -85,16 +85,16 @@ test('the policy that decided changes nothing', async () => {
     records: 8,
     replayed: 6,
     changed: 0,
-    otherReasons: { count: 0 },
+    other_reasons: { count: 0 },
     effects: { allow: { allow: 5 }, hold: { hold: 1 } },
-    notReplayed: [notAsked],
+    not_replayed: [notAsked],
   })
 })
 
 test('a rule that denies lists flips the lists and nothing else, and names them', async () => {
   change(profileVerb, `${profileVerb}\tinput.request.verb != "list"\n`)
   const report = await reportOf('--fail-on=newly-allowed')
-  expect(report).toMatchObject({ code: 0, ok: true, failed: [], replayed: 6, changed: 2, newlyDenied: 2 })
+  expect(report).toMatchObject({ code: 0, ok: true, failed: [], replayed: 6, changed: 2, newly_denied: 2 })
   const lists = gate.records().filter(({ what }) => what.verb === 'list')
   expect(report.flips).toEqual([
     {
@@ -124,7 +124,7 @@ test('a rule that denies lists flips the lists and nothing else, and names them'
 test('what was refused is newly allowed by a rule that lets it through', async () => {
   change('harmless if input.request.risk == "low"', 'harmless if input.request.risk in {"low", "high"}')
   const report = await reportOf('--fail-on=newly-allowed')
-  expect(report).toMatchObject({ code: 1, newlyAllowed: 1, newlyDenied: 0 })
+  expect(report).toMatchObject({ code: 1, newly_allowed: 1, newly_denied: 0 })
   expect(report.flips).toMatchObject([{ before: 'hold', after: 'allow', examples: [deleted] }])
 })
 
@@ -132,7 +132,7 @@ test('a candidate that reads bodies is not asked about those that were redacted'
   change(profileVerb, `${profileVerb}\tnot input.request.body.card\n`)
   const report = await reportOf('--fail-on', 'changed')
   expect(report).toMatchObject({ code: 0, replayed: 5, changed: 0 })
-  expect(report.notReplayed).toContainEqual({
+  expect(report.not_replayed).toContainEqual({
     name: 'redacted',
     count: 1,
     of: [{ name: 'request.body', count: 1 }],
@@ -169,7 +169,7 @@ describe('a compiled candidate', () => {
     const lines = gate.auditText().split('\n').length
     const report = await reportOf('--audit', packed, cut)
     expect(report).toMatchObject({ code: 0, files: [packed, cut], records: 17, replayed: 6 })
-    expect(report.notReplayed).toContainEqual({
+    expect(report.not_replayed).toContainEqual({
       name: 'damaged',
       count: 1,
       of: [{ name: `${cut}:${lines}`, count: 1 }],

@@ -8,7 +8,7 @@ import { type Caller, type InputGroup, inputsOf, recordedInputs } from '../../po
 import { policyDigest } from '../../policy/evaluate.ts'
 import { readPolicy, type Tree } from '../../policy/sources.ts'
 import { buildWithRules } from '../../policy/toolchain.ts'
-import { count, say, sayJson, style, UsageError } from '../terminal.ts'
+import { count, say, sayJson, snaked, style, UsageError } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
 
 interface BenchOptions extends Caller {
@@ -40,7 +40,7 @@ async function run(dir: string, options: BenchOptions): Promise<void> {
   const groupsFor = await inputSource(options)
   const { diagnostics, wasm, rules, shadow } = await buildWithRules(dir)
   if (wasm === undefined) {
-    if (options.json === true) sayJson({ ok: false, diagnostics })
+    if (options.json === true) sayJson(snaked({ ok: false, diagnostics }))
     else sayDiagnostics(dir, diagnostics)
     process.exitCode = 1
     return
@@ -61,7 +61,7 @@ async function run(dir: string, options: BenchOptions): Promise<void> {
         )
   const marked = shadow === undefined ? {} : { shadow }
   const digest = policyDigest({ wasm, ...marked, data })
-  if (options.json === true) sayJson({ ok: true, digest, operations, ...costs })
+  if (options.json === true) sayJson(snaked({ ok: true, digest, operations, ...costs }))
   else report(dir, operations, costs)
 }
 

@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { policyDigest } from '../../policy/evaluate.ts'
 import { readPolicy } from '../../policy/sources.ts'
 import { build } from '../../policy/toolchain.ts'
-import { say, sayJson, style } from '../terminal.ts'
+import { say, sayJson, snaked, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics, sayShadowRules } from './directory.ts'
 
 interface BuildOptions {
@@ -27,7 +27,9 @@ async function run(dir: string, { json, output }: BuildOptions): Promise<void> {
   const digest =
     wasm === undefined ? undefined : policyDigest({ wasm, ...marked, data: (await readPolicy(dir)).data })
   if (json === true)
-    sayJson({ ok: wasm !== undefined, diagnostics, digest: digest ?? null, shadow_rules: shadowRules ?? [] })
+    sayJson(
+      snaked({ ok: wasm !== undefined, diagnostics, digest: digest ?? null, shadowRules: shadowRules ?? [] }),
+    )
   else {
     sayDiagnostics(dir, diagnostics)
     sayShadowRules(shadowRules)

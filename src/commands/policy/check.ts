@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { mappedOperations } from '../../policy/mapped.ts'
 import { check } from '../../policy/toolchain.ts'
-import { loadStateConfig, say, sayJson, style } from '../terminal.ts'
+import { loadStateConfig, say, sayJson, snaked, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics, sayShadowRules } from './directory.ts'
 
 /** Adds `policy check [dir]`. */
@@ -21,7 +21,7 @@ async function run(dir: string, { json, config }: CheckOptions): Promise<void> {
   const mapped = config === undefined ? [] : mappedOperations(loadStateConfig(config).backends)
   const { diagnostics, shadowRules } = await check(dir, mapped)
   const ok = diagnostics.length === 0
-  if (json === true) sayJson({ ok, diagnostics, shadow_rules: shadowRules ?? [] })
+  if (json === true) sayJson(snaked({ ok, diagnostics, shadowRules: shadowRules ?? [] }))
   else if (ok) say(`${style.green('ok')} ${dir}: no problems`)
   else sayDiagnostics(dir, diagnostics)
   if (json !== true) sayShadowRules(shadowRules)

@@ -11,7 +11,7 @@ import { startsWith } from '../../policy/lease_candidates.ts'
 import { type PolicySources, parsePolicy, readPolicyFiles } from '../../policy/sources.ts'
 import type { Path, RuleTrace } from '../../policy/trace.ts'
 import { parseStrictJson } from '../../strict_json.ts'
-import { loadStateConfig, sayJson, style, UsageError, unreadable } from '../terminal.ts'
+import { loadStateConfig, sayJson, snaked, style, UsageError, unreadable } from '../terminal.ts'
 import { requireDirectory, sayDiagnostics } from './directory.ts'
 import { type Edited, editText } from './explain/edit_text.ts'
 import { readQuestion } from './explain/question.ts'
@@ -74,7 +74,7 @@ async function run(text: string, options: ExplainOptions): Promise<void> {
     explanations = subject.inputs.length === 0 ? [] : await explain(sources, subject.inputs)
   } catch (thrown) {
     if (!(thrown instanceof PolicyError)) throw thrown
-    if (options.json === true) sayJson({ ok: false, diagnostics: thrown.diagnostics })
+    if (options.json === true) sayJson(snaked({ ok: false, diagnostics: thrown.diagnostics }))
     else sayDiagnostics(dir, thrown.diagnostics)
     process.exitCode = 2
     return

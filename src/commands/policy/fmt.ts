@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { fmt } from '../../policy/toolchain.ts'
-import { say, sayJson, style } from '../terminal.ts'
+import { say, sayJson, snaked, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
 
 interface FmtOptions {
@@ -20,7 +20,7 @@ export function addFmtCommand(policy: Command): void {
 async function run(dir: string, { json, check }: FmtOptions): Promise<void> {
   const { diagnostics, changed } = await fmt(dir, { write: check !== true })
   const ok = diagnostics.length === 0 && (check !== true || changed.length === 0)
-  if (json === true) sayJson({ ok, diagnostics, changed })
+  if (json === true) sayJson(snaked({ ok, diagnostics, changed }))
   else {
     sayDiagnostics(dir, diagnostics)
     for (const file of changed) say(`${check === true ? 'not formatted' : 'formatted'} ${join(dir, file)}`)

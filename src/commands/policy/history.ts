@@ -1,7 +1,7 @@
 // `leasegate policy history`: which policy was made active when, by whom and why, and what waits to be.
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Activation, PublishedSet } from '../../ports.ts'
-import { loadStateConfig, say, sayJson, style } from '../terminal.ts'
+import { loadStateConfig, say, sayJson, snaked, style } from '../terminal.ts'
 import { shown } from './excerpt.ts'
 import { shortDigest, wholeHistory, withSets } from './rollout.ts'
 
@@ -35,7 +35,7 @@ async function run({ config, limit, json }: HistoryOptions): Promise<void> {
   }))
   const history = whole.slice(0, limit)
   const waiting = published.filter(({ digest }) => whole.every((each) => each.digest !== digest))
-  if (json === true) return sayJson({ active: whole[0] ?? null, history, published })
+  if (json === true) return sayJson(snaked({ active: whole[0] ?? null, history, published }))
   if (whole.length === 0) say(style.dim('nothing has been activated'))
   for (const activation of history) sayActivation(activation, activation === whole[0])
   if (waiting.length > 0) say('published, never active:')

@@ -6,7 +6,7 @@ import { load } from '../../policy/live.ts'
 import { type CompiledPolicy, packSet } from '../../policy/set.ts'
 import { type PolicySources, readPolicy } from '../../policy/sources.ts'
 import { type Outcome, runToolchain } from '../../policy/toolchain.ts'
-import { loadStateConfig, operator, say, sayJson, style } from '../terminal.ts'
+import { loadStateConfig, operator, say, sayJson, snaked, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics } from './directory.ts'
 import { shortDigest, withSets } from './rollout.ts'
 
@@ -27,14 +27,15 @@ async function run(dir: string, { config: file, json }: PublishOptions): Promise
   const { diagnostics, set } = await make(dir)
   if (json !== true) sayDiagnostics(dir, diagnostics)
   if (set === undefined) {
-    if (json === true) sayJson({ ok: false, diagnostics })
+    if (json === true) sayJson(snaked({ ok: false, diagnostics }))
     process.exitCode = 1
     return
   }
   const { digest, packed } = set
   const publishedAt = Date.now() / 1000
   const isNew = await withSets(config, (sets) => sets.put({ digest, packed, publishedAt, by: operator() }))
-  if (json === true) return sayJson({ ok: true, diagnostics, digest, new: isNew, bytes: packed.byteLength })
+  if (json === true)
+    return sayJson(snaked({ ok: true, diagnostics, digest, new: isNew, bytes: packed.byteLength }))
   say(
     `${isNew ? style.green('published') : 'unchanged'} ${digest}  ${Math.ceil(packed.byteLength / 1024)} KiB`,
   )

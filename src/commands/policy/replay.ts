@@ -8,7 +8,7 @@ import { openRehearsal, type Rehearsal } from '../../policy/rehearsal.ts'
 import { Replay, type ReplayReport } from '../../policy/replay.ts'
 import { auditLines } from '../../telemetry/audit_lines.ts'
 import { startProgress } from '../progress.ts'
-import { loadStateConfig, say, sayJson, style, UsageError } from '../terminal.ts'
+import { loadStateConfig, say, sayJson, snaked, style, UsageError } from '../terminal.ts'
 import { requireDirectory, sayDiagnostics } from './directory.ts'
 import { sayReport } from './replay_report.ts'
 
@@ -75,7 +75,7 @@ async function openOrDiagnose({ candidate, json }: ReplayOptions): Promise<Rehea
   } catch (thrown) {
     if (!(thrown instanceof PolicyError)) throw thrown
     const { diagnostics } = thrown
-    if (json === true) sayJson({ ok: false, diagnostics })
+    if (json === true) sayJson(snaked({ ok: false, diagnostics }))
     else sayDiagnostics(candidate, diagnostics)
     process.exitCode = 1
     return undefined
@@ -117,7 +117,7 @@ function conclude(report: ReplayReport, files: readonly string[], options: Repla
   // Nothing changed is a finding; nothing replayed is none.
   const blind = failOn.length > 0 && report.replayed === 0
   const ok = failed.length === 0 && !blind
-  if (json === true) sayJson({ ok, failed, files, ...report })
+  if (json === true) sayJson(snaked({ ok, failed, files, ...report }))
   else {
     sayReport(report, files, (decisionId) => explainCommand(decisionId, options))
     for (const failure of failed)

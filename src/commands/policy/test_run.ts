@@ -5,7 +5,7 @@ import type { Reading } from '../../policy/source.ts'
 import type { PolicySources } from '../../policy/sources.ts'
 import { coveredPercent, type FileCoverage, type TestResult } from '../../policy/test_report.ts'
 import { testSources } from '../../policy/toolchain.ts'
-import { count, UsageError } from '../terminal.ts'
+import { count, snaked, UsageError } from '../terminal.ts'
 import { percent } from './coverage_text.ts'
 
 /** What is asked of a run. */
@@ -86,7 +86,7 @@ export function testJson({ ok, diagnostics, tests, coverage, problems }: TestRun
   const failed = tests.filter(({ failure }) => failure !== undefined).length
   return {
     ok,
-    diagnostics,
+    diagnostics: snaked(diagnostics),
     problems,
     totals: {
       tests: tests.length,
