@@ -1,10 +1,23 @@
 // `leasegate config check`: everything wrong with a configuration file, at once.
+import type { Command } from 'commander'
 import { loadConfig } from '../config/load.ts'
 import { ConfigError } from '../config/problems.ts'
 import { count, say, sayJson, style } from './terminal.ts'
 
+/** Adds `config check`. */
+export function addConfigCommands(program: Command): void {
+  program
+    .command('config')
+    .description('look at a configuration file')
+    .command('check')
+    .description('list everything wrong with a configuration file')
+    .argument('[file]', 'configuration file', 'config.yaml')
+    .option('--json', 'for programs')
+    .action(checkConfig)
+}
+
 /** Exit code 0: the file would start; 2: it would not, and every problem is listed. */
-export function checkConfig(file: string, options: { json?: boolean }): void {
+function checkConfig(file: string, options: { json?: boolean }): void {
   try {
     const config = loadConfig(file)
     const operations = config.backends.reduce((sum, backend) => sum + backend.operations.length, 0)

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
+import type { Command } from 'commander'
 import { makeRevocation } from '../broker/revocation.ts'
 import { openStore, type RunningGate, startGate } from '../compose.ts'
 import { loadConfig } from '../config/load.ts'
@@ -18,8 +19,18 @@ import { issueFrom } from './lease.ts'
 import { sayStarted } from './serve.ts'
 import { say, style } from './terminal.ts'
 
+/** Adds `demo`. */
+export function addDemoCommand(program: Command): void {
+  program
+    .command('demo')
+    .description('gate, sample backend and a lease to play with')
+    .option('-c, --config <file>', 'configuration file')
+    .option('--once', 'perform the steps, check every answer, then end')
+    .action(demo)
+}
+
 /** Runs the demo. With `once` the exit code is 0 only if every answer was the expected one. */
-export async function demo(options: { config?: string; once?: boolean }): Promise<void> {
+async function demo(options: { config?: string; once?: boolean }): Promise<void> {
   const file = options.config ?? join(packageRoot, 'config.example.yaml')
   const apiKey = randomBytes(18).toString('base64url')
   const loaded = loadConfig(file, { ...process.env, CRM_TOKEN: apiKey })

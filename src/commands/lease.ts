@@ -10,17 +10,8 @@ import { type Stage, stages } from '../lease/lease.ts'
 import { openLocalKey } from '../lease/local_key.ts'
 import type { LeaseRecord, Store } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
-import {
-  duration,
-  loadStateConfig,
-  parseDuration,
-  say,
-  sayFacts,
-  sayJson,
-  snaked,
-  style,
-  UsageError,
-} from './terminal.ts'
+import { loadStateConfig } from './state_config.ts'
+import { duration, parseDuration, say, sayFacts, sayJson, snaked, style, UsageError } from './terminal.ts'
 
 /** What `lease issue` is asked for, as typed. */
 export interface IssueOptions {

@@ -1,38 +1,27 @@
 // `leasegate policy …`: the loop of those who write policy, one file per step of it. Needs no `opa`, no Go.
 import type { Command } from 'commander'
-import { addActivateCommand } from './policy/activate.ts'
-import { addBenchCommand } from './policy/bench.ts'
-import { addBuildCommand } from './policy/build.ts'
-import { addCheckCommand } from './policy/check.ts'
-import { addExplainCommand } from './policy/explain.ts'
-import { addFmtCommand } from './policy/fmt.ts'
-import { addHistoryCommand } from './policy/history.ts'
-import { addInitCommand } from './policy/init.ts'
-import { addPublishCommand } from './policy/publish.ts'
-import { addReplayCommand } from './policy/replay.ts'
-import { addRollbackCommand } from './policy/rollback.ts'
-import { addTestCommand } from './policy/test.ts'
+import { addOnly, type CommandTable } from './table.ts'
 
 /** In the order in which `leasegate policy --help` lists them. */
-const commands: readonly ((policy: Command) => void)[] = [
-  addInitCommand,
-  addCheckCommand,
-  addTestCommand,
-  addExplainCommand,
-  addReplayCommand,
-  addFmtCommand,
-  addBuildCommand,
-  addBenchCommand,
-  addPublishCommand,
-  addActivateCommand,
-  addRollbackCommand,
-  addHistoryCommand,
-]
+const commands: CommandTable = {
+  init: async () => (await import('./policy/init.ts')).addInitCommand,
+  check: async () => (await import('./policy/check.ts')).addCheckCommand,
+  test: async () => (await import('./policy/test.ts')).addTestCommand,
+  explain: async () => (await import('./policy/explain.ts')).addExplainCommand,
+  replay: async () => (await import('./policy/replay.ts')).addReplayCommand,
+  fmt: async () => (await import('./policy/fmt.ts')).addFmtCommand,
+  build: async () => (await import('./policy/build.ts')).addBuildCommand,
+  bench: async () => (await import('./policy/bench.ts')).addBenchCommand,
+  publish: async () => (await import('./policy/publish.ts')).addPublishCommand,
+  activate: async () => (await import('./policy/activate.ts')).addActivateCommand,
+  rollback: async () => (await import('./policy/rollback.ts')).addRollbackCommand,
+  history: async () => (await import('./policy/history.ts')).addHistoryCommand,
+}
 
-/** Adds the policy commands. */
-export function addPolicyCommands(program: Command): void {
+/** Adds the policy commands, or the one that `words` begin with. */
+export function addPolicyCommands(program: Command, words: readonly string[]): Promise<void> {
   const policy = program
     .command('policy')
     .description('write, test, understand, rehearse and ship Rego policy')
-  for (const add of commands) add(policy)
+  return addOnly(commands, policy, words)
 }

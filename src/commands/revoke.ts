@@ -6,7 +6,8 @@ import { openStore } from '../compose.ts'
 import type { RevocationScope } from '../lease/lease.ts'
 import type { Revocation, Store } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
-import { count, loadStateConfig, operator, say, sayJson, snaked, style, UsageError } from './terminal.ts'
+import { loadStateConfig } from './state_config.ts'
+import { count, operator, say, sayJson, snaked, style, UsageError } from './terminal.ts'
 
 const flags: Readonly<Record<RevocationScope, string>> = {
   lease: '--lease <id>',

@@ -1,4 +1,5 @@
 // `leasegate serve`: runs the gate until it is told to stop.
+import type { Command } from 'commander'
 import { type RunningGate, startGate } from '../compose.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config.ts'
@@ -6,8 +7,17 @@ import { createLogger } from '../telemetry/log.ts'
 import { version } from '../version.ts'
 import { count, say, sayFacts, style } from './terminal.ts'
 
+/** Adds `serve`. */
+export function addServeCommand(program: Command): void {
+  program
+    .command('serve')
+    .description('run the gate')
+    .option('-c, --config <file>', 'configuration file', 'config.yaml')
+    .action((options: { readonly config: string }) => serve(options.config))
+}
+
 /** Serves `configFile` until SIGTERM or SIGINT; SIGHUP reopens the audit file and reads the policy again. */
-export async function serve(configFile: string): Promise<void> {
+async function serve(configFile: string): Promise<void> {
   const config = loadConfig(configFile)
   const log = createLogger({ level: config.log.level })
   const gate = await startGate(config, log)

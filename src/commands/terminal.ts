@@ -1,7 +1,5 @@
 // How commands talk to people: colour only on a terminal that wants it, columns, and one sort of error.
 import { userInfo } from 'node:os'
-import { loadConfig } from '../config/load.ts'
-import type { Config } from '../config.ts'
 
 /** What was asked cannot be done as asked; exit code 2. */
 export class UsageError extends Error {
@@ -78,11 +76,6 @@ export function parseDuration(text: string): number {
   const [, amount, unit] = /^([1-9][0-9]{0,5})(s|m|h)$/.exec(text) ?? []
   if (amount === undefined) throw new UsageError(`'${text}' is not a duration: write 90s, 5m or 1h`)
   return Number(amount) * { s: 1, m: 60, h: 3_600 }[unit as 's' | 'm' | 'h']
-}
-
-/** The configuration for a command that works on the state store only and forwards nothing. */
-export function loadStateConfig(file: string): Config {
-  return loadConfig(file, process.env, { credentials: 'unused' })
 }
 
 /** Why a file cannot be read, for people. */

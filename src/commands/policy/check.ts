@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import { mappedOperations } from '../../policy/mapped.ts'
 import { check } from '../../policy/toolchain.ts'
-import { loadStateConfig, say, sayJson, snaked, style } from '../terminal.ts'
+import { loadStateConfig } from '../state_config.ts'
+import { say, sayJson, snaked, style } from '../terminal.ts'
 import { directoryCommand, sayDiagnostics, sayShadowRules } from './directory.ts'
 
 /** Adds `policy check [dir]`. */

@@ -1,7 +1,8 @@
 // `leasegate policy history`: which policy was made active when, by whom and why, and what waits to be.
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Activation, PublishedSet } from '../../ports.ts'
-import { loadStateConfig, say, sayJson, snaked, style } from '../terminal.ts'
+import { loadStateConfig } from '../state_config.ts'
+import { say, sayJson, snaked, style } from '../terminal.ts'
 import { shown } from './excerpt.ts'
 import { shortDigest, wholeHistory, withSets } from './rollout.ts'
 

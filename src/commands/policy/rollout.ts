@@ -9,7 +9,8 @@ import { load } from '../../policy/live.ts'
 import { historyLength } from '../../policy/rollout.ts'
 import { unpackSet } from '../../policy/set.ts'
 import type { ActivationRequest, ActivationResult, PolicySets } from '../../ports.ts'
-import { loadStateConfig, operator, say, sayJson, style, UsageError } from '../terminal.ts'
+import { loadStateConfig } from '../state_config.ts'
+import { operator, say, sayJson, style, UsageError } from '../terminal.ts'
 import { shown } from './excerpt.ts'
 
 /** What activate and rollback are asked. */
