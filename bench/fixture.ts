@@ -34,7 +34,9 @@ export class Fixture implements Disposable {
   slowPolicy(): string {
     const dir = join(this.dir, 'slow')
     mkdirSync(dir, { recursive: true })
-    const rules = `decision := {"effect": "allow", "reasons": []} if {
+    const rules = `default decision := {"effect": "deny", "reasons": []}
+
+decision := {"effect": "allow", "reasons": []} if {
 	n := numbers.range(1, 300)
 	count([1 | some a in n; some b in n; a == b]) == count(n)
 	input.version == 1

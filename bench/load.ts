@@ -51,7 +51,8 @@ export async function fixedRate(load: Load, perSecond: number): Promise<Float64A
     const now = performance.now()
     const count = Math.floor(((now - began) / 1000) * perSecond)
     while (due.length < count) due.push(now)
-    while (taken < due.length && idle.length > 0) send(idle.pop()!)
+    // In turns: a connection that never sends is one that the server closes.
+    while (taken < due.length && idle.length > 0) send(idle.shift()!)
   }, 1)
   await failure(clients, load.seconds)
   clearInterval(ticks)

@@ -4,6 +4,7 @@
 import { fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { setPriority } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Diagnostic } from './diagnostic.ts'
 import { fileError, PolicyError } from './diagnostic.ts'
@@ -17,6 +18,8 @@ import type { Job, Operation, Outcome, Progress, SealedBundle } from './toolchai
 export type { Outcome, Rule } from './toolchain_child.ts'
 
 const childTimeoutMs = 30_000
+// A quarter of a core that the gate wants whole.
+const niceness = 5
 // A gate that is asked such a question answers nobody meanwhile.
 const rehearsalTimeoutMs = 2_000
 // Above the 5 s after which OPA's engine ends a test by itself (regoc/test.go).
@@ -133,6 +136,7 @@ function runJob(
       timeout: childTimeoutMs,
       killSignal: 'SIGKILL',
     })
+    yieldToRequests(child.pid)
     let complaint = ''
     let outcome: Outcome | undefined
     let running: Progress['running'] = null
@@ -222,4 +226,13 @@ function regocDir(): string {
     if (existsSync(join(dir, 'regoc', 'regoc.wasm.br'))) return join(dir, 'regoc')
   }
   throw new Error('regoc/regoc.wasm.br is missing from this installation')
+}
+
+/** Where compiler and gate want one core, requests come first. A system that refuses this compiles all the same. */
+function yieldToRequests(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) setPriority(pid, niceness)
+  } catch {
+    // The child has ended already, or processes may not be slowed down here.
+  }
 }
