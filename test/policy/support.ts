@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { PolicyInput } from '../../src/policy/input_schema.ts'
+import { sampleInput } from '../../src/policy/sample.ts'
 import { runToolchain } from '../../src/policy/toolchain.ts'
 
 /** The policy that ships. */
@@ -52,40 +53,7 @@ export async function compiled(rules: string): Promise<Uint8Array> {
 }
 
 /** Alice's agent reads customer 9821 under a lease for exactly that: allowed by the policy that ships. */
-export const reading = {
-  version: 1,
-  lease: {
-    id: 'lse_01K9',
-    user: 'alice@example.com',
-    agent: { id: 'agent:support-triage', version: '3.2.1', env: 'prod', profile: 'support' },
-    task: { system: 'jira', id: 'SUP-4711', purpose: "answer the customer's billing question" },
-    stage: 'observe',
-    session: 'ses_01K9',
-    granted: [{ actions: ['read'], resource: 'crm:customer/9821', sensitivity: 'confidential' }],
-    age_seconds: 12,
-    expires_in_seconds: 288,
-  },
-  request: {
-    backend: 'crm',
-    operation: 'GET /customers/{id}',
-    verb: 'read',
-    resource: 'crm:customer/9821',
-    sensitivity: 'confidential',
-    risk: 'low',
-    method: 'GET',
-    path: '/customers/9821',
-    params: { id: '9821' },
-    query: {},
-    body: null,
-  },
-  context: {
-    now: 1795300012,
-    source_ip: '10.1.2.3',
-    recent_calls: { lease_1m: 4, agent_1m: 40 },
-    provenance: 'untrusted',
-    approval: null,
-  },
-} as const satisfies PolicyInput
+export const reading = sampleInput
 
 /** The same agent deletes customer 9821 under a lease that covers it: a human has to approve. */
 export const deleting = {
