@@ -117,7 +117,7 @@ class Searching {
 
   #load(edits: readonly Edit[]): boolean {
     if (edits.length === 0 && this.#pristine) return true
-    // The data as it is may always be had back.
+    // Going back to the data as it is ends a search, so it is not counted against it.
     if (edits.length > 0 && this.#isSpent(this.#loading >= maxLoading)) return false
     this.#pristine = false
     this.#loading += loading + this.#dataBytes / loadingBytes
