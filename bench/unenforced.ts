@@ -20,7 +20,9 @@ const unused = (): Promise<never> =>
 
 const revocations: Revocations = {
   revoke: unused,
+  suspend: unused,
   find: () => undefined,
+  suspension: () => undefined,
   ageMs: () => 0,
   size: () => 0,
   watch: () => () => undefined,

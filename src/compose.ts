@@ -12,7 +12,10 @@ import { createControlListener } from './http/control.ts'
 import { createForwarder } from './http/forward.ts'
 import { createHealthListener, type Readiness } from './http/health.ts'
 import { InFlight } from './http/in_flight.ts'
+import { jwksEndpoint } from './http/jwks.ts'
 import { createProxyListener } from './http/listen.ts'
+import { operator } from './http/operators.ts'
+import { revocationEndpoints } from './http/revocations.ts'
 import { newTraceparent } from './http/trace.ts'
 import { createUpgrader } from './http/upgrade.ts'
 import { newId } from './lease/ids.ts'
@@ -207,10 +210,9 @@ async function listen(parts: Parts, closers: (() => unknown)[]) {
     config.limits,
   )
   const control = createControlListener({
-    store,
-    operatorToken,
-    jwks: () => ({ keys: [key.publicJwk] }),
-    now: () => Date.now() / 1000,
+    endpoints: [jwksEndpoint(() => [key.publicJwk]), ...revocationEndpoints(store, () => Date.now() / 1000)],
+    operators: [operator('operator', operatorToken)],
+    publicUrl: config.broker.issuer,
     onBug: (error) => parts.log.error({ err: error }, 'a bug on the control listener; answered 500'),
   })
   const health = createHealthListener({ metrics: () => metrics.render(), readiness: () => readiness(parts) })

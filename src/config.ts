@@ -1,3 +1,4 @@
+import type { IdentityProvider } from './broker/parties.ts'
 import type { Backend } from './enforce/operation.ts'
 import type { IssuerProfile } from './lease/profile.ts'
 import type { BundleSettings } from './policy/bundle_source.ts'
@@ -11,6 +12,13 @@ export interface Listen {
 /** An issuer whose tokens the gate accepts, and where its keys are. */
 export interface IssuerConfig extends IssuerProfile {
   readonly jwks: { readonly url: string } | { readonly file: string } | { readonly local: true }
+}
+
+/** Paths of PEM files. `clientCa`: who may vouch for a client certificate; without it none is asked to. */
+export interface TlsFiles {
+  readonly cert: string
+  readonly key: string
+  readonly clientCa: string | undefined
 }
 
 /** The whole configuration, validated, secrets resolved, frozen. Durations are milliseconds. */
@@ -30,9 +38,32 @@ export interface Config {
         readonly maxStalenessMs: number
       }
   readonly issuers: readonly IssuerConfig[]
-  /** ES256 private key that `lease issue` signs with; created on first start. */
-  readonly broker: { readonly issuer: string; readonly keyFile: string; readonly ttlSeconds: number }
-  readonly control: { readonly tokenFile: string }
+  /** PEM files of a listener; undefined: plain HTTP. */
+  readonly tls: { readonly proxy: TlsFiles | undefined; readonly control: TlsFiles | undefined }
+  readonly broker: {
+    readonly issuer: string
+    /** ES256 private keys that leases are signed with; created on first start. */
+    readonly keyFile: string
+    /** Age at which a new signing key is made. */
+    readonly rotateKeysMs: number
+    readonly ttlSeconds: number
+    /** Directory of agent files; undefined: nobody can ask the broker for a lease. */
+    readonly agents: string | undefined
+    readonly identityProviders: readonly IdentityProvider[]
+    /** Whether tokens name their place in a token status list. */
+    readonly statusLists: boolean
+  }
+  readonly control: {
+    readonly tokenFile: string
+    /** Operators beside the one with `tokenFile`; one with a tenant sees and ends that tenant's leases only. */
+    readonly operators: readonly {
+      readonly name: string
+      readonly tokenFile: string
+      readonly tenant: string | undefined
+    }[]
+  }
+  /** Whether a DPoP proof has to hold a nonce of this server (RFC 9449 §8, §9). */
+  readonly proofs: { readonly nonce: 'required' | 'optional' }
   readonly policy: {
     readonly dir: string
     readonly reload: 'on_change' | 'on_activate' | 'never'

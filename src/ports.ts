@@ -1,7 +1,7 @@
 // What the core asks of the world. Two adapters implement the state ports (stores/embedded.ts,
 // stores/redis.ts) and pass one contract suite (test/stores/contract.ts). Times are seconds since 1970
 // unless a name says otherwise. A port that cannot answer throws `Unavailable`, never guesses.
-import type { RevocationScope } from './lease/lease.ts'
+import type { Binding, DelegatingAgent, RevocationScope } from './lease/lease.ts'
 
 /** Thrown by a store that cannot answer in time; the gate turns it into 503 `evidence_unavailable`. */
 export class Unavailable extends Error {
@@ -27,11 +27,30 @@ export interface Revocation {
   readonly at: number
 }
 
+/**
+ * Whether a lease is suspended. The later `version` wins, whatever order entries arrive in; it is the
+ * `version` of the lease's record.
+ */
+export interface Suspension {
+  readonly lease: string
+  readonly suspended: boolean
+  readonly version: number
+  /** When the longest token it concerns is certainly over and the entry may be purged. */
+  readonly expiresAt: number
+  readonly reason: string
+  readonly by: string
+  readonly at: number
+}
+
 export interface Revocations {
   /** Durable before it resolves. Throws `Unavailable`. */
   revoke(entry: Revocation): Promise<void>
   /** The entry that kills a lease with these keys issued at `issuedAt`, from memory: no I/O. */
   find(keys: readonly string[], issuedAt: number): Revocation | undefined
+  /** Durable before it resolves, and as fast at every gate as a revocation. Throws `Unavailable`. */
+  suspend(entry: Suspension): Promise<void>
+  /** The suspension in force for a lease or one it was handed on from, from memory: no I/O. */
+  suspension(lease: { readonly id: string; readonly ancestors: readonly string[] }): Suspension | undefined
   /** Milliseconds since the in-memory view was last known to be complete. */
   ageMs(nowMs: number): number
   /** Entries in the view. */
@@ -40,31 +59,156 @@ export interface Revocations {
   watch(listener: (entry: Revocation) => void): () => void
 }
 
-/** The durable record of one grant, as issued. */
+/** What is stored of a lease's life. `expired` is never stored: the clock says it. */
+export const storedStates = ['active', 'suspended', 'revoked', 'completed'] as const
+export type StoredState = (typeof storedStates)[number]
+
+/** The durable record of one grant: who, which agent, what, why, when. What happened is its `LeaseUsage`. */
 export interface LeaseRecord {
   readonly id: string
   readonly issuer: string
+  /** Whose agent it is, where one broker serves several; empty: nobody's in particular. */
+  readonly tenant: string
   readonly user: string
+  /** The user as the identity provider knows them; absent where no provider spoke for them. */
+  readonly login?: { readonly issuer: string; readonly subject: string }
   readonly agent: string
   readonly agentVersion: string
+  readonly agentEnv: string
+  readonly clientId: string
+  readonly profile: string
+  readonly profileVersion: string
   readonly task: { readonly system: string; readonly id: string; readonly purpose: string }
   readonly session: string
   readonly stage: string
+  readonly audience: string
   /** `authorization_details` as granted. */
   readonly details: readonly unknown[]
+  /** The key that its tokens are bound to; absent: bearer tokens. */
+  readonly binding?: Binding
+  /** Leases it was handed on from, nearest first, and the agents that did so. */
+  readonly ancestors: readonly string[]
+  readonly delegatedBy: readonly DelegatingAgent[]
+  /** Of the first token. */
   readonly issuedAt: number
   /** Expiry of the newest token. */
   readonly expiresAt: number
   readonly maxExpiresAt: number
-  readonly state: 'active' | 'suspended' | 'revoked' | 'completed'
+  readonly renewals: number
+  readonly state: StoredState
+  /** Counts the changes of `state`. */
+  readonly version: number
+  /** The latest change of `state`; absent while it is the one it was issued with. */
+  readonly changed?: { readonly at: number; readonly by: string; readonly reason: string }
+  /** Its place in the token status list; absent: it has none. */
+  readonly statusIndex?: number
+  /** Why it was granted; absent where an operator signed it without asking policy. */
+  readonly decision?: {
+    readonly id: string
+    readonly reasons: readonly string[]
+    readonly policyDigest: string
+  }
+}
+
+/** A change of state that is asked for. */
+export interface LeaseTransition {
+  /** The states from which it may happen; in `to` itself nothing changes. */
+  readonly from: readonly StoredState[]
+  readonly to: StoredState
+  readonly at: number
+  readonly by: string
+  readonly reason: string
+}
+
+/** `unchanged`: it was in that state already. `conflict`: its state does not allow this. */
+export type TransitionResult =
+  | { readonly outcome: 'changed' | 'unchanged' | 'conflict'; readonly record: LeaseRecord }
+  | { readonly outcome: 'unknown' }
+
+/** Calls under one lease since the last time they were added up. Bytes are body bytes. */
+export interface LeaseUse {
+  readonly id: string
+  readonly calls: number
+  /** Calls by verb, of those that reached an operation. */
+  readonly verbs: Readonly<Record<string, number>>
+  readonly refusals: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly lastUsedAt: number
+}
+
+/** All calls under one lease, as far as gates have reported them: up to some seconds old. */
+export type LeaseUsage = Omit<LeaseUse, 'id'>
+
+/** Which leases; members that are absent do not limit. */
+export interface LeaseFilter {
+  readonly agent?: string
+  readonly user?: string
+  /** `system:id`, as in revocations. */
+  readonly task?: string
+  readonly session?: string
+  readonly tenant?: string
+  /** As stored: a lease whose time is over is still `active` here. */
+  readonly state?: StoredState
+  readonly limit: number
 }
 
 export interface Leases {
-  /** Inserts or replaces by id. */
+  /** Inserts or replaces by id, and remembers `login` for `usersOf`. Durable before it resolves. */
   put(record: LeaseRecord): Promise<void>
   get(id: string): Promise<LeaseRecord | undefined>
+  /**
+   * Notes a further token that lives until `expiresAt`, unless the lease is not `active` any more: then
+   * undefined, and nothing is changed. One step over all processes: no token comes after a completion.
+   */
+  renew(id: string, expiresAt: number): Promise<LeaseRecord | undefined>
+  /** Changes the state in one step over all processes, or says why not. */
+  transition(id: string, change: LeaseTransition): Promise<TransitionResult>
   /** Newest first, at most `limit`. */
-  list(filter: { agent?: string; user?: string; task?: string; limit: number }): Promise<LeaseRecord[]>
+  list(filter: LeaseFilter): Promise<LeaseRecord[]>
+  /** Adds to the usage of each lease; one that is unknown is left out. */
+  addUsage(uses: readonly LeaseUse[]): Promise<void>
+  /** Undefined: nobody has reported a call. */
+  usage(id: string): Promise<LeaseUsage | undefined>
+  /** Users, as leases name them, that leases were issued to on the word of an identity provider. */
+  usersOf(login: { readonly issuer: string; readonly subject: string }): Promise<string[]>
+}
+
+/** A token request that waits for a human. `id` is the digest of the deferral code: the code is not stored. */
+export interface Deferral {
+  readonly id: string
+  readonly clientId: string
+  /** Thumbprint of the key it was asked with; empty where it was asked without one. */
+  readonly key: string
+  /** Who has to say yes: people and `group:` names, from policy. */
+  readonly approvers: readonly string[]
+  /** What was asked for, as the broker needs it to decide again (broker/deferred.ts). Holds no token. */
+  readonly request: string
+  readonly createdAt: number
+  readonly expiresAt: number
+  /** Seconds between two polls; each poll that comes too early adds five (RFC 8628 §3.5). */
+  readonly interval: number
+  readonly state: 'pending' | 'approved' | 'denied' | 'redeemed'
+  readonly settled?: { readonly by: string; readonly at: number; readonly reason: string }
+}
+
+export interface Deferrals {
+  put(deferral: Deferral): Promise<void>
+  get(id: string): Promise<Deferral | undefined>
+  /** Notes a poll at `now`; `tooFast` when the one before it was less than `interval` ago. */
+  poll(id: string, now: number): Promise<{ deferral: Deferral; tooFast: boolean } | undefined>
+  /** From `pending` only; exactly one caller ever gets `true`. */
+  settle(id: string, to: 'approved' | 'denied', settled: NonNullable<Deferral['settled']>): Promise<boolean>
+  /** From `approved` only; exactly one caller ever gets `true`. */
+  redeem(id: string): Promise<boolean>
+  /** Oldest first, at most `limit`, those that still wait at `now`. */
+  pending(now: number, limit: number): Promise<Deferral[]>
+}
+
+/** Values that all processes of one store share and nobody else knows. */
+export interface Secrets {
+  /** 32 random bytes under a name, made by whoever asks first. The same for everybody from then on. */
+  shared(name: string): Promise<Uint8Array>
 }
 
 export interface Budgets {
@@ -92,7 +236,10 @@ export interface Approvals {
 }
 
 export interface Replay {
-  /** Remembers a single-use id. Exactly one caller ever gets `true` before `expiresAt`. */
+  /**
+   * Remembers a single-use id. Exactly one caller ever gets `true` before `expiresAt`. Throws `Unavailable`
+   * when no more ids can be remembered: what could be replayed is not let in.
+   */
   use(id: string, expiresAt: number, now: number): Promise<boolean>
 }
 
@@ -160,6 +307,8 @@ export interface Store {
   readonly budgets: Budgets
   readonly approvals: Approvals
   readonly replay: Replay
+  readonly deferrals: Deferrals
+  readonly secrets: Secrets
   readonly policySets: PolicySets
   /** Rejects when the store cannot be reached; resolves within its command timeout. For `/readyz`. */
   ping(): Promise<void>

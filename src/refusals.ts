@@ -11,12 +11,20 @@ export interface RefusalRow {
   readonly status: number
   readonly title: string
   readonly nextAction: NextAction
-  /** OAuth error code for `WWW-Authenticate` and the body (RFC 6750 §3.1, RFC 9470). */
-  readonly error?: 'invalid_request' | 'invalid_token' | 'insufficient_scope'
+  /** OAuth error code for `WWW-Authenticate` and the body (RFC 6750 §3.1, RFC 9449 §7.1, RFC 6749 §5.2). */
+  readonly error?: OAuthError
   readonly close?: true
   /** Seconds for `Retry-After`. */
   readonly retryAfter?: number
 }
+
+/** Error codes of the specifications; those of the broker's endpoints are codes of the table by themselves. */
+export type OAuthError =
+  | 'invalid_request'
+  | 'invalid_token'
+  | 'insufficient_scope'
+  | 'invalid_dpop_proof'
+  | 'use_dpop_nonce'
 
 const table = {
   // receive: the message itself
@@ -44,10 +52,20 @@ const table = {
   lease_missing: row(401, 'A lease token is required', 'request'),
   lease_invalid: row(401, 'The lease token is not valid here', 'request', { error: 'invalid_token' }),
   lease_expired: row(401, 'The lease token has expired', 'request', { error: 'invalid_token' }),
+  proof_invalid: row(401, 'The proof of possession is not valid for this request', 'request', {
+    error: 'invalid_dpop_proof',
+  }),
+  proof_nonce_required: row(401, 'The proof of possession needs a nonce of this server', 'retry', {
+    error: 'use_dpop_nonce',
+  }),
   // gather
   evidence_unavailable: row(503, 'What the decision needs cannot be read now', 'retry', { retryAfter: 2 }),
   // decide
   lease_revoked: row(401, 'The lease is no longer active', 'request', { error: 'invalid_token' }),
+  binding_required: row(401, 'This needs a lease token that is bound to a key', 'request', {
+    error: 'invalid_token',
+  }),
+  lease_mismatch: row(403, 'The lease is for another task', 'request', { error: 'insufficient_scope' }),
   outside_lease: row(403, 'The lease does not cover this', 'request', { error: 'insufficient_scope' }),
   policy_denied: row(403, 'Policy refuses this', 'none'),
   approval_required: row(403, 'A human has to approve this', 'request'),
@@ -61,7 +79,25 @@ const table = {
   backend_timeout: row(504, 'The backend did not answer in time', 'retry'),
   backend_unauthorized: row(502, 'The backend refused the credential of the gate', 'none'),
   backend_malformed: row(502, 'The backend gave an answer that cannot be passed on', 'none'),
+  // the broker: OAuth error codes as they stand in RFC 6749 §5.2, 8693 §2.2.2, 9396 §5, 9449 §8, 8628 §3.5, 7009 §2.2.1
+  invalid_request: row(400, 'The request is not one that can be answered', 'none'),
+  invalid_client: row(401, 'The agent has not proven who it is', 'none'),
+  invalid_grant: row(400, 'The grant is not valid here', 'request'),
+  unauthorized_client: row(400, 'This agent may not ask for that', 'none'),
+  unsupported_grant_type: row(400, 'This kind of grant is not served', 'none'),
+  unsupported_token_type: row(400, 'Tokens of this kind are not served', 'none'),
+  invalid_scope: row(400, 'The scope is not one that can be granted', 'request'),
+  invalid_target: row(400, 'The resource is not one that leases are issued for', 'request'),
+  invalid_authorization_details: row(400, 'These details cannot be granted', 'request'),
+  invalid_dpop_proof: row(400, 'The proof of possession is not valid for this request', 'request'),
+  use_dpop_nonce: row(400, 'The proof of possession needs a nonce of this server', 'retry'),
+  authorization_pending: row(400, 'A human has not decided yet', 'retry'),
+  slow_down: row(400, 'This was asked for too soon', 'retry'),
+  access_denied: row(400, 'The lease was refused', 'none'),
+  expired_token: row(400, 'Nobody decided in time', 'request'),
   // the control listener
+  lease_unknown: row(404, 'There is no such lease', 'none'),
+  lease_state_conflict: row(409, 'The lease is past that', 'none'),
   operator_required: row(401, 'An operator token is required', 'none', { error: 'invalid_token' }),
   // a bug: no detail ever
   internal_error: row(500, 'Internal error', 'none', { close: true }),
@@ -101,6 +137,8 @@ export interface RefusalFacts {
   readonly allow?: readonly string[]
   /** Overrides the row's `Retry-After`, in seconds. */
   readonly retryAfter?: number
+  /** Further members of the body, for codes whose specification has some. */
+  readonly answer?: Readonly<Record<string, unknown>>
   /** For the audit record only: which check said no, and the error behind it. */
   readonly cause?: string
   /** Where policy was asked. For the audit record and the shadow only: never part of an answer. */

@@ -105,9 +105,10 @@ describe('every code', () => {
 
   test.each(table)('%s is consistent in itself', (_, { status, nextAction, error, retryAfter, close }) => {
     expect(status).toBeGreaterThanOrEqual(400)
-    // RFC 6750 §3.1 fixes the status of each error code.
+    // RFC 6750 §3.1 and RFC 9449 §7.1, §9 fix the status of each error code.
     if (error !== undefined) {
-      expect(status).toBe({ invalid_request: 400, invalid_token: 401, insufficient_scope: 403 }[error])
+      const known = { invalid_request: 400, invalid_token: 401, insufficient_scope: 403 }
+      expect(status).toBe({ ...known, invalid_dpop_proof: 401, use_dpop_nonce: 401 }[error])
     }
     if (retryAfter !== undefined) expect(nextAction).toBe('retry')
     // A message whose framing is in doubt must not be followed by another.

@@ -131,7 +131,7 @@ describe('a minimal file', () => {
         maxTokenSeconds: 300,
         allowAnyAction: false,
         workflows: [],
-        maxActDepth: 1,
+        maxActDepth: 3,
         statusLists: [],
         claims: { user: 'sub', agent: 'act.sub', lease: 'lease', details: 'authorization_details' },
       },

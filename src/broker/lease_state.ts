@@ -12,15 +12,8 @@ export interface LeaseState {
 /** The state of `record` at `now` (seconds since 1970). */
 export function leaseState(record: LeaseRecord, revocations: Revocations, now: number): LeaseState {
   if (now >= record.maxExpiresAt) return { state: 'expired' }
-  const { id, issuer, user, session, task, agent, agentVersion } = record
-  const keys = revocationKeys({
-    id,
-    issuer,
-    user,
-    session,
-    task,
-    agent: { id: agent, version: agentVersion },
-  })
+  const { agent, agentVersion } = record
+  const keys = revocationKeys({ ...record, agent: { id: agent, version: agentVersion } })
   const revocation = revocations.find(keys, record.issuedAt)
   return revocation === undefined ? { state: record.state } : { state: 'revoked', revocation }
 }

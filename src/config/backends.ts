@@ -24,6 +24,7 @@ export function buildBackend(name: string, file: ParsedBackend, limits: ParsedCo
     maxInFlight: file.max_in_flight,
     upgrade: file.upgrade,
     env: file.env,
+    requireBinding: file.require_binding,
     forwardHeaders: file.forward_headers,
     operations: file.operations.map((operation) => buildOperation(operation, limits)),
   }

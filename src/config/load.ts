@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { Config, IssuerConfig } from '../config.ts'
 import { buildBackend } from './backends.ts'
+import { buildBroker, buildControl, buildTls } from './broker.ts'
 import { buildBundle } from './bundle.ts'
 import { parseSource } from './document.ts'
 import { listenerUrl } from './listeners.ts'
@@ -85,8 +86,10 @@ function build(file: ParsedConfig, dir: string): Config {
     workers: file.workers,
     state: buildState(file.state, dir),
     issuers: issuers.map((entry) => buildIssuer(entry, file.public_origin, dir)),
-    broker: { issuer, keyFile: resolve(dir, file.broker.key_file), ttlSeconds: file.broker.ttl },
-    control: { tokenFile: resolve(dir, file.control.token_file) },
+    tls: { proxy: buildTls(file.tls.proxy, dir), control: buildTls(file.tls.control, dir) },
+    broker: buildBroker(file.broker, issuer, dir),
+    control: buildControl(file.control, dir),
+    proofs: file.proofs,
     policy: buildPolicy(file.policy, dir),
     audit: buildAudit(file.audit, dir),
     log: file.log,

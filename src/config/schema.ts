@@ -71,6 +71,7 @@ const backend = section({
   max_in_flight: count(1, 1_000_000).prefault(512),
   upgrade: flag().prefault(false),
   env: text(token, 'prod').optional(),
+  require_binding: oneOf(['never', 'high', 'writes', 'always']).prefault('high'),
   forward_headers: list(text(parseForwardHeader, 'x-request-id')).prefault([]),
   operations: list(operation).min(1, 'map at least one operation: what none matches is refused'),
 })
@@ -89,7 +90,7 @@ export const issuerSchema = section({
   max_token_lifetime: seconds('1s', '24h').prefault('300s'),
   allow_any_action: flag().prefault(false),
   workflows: list(text(token, '"workflow:"')).prefault([]),
-  max_act_depth: count(1, 8).prefault(1),
+  max_act_depth: count(1, 8).prefault(3),
   status_lists: list(text(parseKeyUrl, 'https://broker.example/status/')).prefault([]),
   claims: section({
     user: text(claimPath, 'sub').prefault('sub'),
@@ -97,6 +98,27 @@ export const issuerSchema = section({
     lease: text(claimPath, 'lease').prefault('lease'),
     details: text(claimPath, 'authorization_details').prefault('authorization_details'),
   }).prefault({}),
+})
+
+/** What tokens of an identity provider are taken for. */
+export const identityUses = ['id_token', 'access_token', 'jwt', 'id_jag', 'logout', 'events'] as const
+
+/** One identity provider that speaks for people or workflows. */
+export const identityProviderSchema = section({
+  issuer: text(token, 'https://login.example'),
+  audience: text(token, 'leasegate'),
+  jwks: section({
+    url: text(parseKeyUrl, 'https://login.example/jwks').optional(),
+    file: filePath().optional(),
+  }).optional(),
+  algorithms: list(oneOf(algorithms)).min(1, 'name at least one algorithm').prefault(['ES256', 'RS256']),
+  accept: list(oneOf(identityUses))
+    .min(1, 'name at least one kind of token')
+    .prefault(['id_token', 'logout']),
+  subjects: oneOf(['users', 'workflows', 'agents']).prefault('users'),
+  user: text(claimPath, 'email').prefault('sub'),
+  max_age: seconds('1s', '24h').prefault('1h'),
+  clock_tolerance: seconds('0s', '30s').prefault('5s'),
 })
 
 const staleness = () => duration('100ms', '60s')
@@ -144,6 +166,8 @@ const limits = section({
   drain: duration('0s', '10m').prefault('20s'),
 })
 
+const tls = () => section({ cert: filePath(), key: filePath(), client_ca: filePath().optional() }).optional()
+
 /** The whole file. */
 export const configSchema = section({
   listen: section({
@@ -151,6 +175,7 @@ export const configSchema = section({
     control: text(parseListen, '127.0.0.1:8081').prefault('127.0.0.1:8081'),
     metrics: text(parseListen, '127.0.0.1:9464').prefault('127.0.0.1:9464'),
   }).prefault({}),
+  tls: section({ proxy: tls(), control: tls() }).prefault({}),
   public_origin: text(parseOrigin, 'https://gate.example'),
   workers: z.literal(1, { error: 'write 1: a single worker is the only number supported' }).prefault(1),
   state: state.prefault({}),
@@ -160,9 +185,23 @@ export const configSchema = section({
   broker: section({
     issuer: text(token, 'http://127.0.0.1:8081').optional(),
     key_file: filePath().prefault('./data/broker.key'),
+    rotate_keys: duration('1h', '8760h').prefault('720h'),
     ttl: seconds('1s', '1h').prefault('300s'),
+    agents: filePath().optional(),
+    identity_providers: list(identityProviderSchema).prefault([]),
+    status_lists: flag().prefault(false),
   }).prefault({}),
-  control: section({ token_file: filePath().prefault('./data/control.token') }).prefault({}),
+  control: section({
+    token_file: filePath().prefault('./data/control.token'),
+    operators: list(
+      section({
+        name: text(token, 'acme-ops'),
+        token_file: filePath(),
+        tenant: text(token, 'acme').optional(),
+      }),
+    ).prefault([]),
+  }).prefault({}),
+  proofs: section({ nonce: oneOf(['required', 'optional']).prefault('required') }).prefault({}),
   policy: section({
     dir: filePath().optional(),
     reload: oneOf(['on_change', 'on_activate', 'never']).prefault('on_change'),

@@ -1,5 +1,6 @@
 // The caller's credential in, a verified lease out. Reads the Authorization field only; never a query,
 // a body or a cookie. What the token itself must satisfy is in lease/verify.ts.
+import { fault } from '../lease/faults.ts'
 import type { Lease } from '../lease/lease.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { Authenticated, Routed } from './stages.ts'
@@ -36,7 +37,13 @@ export function authenticate(
   const token = credential.slice(prefix.length).trimEnd()
   if (token.includes(' ')) return refuse('lease_missing', { detail: 'send one lease token and nothing else' })
   // What else a token may not hold is the verifier's to say: a known one is found without looking into it.
-  return verifier.verify(token, now, audiences)
+  const lease = verifier.verify(token, now, audiences)
+  return lease instanceof Promise ? lease.then(withoutProof) : withoutProof(lease)
+}
+
+/** A bound token passed as a plain bearer token would lose its binding (RFC 9449 §7.2). */
+function withoutProof(lease: Lease | Refusal): Lease | Refusal {
+  return isRefusal(lease) || lease.binding === undefined ? lease : fault('binding_not_proven')
 }
 
 /** Joins lease and route. Only now may the caller learn that nothing is mapped at the address. */

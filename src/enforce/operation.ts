@@ -55,6 +55,8 @@ export interface Backend {
   readonly upgrade: boolean
   /** Leases pinned to another environment are refused; undefined: not checked. */
   readonly env: string | undefined
+  /** Which operations need a token that is bound to a key; `high`: those of high risk. */
+  readonly requireBinding: 'never' | 'high' | 'writes' | 'always'
   /** Request headers passed on beside the built-in allow list. Lower case. */
   readonly forwardHeaders: readonly string[]
   readonly operations: readonly Operation[]

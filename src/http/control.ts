@@ -1,152 +1,181 @@
-// The operators' listener: revocations now, the broker's endpoints later. Every call but the public keys
-// needs the operator token. ADD AN ENDPOINT HERE: a row in `endpoints`.
-import { createHash, timingSafeEqual } from 'node:crypto'
+// The control listener: the broker's endpoints and the operators' calls. In: endpoints. Out: a server that
+// finds the endpoint, checks who calls, reads the body within bounds, and answers. ADD AN ENDPOINT in the file
+// of its part and to the list in compose.ts. Decides nothing about leases.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { makeRevocation } from '../broker/revocation.ts'
-import { type RevocationScope, revocationScopes } from '../lease/lease.ts'
-import type { Store } from '../ports.ts'
+import type { Form, SenderFacts } from '../broker/parties.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { parseStrictJson } from '../strict_json.ts'
+import { readForm, readJson } from './control_body.ts'
+import { type Operator, operatorOf } from './operators.ts'
+
+/** A call that has found its endpoint. */
+export interface ControlCall {
+  /** Parts of the path that the endpoint names, e.g. `id` of `/leases/{id}`; decoded. */
+  readonly params: Readonly<Record<string, string>>
+  readonly query: URLSearchParams
+  /** The JSON body of an endpoint that takes JSON. */
+  readonly json: unknown
+  /** The form of an endpoint that takes a form. */
+  readonly form: Form
+  readonly sender: SenderFacts
+  /** Lower-case names; the first value of each. */
+  readonly header: (name: string) => string | undefined
+  /** Undefined on an endpoint that anybody may call. */
+  readonly operator: Operator | undefined
+  /** Address of the connection's other end. */
+  readonly peer: string
+}
+
+export interface ControlAnswer {
+  readonly status: number
+  /** Sent as JSON; a string is sent as it is. Absent: no body. */
+  readonly body?: object | string
+  /** Lower-case names. `cache-control: no-store` unless told otherwise. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface Endpoint {
+  readonly method: 'GET' | 'POST'
+  /** `/leases/{id}`: a part in braces is any one segment. */
+  readonly path: string
+  /** `open`: anybody may call, or the endpoint itself finds out who calls (OAuth). */
+  readonly access: 'open' | 'operator'
+  readonly takes: 'nothing' | 'json' | 'form'
+  /** How a refusal is written: RFC 9457 or RFC 6749 §5.2. */
+  readonly errors: 'problem' | 'oauth'
+  readonly serve: (call: ControlCall) => Promise<ControlAnswer | Refusal> | ControlAnswer | Refusal
+}
 
 export interface ControlParts {
-  readonly store: Store
-  /** Compared by digest; never printed. */
-  readonly operatorToken: string
-  /** The local broker's public keys, as a JWK set. */
-  readonly jwks: () => object
-  /** Seconds since 1970. */
-  readonly now: () => number
+  readonly endpoints: readonly Endpoint[]
+  readonly operators: readonly Operator[]
+  /** What the endpoints are published under: scheme, authority and perhaps a path, without a slash at the end. */
+  readonly publicUrl: string
+  /** Headers that every answer carries, beside its own. */
+  readonly everyAnswer?: () => Readonly<Record<string, string>>
   /** Told of what should not happen; the caller gets a bare 500. */
   readonly onBug: (error: unknown) => void
 }
 
-interface Answer {
-  readonly status: number
-  readonly body: object
-}
-
-interface Endpoint {
-  readonly method: string
-  readonly path: string
-  readonly open?: true
-  readonly serve: (body: unknown, parts: ControlParts) => Promise<Answer | Refusal> | Answer | Refusal
-}
-
-const endpoints: readonly Endpoint[] = [
-  { method: 'GET', path: '/jwks', open: true, serve: (_, { jwks }) => ({ status: 200, body: jwks() }) },
-  { method: 'POST', path: '/revocations', serve: revoke },
-]
-
-const maxBodyBytes = 16_384
-
 /** Builds the listener; the caller binds it. */
 export function createControlListener(parts: ControlParts): Server {
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (req, res) => {
-    serve(req, parts)
+  return createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (req, res) => {
+    const path = (req.url ?? '').split('?')[0]!
+    const found = parts.endpoints.flatMap((endpoint) => {
+      const params = match(endpoint.path, path)
+      return params === undefined ? [] : [{ endpoint, params }]
+    })
+    serve(req, found, parts)
       .catch((bug) => {
         parts.onBug(bug)
         return refuse('internal_error')
       })
-      .then((answer) => send(res, answer))
+      .then((answer) => {
+        const headers = parts.everyAnswer?.() ?? {}
+        if (isRefusal(answer)) sendRefusal(res, answer, found[0]?.endpoint.errors ?? 'problem', headers)
+        else send(res, answer, headers)
+      })
   })
-  return server
 }
 
-async function serve(req: IncomingMessage, parts: ControlParts): Promise<Answer | Refusal> {
-  const path = (req.url ?? '').split('?')[0]
-  const here = endpoints.filter((endpoint) => endpoint.path === path)
-  const endpoint = here.find(({ method }) => method === req.method)
-  if (endpoint?.open !== true && !isOperator(req.headers.authorization, parts.operatorToken)) {
+interface Found {
+  readonly endpoint: Endpoint
+  readonly params: Readonly<Record<string, string>>
+}
+
+async function serve(
+  req: IncomingMessage,
+  found: readonly Found[],
+  parts: ControlParts,
+): Promise<ControlAnswer | Refusal> {
+  const here = found.find(({ endpoint }) => endpoint.method === req.method)
+  const operator = operatorOf(req.headers.authorization, parts.operators)
+  const isOpen = found.length > 0 && found.every(({ endpoint }) => endpoint.access === 'open')
+  if (!isOpen && operator === undefined) {
     return refuse('operator_required', { detail: 'send the operator token as `Authorization: Bearer …`' })
   }
-  if (endpoint === undefined) {
-    if (here.length === 0) return refuse('operation_unmapped', { detail: 'no such endpoint' })
-    return refuse('method_not_allowed', { allow: here.map(({ method }) => method) })
+  if (here === undefined) {
+    if (found.length === 0) return refuse('operation_unmapped', { detail: 'no such endpoint' })
+    return refuse('method_not_allowed', { allow: found.map(({ endpoint }) => endpoint.method) })
   }
-  const body = endpoint.method === 'GET' ? undefined : await readJson(req)
-  return isRefusal(body) ? body : endpoint.serve(body, parts)
+  const { endpoint, params } = here
+  const json = endpoint.takes === 'json' ? await readJson(req) : undefined
+  if (isRefusal(json)) return json
+  const form = endpoint.takes === 'form' ? await readForm(req) : new Map()
+  if (isRefusal(form)) return form
+  const url = new URL(req.url ?? '/', 'http://control')
+  return endpoint.serve({
+    params,
+    query: url.searchParams,
+    json,
+    form,
+    sender: senderOf(req, `${parts.publicUrl}${url.pathname}`),
+    header: (name) => req.headersDistinct[name]?.[0],
+    operator,
+    peer: req.socket.remoteAddress ?? '',
+  })
 }
 
-function isOperator(credential: string | undefined, operatorToken: string): boolean {
-  const token = /^bearer +(\S+)$/i.exec(credential ?? '')?.[1]
-  if (token === undefined) return false
-  return timingSafeEqual(digest(token), digest(operatorToken))
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
-}
-
-async function readJson(req: IncomingMessage): Promise<unknown> {
-  if (!/^application\/json\b/i.test(req.headers['content-type'] ?? '')) {
-    return refuse('malformed_request', { detail: 'send application/json' })
+/** What the request says about who sent it. */
+function senderOf(req: IncomingMessage, url: string): SenderFacts {
+  return {
+    proofs: req.headersDistinct.dpop ?? [],
+    certificate: undefined,
+    method: req.method ?? '',
+    url,
   }
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of req) {
-    size += chunk.length
-    if (size > maxBodyBytes) return refuse('body_too_large', { detail: `at most ${maxBodyBytes} bytes` })
-    chunks.push(chunk)
-  }
-  const parsed = parseStrictJson(Buffer.concat(chunks), { maxBytes: maxBodyBytes })
-  return parsed.ok
-    ? parsed.value
-    : refuse('malformed_request', { detail: `not acceptable JSON: ${parsed.problem}` })
 }
 
-/** `{ "lease": "lse_…", "reason": "…" }`: exactly one scope, a reason, optionally `issuer` and `by`. */
-async function revoke(body: unknown, { store, now }: ControlParts): Promise<Answer | Refusal> {
-  const ask = readAsk(body)
-  if (isRefusal(ask)) return ask
-  const entry = makeRevocation(ask, Math.floor(now()))
-  if (isRefusal(entry)) return entry
-  try {
-    await store.revocations.revoke(entry)
-  } catch (error) {
-    const cause = error instanceof Error ? error.message : 'unknown'
-    return refuse('evidence_unavailable', { detail: 'not revoked: the store did not take the entry', cause })
-  }
-  const { scope, value, cutoff, expiresAt, reason, by, at } = entry
-  return { status: 201, body: { scope, value, cutoff, expires_at: expiresAt, reason, by, at } }
-}
-
-function readAsk(body: unknown) {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return badAsk('send a JSON object')
-  const fields = body as Record<string, unknown>
-  for (const [name, value] of Object.entries(fields)) {
-    const known = name === 'reason' || name === 'by' || name === 'issuer' || isScope(name)
-    if (!known) return badAsk(`unknown member ${JSON.stringify(name)}`)
-    if (typeof value !== 'string' || !/^[^\p{Cc}]{1,256}$/u.test(value)) {
-      return badAsk(`${name} has to be a string of 1 to 256 characters`)
+/** The named parts of `path` under `pattern`; undefined when it is another path. */
+function match(pattern: string, path: string): Record<string, string> | undefined {
+  const wanted = pattern.split('/')
+  const given = path.split('/')
+  if (wanted.length !== given.length) return undefined
+  const params: Record<string, string> = {}
+  for (const [at, part] of wanted.entries()) {
+    const segment = given[at]!
+    const name = /^\{(\w+)\}$/.exec(part)?.[1]
+    if (name === undefined) {
+      if (part !== segment) return undefined
+      continue
     }
+    // What an id is made of needs no encoding, so nothing is decoded.
+    if (!/^[\w.~:@-]{1,200}$/.test(segment)) return undefined
+    params[name] = segment
   }
-  const scopes = Object.keys(fields).filter(isScope)
-  const { reason, by, issuer } = fields as Record<string, string>
-  if (scopes.length !== 1) return badAsk(`name exactly one of ${revocationScopes.join(', ')}`)
-  if (reason === undefined) return badAsk('give a reason')
-  const scope = scopes[0]!
-  const value = fields[scope] as string
-  return { scope, value, reason, by: by ?? 'operator', ...(issuer === undefined ? {} : { issuer }) }
+  return params
 }
 
-function isScope(name: string): name is RevocationScope {
-  return (revocationScopes as readonly string[]).includes(name)
+function sendRefusal(
+  res: ServerResponse,
+  { code, row, facts }: Refusal,
+  errors: Endpoint['errors'],
+  everyAnswer: Readonly<Record<string, string>>,
+): void {
+  const { status, title } = row
+  const { detail = title, allow } = facts
+  const body =
+    errors === 'oauth'
+      ? { error: row.error ?? code, error_description: detail, ...facts.answer }
+      : { title, status, detail, code, reasons: facts.reasons, ...facts.answer }
+  const retryAfter = facts.retryAfter ?? row.retryAfter
+  const headers = {
+    ...everyAnswer,
+    ...(errors === 'problem' && { 'content-type': 'application/problem+json' }),
+    ...(status === 401 && { 'www-authenticate': 'Bearer' }),
+    ...(allow !== undefined && { allow: allow.join(', ') }),
+    ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
+  }
+  send(res, { status, body, headers }, {})
 }
 
-function badAsk(detail: string): Refusal {
-  return refuse('malformed_request', { detail })
-}
-
-function send(res: ServerResponse, answer: Answer | Refusal): void {
-  const refused = isRefusal(answer)
-  const status = refused ? answer.row.status : answer.status
-  const body = refused
-    ? { title: answer.row.title, status, detail: answer.facts.detail, code: answer.code }
-    : answer.body
-  res.setHeader('content-type', refused ? 'application/problem+json' : 'application/json')
-  res.setHeader('cache-control', 'no-store')
-  if (refused && status === 401) res.setHeader('www-authenticate', 'Bearer')
-  if (refused && answer.facts.allow !== undefined) res.setHeader('allow', answer.facts.allow.join(', '))
-  if (!res.req.complete) res.setHeader('connection', 'close')
-  res.writeHead(status).end(`${JSON.stringify(body)}\n`)
+function send(
+  res: ServerResponse,
+  { status, body, headers = {} }: ControlAnswer,
+  everyAnswer: Readonly<Record<string, string>>,
+): void {
+  const all: Record<string, string> = { 'cache-control': 'no-store', ...everyAnswer, ...headers }
+  if (body !== undefined && all['content-type'] === undefined) all['content-type'] = 'application/json'
+  if (!res.req.complete) all.connection = 'close'
+  res.writeHead(status, all)
+  res.end(typeof body === 'string' ? body : body === undefined ? undefined : `${JSON.stringify(body)}\n`)
 }

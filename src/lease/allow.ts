@@ -1,7 +1,15 @@
 // In: what an operator types after `--allow`. Out: the authorization detail it means, or what is wrong with
 // it. The syntax is `VERB[,VERB] IDENTIFIER [SENSITIVITY]`. Pure.
 import { isAction, isIdentifier, isSensitivity } from './details.ts'
-import { type Sensitivity, sensitivities } from './lease.ts'
+import { type Risk, type Sensitivity, sensitivities } from './lease.ts'
+
+/** What a grant may be limited by; the gate enforces each (enforce/checks.ts). */
+export interface LeaseConstraints {
+  /** Calls under the lease, all its tokens and all leases handed on from it together. */
+  readonly max_calls?: number
+  /** Operations above this risk are not covered. */
+  readonly max_risk?: Risk
+}
 
 /** One entry of `authorization_details`, as issued. */
 export interface LeaseDetail {
@@ -9,7 +17,7 @@ export interface LeaseDetail {
   readonly actions: readonly string[]
   readonly identifier: string
   readonly sensitivity: Sensitivity
-  readonly constraints?: { readonly max_calls: number }
+  readonly constraints?: LeaseConstraints
 }
 
 export type Allow =

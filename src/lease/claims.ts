@@ -7,7 +7,10 @@ import { readDetails } from './details.ts'
 import { fault } from './faults.ts'
 import {
   type Agent,
+  type Binding,
+  type DelegatingAgent,
   type Lease,
+  maxDelegations,
   maxLeaseSeconds,
   revocationKeys,
   type Stage,
@@ -32,19 +35,19 @@ export interface ProvenClaims {
 type Claims = Record<string, unknown>
 
 const leaseId = /^lse_[A-Za-z0-9._~-]{1,124}$/
+/** SHA-256 in base64url. */
+const thumbprint = /^[A-Za-z0-9_-]{43}$/
 
 /**
- * Reads a lease out of claims. In order: RFC 9068 identity claims, times and lifetime, no binding,
- * delegation, the lease claim, the granted details, the status reference. What it returns is frozen to the
- * last member.
+ * Reads a lease out of claims. In order: RFC 9068 identity claims, times and lifetime, binding, the lease claim, the granted details, the status reference. What it returns is frozen to the last member.
  */
 export function readClaims(claims: Claims, profile: IssuerProfile): ProvenClaims | Refusal {
   const identity = readIdentity(claims, profile)
   if (isRefusal(identity)) return identity
   const times = readTimes(claims, profile)
   if (isRefusal(times)) return times
-  // A bound token passed as a plain bearer token would lose its binding (RFC 9449 §7.2).
-  if (own(claims, 'cnf') !== undefined) return fault('binding_not_supported')
+  const binding = readBinding(own(claims, 'cnf'))
+  if (isRefusal(binding)) return binding
   const actor = readActor(claims, profile)
   if (isRefusal(actor)) return actor
   const terms = readTerms(at(claims, profile.claims.lease), actor ?? identity.subject)
@@ -57,7 +60,8 @@ export function readClaims(claims: Claims, profile: IssuerProfile): ProvenClaims
   if (isRefusal(status)) return status
   const { subject: _, ...names } = identity
   const clockTolerance = profile.clockTolerance
-  const lease = { ...names, ...times, ...terms, grants, issuer: profile.issuer, clockTolerance }
+  const { issuer } = profile
+  const lease = { ...names, ...times, ...terms, grants, binding, issuer, clockTolerance }
   return deepFreeze({ lease: { ...lease, revocationKeys: revocationKeys(lease) }, status })
 }
 
@@ -102,7 +106,40 @@ function readTerms(claim: unknown, agentId: string) {
   if (typeof id !== 'string' || !leaseId.test(id) || !isStage(stage)) return fault('lease_claim_malformed')
   if (!isTime(maxExpiresAt) || !isPlainText(session)) return fault('lease_claim_malformed')
   if (task === undefined || agent === undefined) return fault('lease_claim_malformed')
-  return { id, stage, maxExpiresAt, session, task, agent }
+  const ancestors = readAncestors(own(claim, 'ancestors'))
+  const delegatedBy = readDelegatedBy(own(claim, 'delegated_by'))
+  if (ancestors === undefined || delegatedBy === undefined) return fault('lease_claim_malformed')
+  return { id, stage, maxExpiresAt, session, task, agent, ancestors, delegatedBy }
+}
+
+function readAncestors(claim: unknown): string[] | undefined {
+  if (claim === undefined) return []
+  if (!Array.isArray(claim) || claim.length > maxDelegations) return undefined
+  return claim.every((id): id is string => typeof id === 'string' && leaseId.test(id)) ? claim : undefined
+}
+
+/** One agent that the chain does not tell whole could be one that has been revoked. */
+function readDelegatedBy(claim: unknown): DelegatingAgent[] | undefined {
+  if (claim === undefined) return []
+  if (!Array.isArray(claim) || claim.length > maxDelegations) return undefined
+  const agents: DelegatingAgent[] = []
+  for (const member of claim) {
+    if (!isObject(member)) return undefined
+    const { id, version, policy_profile: profile } = member
+    if (!isPlainText(id) || !isPlainText(version) || !isPlainText(profile)) return undefined
+    agents.push({ id, version, profile })
+  }
+  return agents
+}
+
+/** Exactly one method of confirmation that we can check (RFC 7800 §3.1); any other is a refusal. */
+function readBinding(claim: unknown): Binding | undefined | Refusal {
+  if (claim === undefined) return undefined
+  if (!isObject(claim) || Object.keys(claim).length !== 1) return fault('binding_not_supported')
+  const { jkt, 'x5t#S256': x5t } = claim
+  if (typeof jkt === 'string' && thumbprint.test(jkt)) return { method: 'dpop', thumbprint: jkt }
+  if (typeof x5t === 'string' && thumbprint.test(x5t)) return { method: 'mtls', thumbprint: x5t }
+  return fault('binding_not_supported')
 }
 
 function isStage(value: unknown): value is Stage {
@@ -120,10 +157,11 @@ function readTask(claim: unknown): Task | undefined {
 /** `instance` may be left out: a workflow has none. */
 function readAgent(claim: unknown, id: string): Agent | undefined {
   if (!isObject(claim)) return undefined
-  const { version, env, policy_profile: profile, instance } = claim
+  const { version, env, policy_profile: profile, policy_profile_version: profileVersion, instance } = claim
   if (!isPlainText(version) || !isPlainText(env) || !isPlainText(profile)) return undefined
   if (instance !== undefined && !isPlainText(instance)) return undefined
-  return { id, version, env, instance: instance ?? '', profile }
+  if (profileVersion !== undefined && !isPlainText(profileVersion)) return undefined
+  return { id, version, env, instance: instance ?? '', profile, profileVersion: profileVersion ?? '' }
 }
 
 /** A status that is stated in a way we do not know could mean anything, so it is refused. */

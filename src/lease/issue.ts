@@ -4,10 +4,10 @@
 import type { LeaseRecord } from '../ports.ts'
 import { isRefusal, type Refusal } from '../refusals.ts'
 import type { LeaseDetail } from './allow.ts'
-import { readClaims } from './claims.ts'
+import { readClaims, type StatusReference } from './claims.ts'
 import { newId } from './ids.ts'
 import { signCompact } from './jose.ts'
-import type { Stage, Task } from './lease.ts'
+import { type Binding, type DelegatingAgent, maxDelegations, type Stage, type Task } from './lease.ts'
 import type { LocalKey } from './local_key.ts'
 import type { IssuerProfile } from './profile.ts'
 
@@ -27,7 +27,24 @@ export interface LeaseAsk {
     readonly env: string
     readonly instance?: string
     readonly profile: string
+    /** Default: not stated. */
+    readonly profileVersion?: string
   }
+  /** Default: none. */
+  readonly tenant?: string
+  readonly login?: NonNullable<LeaseRecord['login']>
+  /** The key its tokens are bound to. Default: bearer. */
+  readonly binding?: Binding
+  /** The agents and leases it is handed on from, nearest first. Default: none. */
+  readonly delegatedBy?: readonly DelegatingAgent[]
+  readonly ancestors?: readonly string[]
+  /** Default: a new one. */
+  readonly session?: string
+  /** When the lease ends at the latest, seconds since 1970; before `leaseSeconds` would end it. */
+  readonly notAfter?: number
+  /** Where the token's status stands. Default: nowhere. */
+  readonly status?: StatusReference
+  readonly decision?: NonNullable<LeaseRecord['decision']>
   /** Default: the agent's id. */
   readonly clientId?: string
   readonly task: Task
@@ -39,7 +56,7 @@ export interface LeaseAsk {
   /** Life of the lease, for a new one. Default 3600. */
   readonly leaseSeconds?: number
   /** The lease that gets a further token; its id, session and end are kept. */
-  readonly renews?: Pick<LeaseRecord, 'id' | 'session' | 'maxExpiresAt'>
+  readonly renews?: Pick<LeaseRecord, 'id' | 'session' | 'maxExpiresAt' | 'issuedAt' | 'renewals'>
 }
 
 /** Who issues. The names are those of an issuer's configuration, so that can be spread into it. */
@@ -78,30 +95,66 @@ export async function issueLease(ask: LeaseAsk, context: IssueContext): Promise<
 
 function makeClaims(ask: LeaseAsk, { issuer, audience, now }: IssueContext) {
   const iat = Math.floor(now)
-  const maxExp = ask.renews?.maxExpiresAt ?? iat + (ask.leaseSeconds ?? defaultLeaseSeconds)
+  const maxExp =
+    ask.renews?.maxExpiresAt ??
+    Math.min(iat + (ask.leaseSeconds ?? defaultLeaseSeconds), ask.notAfter ?? Number.POSITIVE_INFINITY)
   const ttl = Math.min(ask.ttlSeconds ?? maxTtlSeconds, maxTtlSeconds)
-  const { id: agentId, version, env, instance, profile } = ask.agent
+  const { id: agentId, version, env, instance, profile, profileVersion } = ask.agent
+  const { delegatedBy = [], ancestors = [], binding, status } = ask
   return {
     iss: issuer,
     aud: audience,
     client_id: ask.clientId ?? agentId,
     sub: ask.user,
-    ...(agentId !== ask.user && { act: { iss: issuer, sub: agentId, sub_profile: 'ai_agent' } }),
+    ...(agentId !== ask.user && { act: actorOf([agentId, ...delegatedBy.map(({ id }) => id)], issuer) }),
     iat,
     nbf: iat,
     exp: Math.min(iat + ttl, maxExp),
     jti: newId('ltk_', now * 1000),
     scope: scopeOf(ask.details),
     authorization_details: ask.details,
+    ...(binding !== undefined && { cnf: confirmationOf(binding) }),
+    ...(status !== undefined && { status: { status_list: { idx: status.idx, uri: status.uri } } }),
     lease: {
       id: ask.renews?.id ?? newId('lse_', now * 1000),
       stage: ask.stage ?? 'observe',
       max_exp: maxExp,
       task: { system: ask.task.system, id: ask.task.id, purpose: ask.task.purpose },
-      session: ask.renews?.session ?? newId('ses_', now * 1000),
-      agent: { version, env, ...(instance !== undefined && { instance }), policy_profile: profile },
+      session: ask.renews?.session ?? ask.session ?? newId('ses_', now * 1000),
+      agent: {
+        version,
+        env,
+        ...(instance !== undefined && { instance }),
+        policy_profile: profile,
+        ...(profileVersion !== undefined && { policy_profile_version: profileVersion }),
+      },
+      ...(ancestors.length > 0 && { ancestors }),
+      ...(delegatedBy.length > 0 && {
+        delegated_by: delegatedBy.map(({ id, version, profile }) => ({
+          id,
+          version,
+          policy_profile: profile,
+        })),
+      }),
     },
   }
+}
+
+interface Actor {
+  readonly iss: string
+  readonly sub: string
+  readonly sub_profile: 'ai_agent'
+  readonly act?: Actor
+}
+
+/** RFC 8693 §4.1: who acts now is outermost, who handed it on is inside. */
+function actorOf([id = '', ...inner]: readonly string[], issuer: string): Actor {
+  const act = inner.length === 0 ? {} : { act: actorOf(inner, issuer) }
+  return { iss: issuer, sub: id, sub_profile: 'ai_agent', ...act }
+}
+
+function confirmationOf({ method, thumbprint }: Binding): Readonly<Record<string, string>> {
+  return method === 'dpop' ? { jkt: thumbprint } : { 'x5t#S256': thumbprint }
 }
 
 /** The coarse projection `crm:read`; nothing decides on it. */
@@ -114,20 +167,35 @@ function scopeOf(details: readonly LeaseDetail[]): string {
 }
 
 function makeRecord(claims: LeaseClaims, ask: LeaseAsk): LeaseRecord {
+  const { agent, login, binding, status, decision, renews } = ask
   return {
     id: claims.lease.id,
     issuer: claims.iss,
+    tenant: ask.tenant ?? '',
     user: claims.sub,
-    agent: ask.agent.id,
-    agentVersion: claims.lease.agent.version,
+    ...(login !== undefined && { login }),
+    agent: agent.id,
+    agentVersion: agent.version,
+    agentEnv: agent.env,
+    clientId: claims.client_id,
+    profile: agent.profile,
+    profileVersion: agent.profileVersion ?? '',
     task: claims.lease.task,
     session: claims.lease.session,
     stage: claims.lease.stage,
+    audience: claims.aud,
     details: claims.authorization_details,
-    issuedAt: claims.iat,
+    ...(binding !== undefined && { binding }),
+    ancestors: ask.ancestors ?? [],
+    delegatedBy: ask.delegatedBy ?? [],
+    issuedAt: renews?.issuedAt ?? claims.iat,
     expiresAt: claims.exp,
     maxExpiresAt: claims.lease.max_exp,
+    renewals: renews === undefined ? 0 : renews.renewals + 1,
     state: 'active',
+    version: 0,
+    ...(status !== undefined && { statusIndex: status.idx }),
+    ...(decision !== undefined && { decision }),
   }
 }
 
@@ -141,7 +209,7 @@ function ownProfile({ issuer, audience, allowAnyAction, workflows }: IssueContex
     maxTokenSeconds: maxTtlSeconds,
     allowAnyAction: allowAnyAction ?? false,
     workflows: workflows ?? [],
-    maxActDepth: 1,
+    maxActDepth: 1 + maxDelegations,
     statusLists: [],
     claims: { user: 'sub', agent: 'act.sub', lease: 'lease', details: 'authorization_details' },
   }

@@ -35,6 +35,25 @@ export interface Agent {
   readonly env: string
   readonly instance: string
   readonly profile: string
+  /** Of the profile, when the lease was made; empty where the issuer does not say. */
+  readonly profileVersion: string
+}
+
+/** An agent that handed a part of its own lease on. */
+export interface DelegatingAgent {
+  readonly id: string
+  readonly version: string
+  readonly profile: string
+}
+
+/** Agents that may stand behind the one that acts, whatever a configuration allows. */
+export const maxDelegations = 7
+
+/** The key that a bound token has to be presented with: RFC 9449 §6.1 `jkt`, RFC 8705 §3.1 `x5t#S256`. */
+export interface Binding {
+  readonly method: 'dpop' | 'mtls'
+  /** SHA-256 of the public key (RFC 7638) or of the certificate, base64url. */
+  readonly thumbprint: string
 }
 
 /** A verified lease token. Immutable; made only by `verify.ts`, and cached there by token digest. */
@@ -52,6 +71,12 @@ export interface Lease {
   readonly stage: Stage
   readonly session: string
   readonly grants: readonly Grant[]
+  /** Undefined: a bearer token. */
+  readonly binding: Binding | undefined
+  /** Who handed the lease on, nearest first; empty for a lease that the user gave to the agent itself. */
+  readonly delegatedBy: readonly DelegatingAgent[]
+  /** Ids of the leases it was handed on from, nearest first; what kills one of them kills it. */
+  readonly ancestors: readonly string[]
   /** Seconds since 1970. */
   readonly issuedAt: number
   readonly notBefore: number
@@ -83,14 +108,16 @@ export function agentName(id: string): string {
 }
 
 /** What a revocation can name of a lease. */
-interface RevocationSubject extends Pick<Lease, 'id' | 'issuer' | 'user' | 'session'> {
+export interface RevocationSubject
+  extends Pick<Lease, 'id' | 'issuer' | 'user' | 'session' | 'ancestors' | 'delegatedBy'> {
   readonly agent: Pick<Agent, 'id' | 'version'>
   readonly task: Pick<Task, 'system' | 'id'>
 }
 
 /**
- * Every key that a revocation of this lease could stand under, with and without its issuer.
- * `agent_version` values are `agent@version`, `task` values `system:id`.
+ * Every key that a revocation of this lease could stand under, with and without its issuer: those of the
+ * leases and agents it was handed on from as well. `agent_version` values are `agent@version`, `task` values
+ * `system:id`.
  */
 export function revocationKeys(lease: RevocationSubject): string[] {
   const values: [RevocationScope, string][] = [
@@ -100,6 +127,11 @@ export function revocationKeys(lease: RevocationSubject): string[] {
     ['user', lease.user],
     ['task', `${lease.task.system}:${lease.task.id}`],
     ['session', lease.session],
+    ...lease.ancestors.map((id): [RevocationScope, string] => ['lease', id]),
+    ...lease.delegatedBy.flatMap(({ id, version }): [RevocationScope, string][] => [
+      ['agent', agentName(id)],
+      ['agent_version', `${agentName(id)}@${version}`],
+    ]),
   ]
   return values.flatMap(([scope, value]) => [
     revocationKey(scope, value),

@@ -28,15 +28,17 @@ export function policyInput(evidence: Evidence): string {
 function leaseText(lease: Lease): string {
   let text = leaseTexts.get(lease)
   if (text === undefined) {
-    const { id, version, env, profile } = lease.agent
+    const { id, version, env, profile, profileVersion } = lease.agent
     const { system, id: taskId, purpose } = lease.task
     const fields = {
       id: lease.id,
       user: lease.user,
-      agent: { id, version, env, profile },
+      agent: { id, version, env, profile, profile_version: profileVersion },
       task: { system, id: taskId, purpose },
       stage: lease.stage,
       session: lease.session,
+      bound: lease.binding !== undefined,
+      delegated_by: lease.delegatedBy,
       granted: lease.grants.map((grant) => ({
         actions: grant.actions,
         resource: grant.identifier,

@@ -18,6 +18,12 @@ const granted = z.strictObject({
   sensitivity: about(z.enum(sensitivities), 'ceiling', 'confidential'),
 })
 
+const delegating = z.strictObject({
+  id: text('an agent that handed a part of its own lease on', 'agent:planner'),
+  version: text('as its lease said', '1.4.0'),
+  profile: text('which policy profile holds for it', 'support'),
+})
+
 const lease = z.strictObject({
   id: text('on every record of what the lease was used for', 'lse_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
   user: text('on whose behalf; the workflow itself where there is no user', 'alice@example.com'),
@@ -26,6 +32,7 @@ const lease = z.strictObject({
     version: text('of the agent, as its lease says', '3.2.1'),
     env: text('where the agent runs', 'prod'),
     profile: text('which policy profile holds', 'support'),
+    profile_version: text('of the profile when the lease was made; empty where its issuer does not say', '9'),
   }),
   task: z.strictObject({
     system: text('where the task is kept', 'jira'),
@@ -34,6 +41,10 @@ const lease = z.strictObject({
   }),
   stage: about(z.enum(stages), 'how far the agent may go', 'observe'),
   session: text('groups the leases of one run of the agent', 'ses_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
+  bound: about(z.boolean(), 'the token was presented with a proof of possession (DPoP, mTLS)', true),
+  delegated_by: about(z.array(delegating), 'agents that handed the lease on, nearest first', [
+    { id: 'agent:planner', version: '1.4.0', profile: 'support' },
+  ]),
   granted: about(z.array(granted), 'alternatives: one of them has to cover the request alone', [
     { actions: ['read'], resource: 'crm:customer/9821', sensitivity: 'confidential' },
   ]),

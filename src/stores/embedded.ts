@@ -7,7 +7,8 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Store, Unavailable } from '../ports.ts'
 import { PolledRevocations } from './polled.ts'
-import { migrations, type Sql, type SqlValue, sqlApprovals, sqlBudgets, sqlLeases, sqlReplay } from './sql.ts'
+import { migrations, type Sql, type SqlValue, sqlApprovals, sqlBudgets, sqlReplay } from './sql.ts'
+import { sqlDeferrals, sqlLeases, sqlSecrets } from './sql_leases.ts'
 import { sqlPolicySets } from './sql_sets.ts'
 
 /** How to open the embedded store. Times are milliseconds. */
@@ -56,6 +57,8 @@ function compose(
     budgets: sqlBudgets(file, now),
     approvals: sqlApprovals(file),
     replay: sqlReplay(file),
+    deferrals: sqlDeferrals(file),
+    secrets: sqlSecrets(file),
     policySets: sqlPolicySets(file),
     async ping() {
       file.all('SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 1)')

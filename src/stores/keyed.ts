@@ -1,7 +1,15 @@
 // In: a few Redis commands. Out: the lease, budget, approval and replay ports on them; redis.ts lists the
 // keys. What must not happen twice is one command or one script. Lifetimes are relative to the caller's
 // clock, with `keepSeconds` to spare. It never sees a connection: redis.ts does.
-import type { Approval, Approvals, Budgets, LeaseRecord, Leases, Replay } from '../ports.ts'
+import {
+  type Approval,
+  type Approvals,
+  type Budgets,
+  type LeaseRecord,
+  type Leases,
+  type Replay,
+  Unavailable,
+} from '../ports.ts'
 import { keepSeconds, leaseKeepSeconds } from './lifetimes.ts'
 import type { Script } from './scripts.ts'
 
@@ -63,7 +71,17 @@ export function keyedLeases(redis: Commands, key: KeyName, now: () => number): L
       }
       return found.slice(0, Math.max(0, Math.floor(limit)))
     },
+    renew: notYet,
+    transition: notYet,
+    addUsage: notYet,
+    usage: notYet,
+    usersOf: notYet,
   }
+}
+
+/** Stands in until the port is kept in Redis too. */
+export async function notYet(): Promise<never> {
+  throw new Unavailable('not kept in Redis yet')
 }
 
 function matches(

@@ -2,7 +2,7 @@
 // and its age. It looks for others' commits with `PRAGMA data_version`, which costs about 1 µs, and reads
 // the rows above the last one it has seen. It never puts an entry into the view before its COMMIT.
 
-import type { Revocation, Revocations } from '../ports.ts'
+import type { Revocation, Revocations, Suspension } from '../ports.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { purgeTables, type Sql } from './sql.ts'
 import { decodeEntry, encodeEntry, Freshness, keyOf, merge, moment, RevocationView } from './view.ts'
@@ -15,6 +15,7 @@ export class PolledRevocations implements Revocations {
   readonly #freshness = new Freshness()
   #version: unknown
   #seq = 0
+  #suspensionSeq = 0
 
   constructor(sql: Sql, now: () => number) {
     this.#sql = sql
@@ -55,9 +56,30 @@ export class PolledRevocations implements Revocations {
         this.#view.put(decodeEntry(String(row.entry)))
         this.#seq = Number(row.seq)
       }
+      const suspensions = 'SELECT seq, entry FROM suspensions WHERE seq > ? ORDER BY seq'
+      for (const row of this.#sql.all(suspensions, this.#suspensionSeq)) {
+        this.#view.putSuspension(JSON.parse(String(row.entry)) as Suspension)
+        this.#suspensionSeq = Number(row.seq)
+      }
       this.#version = version
     }
     this.#freshness.prove(start)
+  }
+
+  async suspend(entry: Suspension): Promise<void> {
+    const insert = `INSERT INTO suspensions (lease, version, keep_until, entry) VALUES (?, ?, ?, ?)
+      ON CONFLICT (lease) DO UPDATE SET version = excluded.version, entry = excluded.entry,
+        keep_until = max(keep_until, excluded.keep_until), seq = (SELECT max(seq) + 1 FROM suspensions)
+      WHERE excluded.version > version`
+    const { lease, version, expiresAt } = entry
+    await this.#sql.write(() =>
+      this.#sql.run(insert, lease, version, expiresAt + keepSeconds, JSON.stringify(entry)),
+    )
+    this.#view.putSuspension(entry)
+  }
+
+  suspension(lease: { readonly id: string; readonly ancestors: readonly string[] }): Suspension | undefined {
+    return this.#view.suspension(lease)
   }
 
   find(keys: readonly string[], issuedAt: number): Revocation | undefined {

@@ -11,6 +11,7 @@ import {
   keyedBudgets,
   keyedLeases,
   keyedReplay,
+  notYet,
 } from './keyed.ts'
 import { keyedPolicySets, type SetCommands, type SetTransfers } from './keyed_sets.ts'
 import { revokeArguments, type Scripts, scripts } from './scripts.ts'
@@ -85,6 +86,8 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     budgets: keyedBudgets(asked, key, now),
     approvals: keyedApprovals(asked, key, now),
     replay: keyedReplay(asked, key),
+    deferrals: { put: notYet, get: notYet, poll: notYet, settle: notYet, redeem: notYet, pending: notYet },
+    secrets: { shared: notYet },
     policySets: keyedPolicySets(asked, transfers(options.url, connections.commands), key),
     async ping() {
       await answer(connections.commands.ping())
@@ -233,6 +236,8 @@ function revocationsOf(feed: RevocationFeed, source: FeedSource): Revocations {
       await source.write(entry)
       feed.view.put(entry)
     },
+    suspend: notYet,
+    suspension: (lease) => feed.view.suspension(lease),
     find: (keys, issuedAt) => feed.view.find(keys, issuedAt),
     ageMs: (nowMs) => feed.ageMs(nowMs),
     size: () => feed.view.size,

@@ -1,7 +1,7 @@
-// In: a way to run SQL. Out: the tables of the embedded store, and the lease, budget, approval and replay
+// In: a way to run SQL. Out: the tables of the embedded store, and the budget, approval and replay
 // ports on them. Each write is one transaction. It never sees a file or a driver: embedded.ts does.
-import type { Approval, Approvals, Budgets, LeaseRecord, Leases, Replay } from '../ports.ts'
-import { keepSeconds, leaseKeepSeconds } from './lifetimes.ts'
+import type { Approval, Approvals, Budgets, Replay } from '../ports.ts'
+import { keepSeconds } from './lifetimes.ts'
 
 export type SqlValue = string | number | null | Uint8Array
 
@@ -43,6 +43,29 @@ export const migrations: readonly string[] = [
      digest TEXT PRIMARY KEY, published TEXT NOT NULL, packed BLOB NOT NULL) STRICT;
    CREATE TABLE policy_history (
      number INTEGER PRIMARY KEY, digest TEXT NOT NULL, activation TEXT NOT NULL) STRICT;`,
+  `CREATE TABLE suspensions (
+     seq INTEGER PRIMARY KEY AUTOINCREMENT, lease TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,
+     keep_until REAL NOT NULL, entry TEXT NOT NULL) STRICT;
+   CREATE TABLE lease_usage (
+     id TEXT PRIMARY KEY, usage TEXT NOT NULL, keep_until REAL NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE logins (
+     issuer TEXT NOT NULL, subject TEXT NOT NULL, user TEXT NOT NULL, keep_until REAL NOT NULL,
+     PRIMARY KEY (issuer, subject, user)) STRICT, WITHOUT ROWID;
+   CREATE TABLE deferrals (
+     id TEXT PRIMARY KEY, state TEXT NOT NULL, expires_at REAL NOT NULL, polled_at REAL NOT NULL,
+     keep_until REAL NOT NULL, deferral TEXT NOT NULL) STRICT;
+   CREATE TABLE secrets (name TEXT PRIMARY KEY, secret BLOB NOT NULL) STRICT;
+   ALTER TABLE leases ADD COLUMN session TEXT NOT NULL DEFAULT '';
+   ALTER TABLE leases ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+   ALTER TABLE leases ADD COLUMN state TEXT NOT NULL DEFAULT 'active';
+   CREATE INDEX leases_session ON leases (session, issued_at, id);
+   CREATE INDEX leases_tenant ON leases (tenant, issued_at, id);
+   CREATE INDEX leases_state ON leases (state, issued_at, id);
+   CREATE INDEX deferrals_open ON deferrals (state, expires_at);
+   CREATE INDEX suspensions_keep ON suspensions (keep_until);
+   CREATE INDEX lease_usage_keep ON lease_usage (keep_until);
+   CREATE INDEX logins_keep ON logins (keep_until);
+   CREATE INDEX deferrals_keep ON deferrals (keep_until);`,
 ]
 
 const tables = {
@@ -51,6 +74,10 @@ const tables = {
   budgets: 'key',
   approvals: '(fingerprint, id)',
   replay: 'id',
+  suspensions: 'seq',
+  lease_usage: 'id',
+  logins: '(issuer, subject, user)',
+  deferrals: 'id',
 } as const
 
 /** Deletes what nobody can ask for any more, in small transactions so that other writers get their turn. */
@@ -60,40 +87,6 @@ export async function purgeTables(sql: Sql, now: number): Promise<void> {
     const batch = `DELETE FROM ${table} WHERE ${key} IN
       (SELECT ${columns} FROM ${table} WHERE keep_until < ? LIMIT 500)`
     while ((await sql.write(() => sql.run(batch, now))) === 500);
-  }
-}
-
-/** Leases; a `task` filter is written `system:id`, as in revocations. */
-export function sqlLeases(sql: Sql): Leases {
-  return {
-    async put(record) {
-      const values = [
-        record.id,
-        record.issuedAt,
-        record.maxExpiresAt + leaseKeepSeconds,
-        record.agent,
-        record.user,
-        `${record.task.system}:${record.task.id}`,
-        JSON.stringify(record),
-      ]
-      await sql.write(() => sql.run('INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)', ...values))
-    },
-    async get(id) {
-      const [row] = sql.all('SELECT record FROM leases WHERE id = ?', id)
-      return row === undefined ? undefined : parse<LeaseRecord>(row.record)
-    },
-    async list({ limit, ...filter }) {
-      const wanted = Object.entries({ agent: filter.agent, user: filter.user, task: filter.task }).flatMap(
-        ([column, value]) => (value === undefined ? [] : [{ column, value }]),
-      )
-      const where = wanted.map(({ column }) => `AND ${column} = ?`).join(' ')
-      const rows = sql.all(
-        `SELECT record FROM leases WHERE TRUE ${where} ORDER BY issued_at DESC, id DESC LIMIT ?`,
-        ...wanted.map(({ value }) => value),
-        Math.max(0, Math.floor(limit)),
-      )
-      return rows.map((row) => parse<LeaseRecord>(row.record))
-    },
   }
 }
 

@@ -2,8 +2,8 @@
 // revoked?" and how old that answer may be. It never does I/O, never weakens an entry, never drops one
 // before it has expired.
 
-import { type RevocationScope, revocationKey, revocationScopes } from '../lease/lease.ts'
-import { type Revocation, Unavailable } from '../ports.ts'
+import { type Lease, type RevocationScope, revocationKey, revocationScopes } from '../lease/lease.ts'
+import { type Revocation, type Suspension, Unavailable } from '../ports.ts'
 
 /** The key an entry stands under; see `revocationKeys` for the ones a lease is looked up by. */
 export function keyOf(entry: Revocation): string {
@@ -61,6 +61,7 @@ function isEntry(value: unknown): value is Revocation {
 /** Every revocation this process has seen, by key. */
 export class RevocationView {
   readonly #entries = new Map<string, Revocation>()
+  readonly #suspensions = new Map<string, Suspension>()
   readonly #listeners = new Set<(entry: Revocation) => void>()
 
   get size(): number {
@@ -88,8 +89,29 @@ export class RevocationView {
     for (const listener of this.#listeners) tell(listener, merged)
   }
 
+  /** Takes a suspension in, unless a later version stands there. */
+  putSuspension(entry: Suspension): void {
+    const known = this.#suspensions.get(entry.lease)
+    if (known === undefined || known.version < entry.version) this.#suspensions.set(entry.lease, entry)
+  }
+
+  /** The suspension in force for a lease or one of its ancestors. Allocates nothing. */
+  suspension({ id, ancestors }: Pick<Lease, 'id' | 'ancestors'>): Suspension | undefined {
+    if (this.#suspensions.size === 0) return undefined
+    const own = this.#suspensions.get(id)
+    if (own?.suspended === true) return own
+    for (let i = 0; i < ancestors.length; i++) {
+      const entry = this.#suspensions.get(ancestors[i]!)
+      if (entry?.suspended === true) return entry
+    }
+    return undefined
+  }
+
   /** Forgets what expired before `before` (seconds) and returns its keys. */
   purge(before: number): string[] {
+    for (const [lease, entry] of this.#suspensions) {
+      if (entry.expiresAt < before) this.#suspensions.delete(lease)
+    }
     const gone: string[] = []
     for (const [key, entry] of this.#entries) {
       if (entry.expiresAt < before) gone.push(key)

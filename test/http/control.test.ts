@@ -8,6 +8,9 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { retentionSeconds } from '../../src/broker/revocation.ts'
 import { createControlListener } from '../../src/http/control.ts'
+import { jwksEndpoint } from '../../src/http/jwks.ts'
+import { operator } from '../../src/http/operators.ts'
+import { revocationEndpoints } from '../../src/http/revocations.ts'
 import type { Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
 import { ask } from '../support/raw.ts'
@@ -30,10 +33,15 @@ beforeEach(async () => {
   bugs = []
   const jwks = () => {
     if (broken !== undefined) throw broken
-    return { keys: [{ kid: 'k1' }] }
+    return [{ kid: 'k1', kty: 'EC', alg: 'ES256', use: 'sig' } as const]
   }
   const onBug = (bug: unknown) => bugs.push(bug)
-  server = createControlListener({ store, operatorToken, jwks, now: () => now, onBug })
+  server = createControlListener({
+    endpoints: [jwksEndpoint(jwks), ...revocationEndpoints(store, () => now)],
+    operators: [operator('operator', operatorToken)],
+    publicUrl: 'http://control',
+    onBug,
+  })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   port = (server.address() as AddressInfo).port
 })
@@ -161,7 +169,7 @@ describe('refused', () => {
 
 test('the public keys need no token', async () => {
   const { status, problem } = await order({ method: 'GET', path: '/jwks', authorization: '', body: '' })
-  expect([status, problem]).toEqual([200, { keys: [{ kid: 'k1' }] }])
+  expect([status, problem]).toEqual([200, { keys: [{ kid: 'k1', kty: 'EC', alg: 'ES256', use: 'sig' }] }])
 })
 
 test('a bug is a bare 500 to the caller and told to the operators', async () => {

@@ -62,6 +62,7 @@ function backendAt(origin: string, overrides: Partial<Backend> = {}): Backend {
     maxInFlight: 1_000,
     upgrade: false,
     env: undefined,
+    requireBinding: 'never',
     forwardHeaders: [],
     operations: [],
     ...overrides,

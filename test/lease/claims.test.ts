@@ -245,8 +245,8 @@ describe('the claims (D7 to D12)', () => {
       '257 characters': 'a'.repeat(257),
     }).map(([name, sub]): [string, Json, Fault] => [`sub with ${name}`, claims({ sub }), 'claim_malformed']),
     [
-      'a bound token',
-      claims({ cnf: { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' } }),
+      'a token bound in a way that is not known',
+      claims({ cnf: { kid: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' } }),
       'binding_not_supported',
     ],
     ['an empty cnf', claims({ cnf: {} }), 'binding_not_supported'],

@@ -84,17 +84,27 @@ describe('issuing', () => {
     expect(record).toEqual({
       id: claims.lease.id,
       issuer,
+      tenant: '',
       user: 'alice@example.com',
       agent: 'agent:triage',
       agentVersion: '3.2.1',
+      agentEnv: 'prod',
+      clientId: 'agent:triage',
+      profile: 'support',
+      profileVersion: '',
       task: ask.task,
       session: claims.lease.session,
       stage: 'observe',
+      audience,
       details: ask.details,
+      ancestors: [],
+      delegatedBy: [],
       issuedAt: now,
       expiresAt: now + 300,
       maxExpiresAt: now + 3600,
+      renewals: 0,
       state: 'active',
+      version: 0,
     })
   })
 
@@ -129,7 +139,7 @@ describe('issuing', () => {
     ['a time that is no number', { ttlSeconds: Number.NaN }, 'time_malformed'],
     [
       'a lease that is over',
-      { renews: { id: 'lse_1', session: 'ses_1', maxExpiresAt: now } },
+      { renews: { id: 'lse_1', session: 'ses_1', maxExpiresAt: now, issuedAt: now - 60, renewals: 0 } },
       'time_malformed',
     ],
     ['a person who acts for themselves', { agent: { ...ask.agent, id: ask.user } }, 'act_missing'],

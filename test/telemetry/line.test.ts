@@ -44,7 +44,14 @@ describe('the line of a request', () => {
   })
 
   it('names a workflow once', () => {
-    const agent = { id: 'workflow:nightly', version: '1', env: 'prod', instance: '', profile: '' }
+    const agent = {
+      id: 'workflow:nightly',
+      version: '1',
+      env: 'prod',
+      instance: '',
+      profile: '',
+      profileVersion: '',
+    }
     const facts = factsOf({ lease: leaseOf({ user: 'workflow:nightly', agent }) })
     expect(requestLine(facts, plain)).toContain(' workflow:nightly task:SUP-4711 ')
   })

@@ -20,6 +20,7 @@ const crm: Backend = {
   maxInFlight: 1,
   upgrade: false,
   env: undefined,
+  requireBinding: 'never',
   forwardHeaders: [],
   operations: [operationOf()],
 }

@@ -28,6 +28,7 @@ const backend: Backend = {
   maxInFlight: 1,
   upgrade: false,
   env: undefined,
+  requireBinding: 'never',
   forwardHeaders: [],
   operations: [operation],
 }

@@ -1,0 +1,36 @@
+// What the broker tells about itself: one record per request it answered, one per change of a lease. Types
+// only; telemetry/broker.ts implements it. Never: a token, an assertion, a proof, a code.
+import type { LeaseRecord } from '../ports.ts'
+import type { Refusal } from '../refusals.ts'
+
+/** One request to a token endpoint, as far as it came. */
+export interface BrokerTrail {
+  /** `dec_…`; in the record of the lease as well. */
+  readonly decisionId: string
+  /** Milliseconds since 1970. */
+  readonly startedAt: number
+  /** `token`, `introspect`, `revoke`, … */
+  readonly endpoint: string
+  /** Of the connection's other end. */
+  readonly peer: string
+  /** Short name of the grant: `exchange`, `renewal`, `delegation`, `deferred`, `jwt_bearer`. */
+  grant: string | undefined
+  /** Only once proven. */
+  agent: string | undefined
+  user: string | undefined
+  task: LeaseRecord['task'] | undefined
+  lease: LeaseRecord | undefined
+  policyDigest: string | undefined
+  /** Reasons of the policy. */
+  reasons: readonly string[]
+  /** Why policy had no answer. */
+  fault: string | undefined
+}
+
+export interface BrokerObserver {
+  /** Once per request. */
+  finished(trail: BrokerTrail, refusal: Refusal | undefined): void
+  /** A lease was suspended, resumed, revoked or completed. */
+  changed(record: LeaseRecord): void
+  bug(error: unknown): void
+}
