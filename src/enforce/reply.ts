@@ -48,6 +48,9 @@ export function refusalAnswer({ code, row, facts }: Refusal, reply: ReplyFacts):
     'no-store',
     'decision-id',
     reply.decisionId,
+    // Only on the gate's own word: a backend's answer never carries it (test/enforce/reply.test.ts).
+    'lease-refusal',
+    code,
   ]
   if (reply.leaseId !== undefined) headers.push('lease-id', reply.leaseId)
   const challenge = challengeOf({ code, row, facts } as Refusal, reply.metadataUrl)
@@ -89,6 +92,7 @@ const stopped = new Set([
   'decision-id',
   'keep-alive',
   'lease-id',
+  'lease-refusal',
   'proxy-authenticate',
   'proxy-authentication-info',
   'proxy-connection',

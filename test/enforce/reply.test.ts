@@ -27,6 +27,7 @@ describe('a refusal', () => {
     expect(valuesOf(headers, 'content-length')).toEqual([String(Buffer.byteLength(body))])
     expect(valuesOf(headers, 'cache-control')).toEqual(['no-store'])
     expect(valuesOf(headers, 'decision-id')).toEqual(['dec_1'])
+    expect(valuesOf(headers, 'lease-refusal')).toEqual([code])
     expect(JSON.parse(body)).toMatchObject({
       type: `urn:leasegate:problem:${code}`,
       title,
@@ -159,6 +160,7 @@ describe('the head of an answer', () => {
     'Connection',
     'Content-Location',
     'Keep-Alive',
+    'Lease-Refusal',
     'Proxy-Authenticate',
     'Proxy-Authentication-Info',
     'Proxy-Connection',
