@@ -1,21 +1,36 @@
 // What the demo shows, in order: each step as a command for people, and as a call that checks its answer.
 import { style } from '../commands/terminal.ts'
 import type { Config } from '../config.ts'
+import { clientStep } from './client_step.ts'
+import { exchangeStep } from './exchange_step.ts'
+import type { DemoParties } from './login.ts'
 
-/** One step: `shown` can be pasted into a shell where `LEASE` holds the token. */
+/** What came of a step: lines to print, and what was not as expected. */
+export interface StepOutcome {
+  readonly lines: readonly string[]
+  readonly problem?: string
+}
+
+/** One step: `shown` can be pasted into a shell that has run the steps before it. */
 export interface Step {
   readonly title: string
   readonly shown: string
   /** What it should come to, for people. */
   readonly expected: string
-  perform(): Promise<{ readonly lines: readonly string[]; readonly problem?: string }>
+  perform(lease: DemoLease): Promise<StepOutcome>
+}
+
+/** The lease of the demo, once the first step has got one. */
+export interface DemoLease {
+  token: string
+  id: string
 }
 
 export interface DemoFacts {
   readonly config: Config
-  readonly token: string
-  readonly leaseId: string
-  revoke(): Promise<void>
+  readonly parties: DemoParties
+  /** Ends a lease as `leasegate revoke` does. */
+  revoke(leaseId: string): Promise<void>
 }
 
 interface Call {
@@ -28,53 +43,55 @@ interface Call {
   readonly header?: string
 }
 
-/** The six steps, and the token to export first. */
-export function stepsFor({ config, token, leaseId, revoke }: DemoFacts): readonly Step[] {
+/** The steps of the demo. */
+export function stepsFor(facts: DemoFacts): readonly Step[] {
+  const { config } = facts
   const crm = `${config.publicOrigin}${config.backends[0]!.pathPrefix ?? ''}`
   const backend = config.backends[0]!.origin
-  const call = (facts: Call) => callStep(facts, token)
   const read = { url: `${crm}/customers/9821` }
   return [
-    call({
+    exchangeStep(facts),
+    callStep({
       ...read,
-      title: '1. The agent reads the customer it was asked about',
+      title: '2. The agent reads the customer it was asked about',
       status: 200,
       header: 'lease-id',
       why: 'the lease covers it',
     }),
-    call({
-      title: '2. The same call straight at the backend',
+    callStep({
+      title: '3. The same call straight at the backend',
       url: `${backend}/customers/9821`,
       status: 401,
       why: 'the agent has no key',
     }),
-    call({
-      title: '3. Another customer',
+    callStep({
+      title: '4. Another customer',
       url: `${crm}/customers/1042`,
       status: 403,
       code: 'outside_lease',
       why: 'the answer names the lease it would take',
     }),
-    call({
+    callStep({
       ...read,
-      title: '4. A write, while the lease is in stage observe',
+      title: '5. A write, while the lease is in stage observe',
       method: 'PATCH',
       status: 403,
       code: 'policy_denied',
       why: 'observe only reads',
     }),
-    revokeStep(leaseId, revoke),
-    call({
+    revokeStep(facts),
+    callStep({
       ...read,
-      title: '6. The first call again',
+      title: '7. The first call again',
       status: 401,
       code: 'lease_revoked',
       why: 'the lease is dead',
     }),
+    clientStep(facts),
   ]
 }
 
-function callStep(facts: Call, token: string): Step {
+function callStep(facts: Call): Step {
   const body = facts.method === undefined ? undefined : '{"plan":"starter"}'
   const write =
     body === undefined ? '' : ` -X ${facts.method} -H 'content-type: application/json' -d '${body}'`
@@ -82,7 +99,7 @@ function callStep(facts: Call, token: string): Step {
     title: facts.title,
     shown: `curl -i${write} -H "authorization: Bearer $LEASE" ${facts.url}`,
     expected: `${facts.status}: ${facts.why}`,
-    async perform() {
+    async perform({ token }) {
       const response = await fetch(facts.url, {
         method: facts.method ?? 'GET',
         headers: {
@@ -98,14 +115,14 @@ function callStep(facts: Call, token: string): Step {
   }
 }
 
-function revokeStep(leaseId: string, revoke: () => Promise<void>): Step {
+function revokeStep({ revoke }: DemoFacts): Step {
   return {
-    title: '5. Somebody revokes the lease',
-    shown: `npm run -s leasegate -- revoke --lease ${leaseId} --reason demo -c config.example.yaml`,
+    title: '6. Somebody revokes the lease',
+    shown: 'npm run -s leasegate -- revoke --lease $LEASE_ID --reason demo -c config.example.yaml',
     expected: 'acknowledged once it is on disk',
-    async perform() {
-      await revoke()
-      return { lines: [`revoked lease ${leaseId}`] }
+    async perform({ id }) {
+      await revoke(id)
+      return { lines: [`revoked lease ${id}`] }
     },
   }
 }
@@ -117,7 +134,8 @@ function differs({ status, code, header }: Call, response: Response, text: strin
   return undefined
 }
 
-function describe(response: Response, text: string): string[] {
+/** Status, the headers worth looking at, and the body. */
+export function describe(response: Response, text: string): string[] {
   const lines = [style.cyan(`HTTP ${response.status} ${response.statusText}`)]
   for (const name of ['lease-id', 'decision-id', 'www-authenticate']) {
     const value = response.headers.get(name)
@@ -134,11 +152,14 @@ function pretty(text: string): string {
   }
 }
 
-/** Prints the steps as commands to paste. */
-export function sayCommands(steps: readonly Step[], token: string): void {
+/** Prints the steps as commands to paste, after what the login and the agent's platform would give. */
+export async function sayCommands(steps: readonly Step[], { config, parties }: DemoFacts): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`)
-  say(`${style.bold('Paste this into another terminal')} ${style.dim('(the token lives five minutes)')}\n`)
-  say(`export LEASE=${token}\n`)
+  say(
+    `${style.bold('Paste this into another terminal')} ${style.dim('(AGENT is good once, for a minute)')}\n`,
+  )
+  say(`export ALICE=${await parties.idToken()}`)
+  say(`export AGENT=${await parties.assertion(config.broker.issuer)}\n`)
   for (const { title, shown, expected } of steps) {
     say(`${style.dim(`# ${title} → ${expected}`)}\n${shown}\n`)
   }
