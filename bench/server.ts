@@ -40,7 +40,7 @@ async function bareHttpProxy(): Promise<Serving> {
 async function forwarder(): Promise<Serving> {
   const { config } = fixture
   const local = await openLocalKey(config.broker.keyFile)
-  const keys = await openKeys(config.issuers, { local: local.publicJwk })
+  const keys = await openKeys(config.issuers, { local: () => [local.publicJwk] })
   const verifier = createVerifier({ issuers: config.issuers, keys })
   const lease = await verifier.verify(await fixture.token(), Date.now() / 1000, [`http://${authority}`])
   if (isRefusal(lease)) throw new Error(`the lease of the benchmark is refused: ${lease.code}`)

@@ -17,7 +17,7 @@ const dir = mkdtempSync(join(tmpdir(), 'leasegate-issue-'))
 const key = await openLocalKey(join(dir, 'broker.jwk'))
 const broker = testIssuer({ now })
 const { issuer, audience } = broker
-const keys = await openKeys([{ issuer, jwks: { local: true } }], { local: key.publicJwk })
+const keys = await openKeys([{ issuer, jwks: { local: true } }], { local: () => [key.publicJwk] })
 const { verify } = createVerifier({ issuers: [broker.profile()], keys })
 afterAll(() => {
   keys.close()

@@ -61,7 +61,8 @@ export function testIssuer(options: TestIssuerOptions = {}): TestIssuer {
     key,
     jwks: { keys: [key.jwk] },
     profile: (overrides) => ({ ...defaultProfile(issuer, audience, key.alg), ...overrides }),
-    keys: () => openKeys([{ issuer, jwks: { local: true } }], { local: key.jwk as unknown as PublicJwk }),
+    keys: () =>
+      openKeys([{ issuer, jwks: { local: true } }], { local: () => [key.jwk as unknown as PublicJwk] }),
     claims,
     token: (overrides, header) => raw({ ...headerOf(key), ...header }, claims(overrides)),
     raw,

@@ -1,0 +1,100 @@
+// The part of compose.ts that makes the gate: parts in, the agents' listener out, not yet bound. Decides nothing.
+import type { Closers, Parts } from './compose_parts.ts'
+import type { Config } from './config.ts'
+import type { Gate } from './enforce/gate.ts'
+import type { Backend } from './enforce/operation.ts'
+import { RecentCallCounter } from './enforce/recent.ts'
+import { createRouter } from './enforce/route.ts'
+import { createForwarder } from './http/forward.ts'
+import { InFlight } from './http/in_flight.ts'
+import { createProxyListener } from './http/listen.ts'
+import { newTraceparent } from './http/trace.ts'
+import { createUpgrader } from './http/upgrade.ts'
+import { newId } from './lease/ids.ts'
+import { createStatusLists } from './lease/status_list.ts'
+import { createVerifier } from './lease/verify.ts'
+
+/** The agents' listener; the caller binds and closes it. */
+export function composeProxy(parts: Parts, closers: Closers): ReturnType<typeof createProxyListener> {
+  const { config, store, metrics, log } = parts
+  const inFlight = new InFlight(store.revocations, Date.now)
+  closers.push(() => inFlight.close())
+  metrics.openStreams(() => inFlight.size)
+  const forwarder = createForwarder(config.backends, {
+    onUpstream: (backend, event) => log.debug({ backend: backend.name, event }, 'backend connection'),
+  })
+  closers.push(() => forwarder.close())
+  const upgrader = createUpgrader()
+  closers.push(() => upgrader.close())
+  return createProxyListener(
+    composeGate(parts),
+    { forwarder, upgrader, inFlight, bodyIdleMs: config.limits.bodyIdleMs },
+    config.limits,
+  )
+}
+
+/** The pipeline's view of the world. */
+function composeGate(parts: Parts): Gate {
+  const { config, store, keys, policy, observer } = parts
+  const { publicOrigin, backends, issuers, limits } = config
+  const verifier = createVerifier({ issuers, keys, statusLists: createStatusLists({ keys }) })
+  const recent = new RecentCallCounter()
+  const { maxStalenessMs } = config.state
+  return {
+    publicOrigin,
+    publicScheme: new URL(publicOrigin).protocol.slice(0, -1),
+    issuers: issuers.map(({ issuer }) => issuer),
+    backends,
+    rules: {
+      authorities: new Set([authorityOf(publicOrigin), ...backends.flatMap(({ hosts }) => hosts)]),
+      headerBytes: limits.headerBytes,
+      headerFields: limits.headerFields,
+      targetBytes: limits.targetBytes,
+      encodedSlash: backends.some(({ operations }) => operations.some((each) => each.allowEncodedSlash)),
+      via: config.via,
+    },
+    router: createRouter(backends),
+    audiences: audiencesOf(config),
+    verifier,
+    evidence: {
+      revocations: store.revocations,
+      approvals: store.approvals,
+      recent,
+      maxStalenessMs,
+      inspectedBodyBytes: limits.inspectedBodyBytes,
+      deadlineMs: limits.gatherMs,
+      clock: Date.now,
+    },
+    policy: () => policy.current,
+    commits: {
+      budgets: store.budgets,
+      approvals: store.approvals,
+      revocations: store.revocations,
+      intents: observer,
+      recent,
+      readsOnFault: config.audit.readsOnFault,
+      deadlineMs: limits.gatherMs,
+    },
+    newDecisionId: (nowMs) => newId('dec_', nowMs),
+    newTraceparent,
+    observer,
+  }
+}
+
+/** The authority of an origin as clients write it in Host. */
+function authorityOf(origin: string): string {
+  return origin.slice(origin.indexOf('//') + 2).toLowerCase()
+}
+
+/** What `aud` may be: the gate's origin as each issuer calls it, or the one backend's identifier. */
+function audiencesOf(config: Config): ReadonlyMap<Backend | undefined, readonly string[]> {
+  const gate = [config.publicOrigin, ...config.issuers.map(({ audience }) => audience)]
+  const audiences = new Map<Backend | undefined, readonly string[]>([[undefined, gate]])
+  for (const backend of config.backends) {
+    const scheme = new URL(config.publicOrigin).protocol
+    const own = backend.hosts.map((host) => `${scheme}//${host}`)
+    if (backend.pathPrefix !== undefined) own.push(`${config.publicOrigin}${backend.pathPrefix}`)
+    audiences.set(backend, [...gate, ...own])
+  }
+  return audiences
+}

@@ -1,0 +1,112 @@
+// The part of compose.ts that opens what gate and broker share: configuration in; audit, store, policy and keys
+// out, and whether they are fit for traffic. Opens in dependency order. Decides nothing.
+import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
+import { openStore } from './compose_store.ts'
+import type { Config } from './config.ts'
+import type { Readiness } from './http/health.ts'
+import { type Keys, openKeys } from './lease/keys.ts'
+import { type KeyEvent, openSigningKeys, type SigningKeys } from './lease/signing_keys.ts'
+import type { Store } from './ports.ts'
+import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
+import type { Logger } from './telemetry/log.ts'
+import { createMetrics, type Metrics } from './telemetry/metrics.ts'
+import { createObserver, type GateObserver } from './telemetry/observer.ts'
+import { inputRecorder } from './telemetry/policy_input.ts'
+import { createShadow } from './telemetry/shadow.ts'
+import { version } from './version.ts'
+
+/** What this process is. */
+export interface Roles {
+  readonly gate: boolean
+  readonly broker: boolean
+}
+
+/** Ways out of what has been opened, in the order of opening. */
+export type Closers = (() => unknown)[]
+
+export interface Parts {
+  readonly config: Config
+  readonly roles: Roles
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly audit: AuditFile
+  readonly policy: ComposedPolicy
+  readonly store: Store
+  /** Undefined where this process neither signs nor reads the local broker's keys from their file. */
+  readonly signing: SigningKeys | undefined
+  readonly keys: Keys
+  readonly observer: GateObserver
+}
+
+/** Opens everything; what is to be closed is added to `closers` as it is opened. */
+export async function openParts(config: Config, log: Logger, roles: Roles, closers: Closers): Promise<Parts> {
+  const metrics = createMetrics({ backends: config.backends, version })
+  const audit = await openAuditFile(config.audit.file, {
+    onError: (error) => log.error({ err: error }, 'the audit file cannot be written'),
+    onLost: (count) => metrics.auditLost(count),
+  })
+  closers.push(() => audit.close())
+  const shadow = createShadow({ audit, metrics, log })
+  closers.push(() => shadow.close())
+  const observer = createObserver({
+    audit,
+    metrics,
+    log,
+    requests: config.log.requests,
+    recordInput: inputRecorder(config.audit.policyInput),
+    shadow,
+  })
+  const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
+  closers.push(() => store.close())
+  const policy = await composePolicy({ config, log, metrics, observer, shadow, store })
+  closers.push(() => policy.close())
+  const { signing, keys } = await openAllKeys(config, log, roles, closers)
+  closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
+  metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
+  metrics.revocationEntries(() => store.revocations.size())
+  metrics.auditFault(() => audit.fault() !== undefined)
+  return { config, roles, log, metrics, audit, policy, store, signing, keys, observer }
+}
+
+/** The keys that sign, and those that check: a broker alone checks nothing but its own tokens. */
+async function openAllKeys(config: Config, log: Logger, roles: Roles, closers: Closers) {
+  const { keyFile, rotateKeysMs } = config.broker
+  const issuers = config.issuers.filter(({ jwks }) => roles.gate || 'local' in jwks)
+  let signing: SigningKeys | undefined
+  if (roles.broker || issuers.some(({ jwks }) => 'local' in jwks)) {
+    const onEvent = (event: KeyEvent) => tellKeys(event, log)
+    signing = await openSigningKeys(keyFile, { onEvent, ...(roles.broker && { rotateMs: rotateKeysMs }) })
+    closers.push(signing.close.bind(signing))
+  }
+  const local = signing?.public.bind(signing)
+  const keys = await openKeys(issuers, local === undefined ? {} : { local })
+  closers.push(() => keys.close())
+  return { signing, keys }
+}
+
+function tellKeys(event: KeyEvent, log: Logger): void {
+  if (event.type === 'fault') log.error({ fault: event.fault }, 'the signing keys stay those before')
+  else log.info({ kid: event.signer, published: event.published }, 'the signing keys have changed')
+}
+
+/** Everything that has to hold before traffic should be sent here. */
+export function readiness({ config, store, policy, audit, keys }: Parts): Readiness[] {
+  const ageMs = Math.round(store.revocations.ageMs(Date.now()))
+  const { maxStalenessMs } = config.state
+  const fault = audit.fault()
+  return [
+    {
+      name: 'revocations',
+      ready: ageMs <= maxStalenessMs,
+      detail: `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries`,
+    },
+    ...policy.readiness(),
+    { name: 'audit', ready: fault === undefined, detail: fault ?? 'records are written' },
+    // One issuer that is down must not take the others' traffic away: its own tokens get 503.
+    ...keys.status().map((status, _, all) => ({
+      name: `keys of ${status.issuer}`,
+      ready: all.some((each) => each.keys > 0),
+      detail: `${status.keys} usable`,
+    })),
+  ]
+}
