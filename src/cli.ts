@@ -13,6 +13,7 @@ const commands: CommandTable = {
   serve: async () => (await import('./commands/serve.ts')).addServeCommand,
   demo: async () => (await import('./commands/demo.ts')).addDemoCommand,
   lease: async () => (await import('./commands/lease.ts')).addLeaseCommands,
+  keys: async () => (await import('./commands/keys.ts')).addKeysCommands,
   revoke: async () => (await import('./commands/revoke.ts')).addRevokeCommand,
   policy: async () => (await import('./commands/policy.ts')).addPolicyCommands,
   config: async () => (await import('./commands/config.ts')).addConfigCommands,

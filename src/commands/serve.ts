@@ -1,28 +1,34 @@
-// `leasegate serve`: runs the gate until it is told to stop.
+// `leasegate serve`: runs gate and broker, or one of them, until it is told to stop.
 import type { Command } from 'commander'
-import { type RunningGate, startGate } from '../compose.ts'
+import { type Running, type RunningGate, startBroker, startGate } from '../compose.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { version } from '../version.ts'
-import { count, say, sayFacts, style } from './terminal.ts'
+import { count, say, sayFacts, style, UsageError } from './terminal.ts'
 
 /** Adds `serve`. */
 export function addServeCommand(program: Command): void {
   program
     .command('serve')
-    .description('run the gate')
+    .description('run gate and broker')
     .option('-c, --config <file>', 'configuration file', 'config.yaml')
-    .action((options: { readonly config: string }) => serve(options.config))
+    .option('--only <gate|broker>', 'run one of the two')
+    .action(serve)
 }
 
-/** Serves `configFile` until SIGTERM or SIGINT; SIGHUP reopens the audit file and reads the policy again. */
-async function serve(configFile: string): Promise<void> {
-  const config = loadConfig(configFile)
-  const log = createLogger({ level: config.log.level })
-  const gate = await startGate(config, log)
-  sayStarted(config, gate)
-  process.on('SIGHUP', () => void gate.reload())
+interface ServeOptions {
+  readonly config: string
+  readonly only?: string
+}
+
+/** Serves until SIGTERM or SIGINT; SIGHUP reopens the audit file and reads the policy again. */
+async function serve({ config: file, only }: ServeOptions): Promise<void> {
+  if (only !== undefined && only !== 'gate' && only !== 'broker') {
+    throw new UsageError('--only is gate or broker')
+  }
+  const running = only === 'broker' ? await serveBroker(file) : await serveGate(file, only)
+  process.on('SIGHUP', () => void running.reload())
   await new Promise<void>((resolve) => {
     const stop = () => {
       // A second signal ends at once: somebody is waiting.
@@ -33,7 +39,27 @@ async function serve(configFile: string): Promise<void> {
     process.once('SIGINT', stop)
   })
   say(style.dim('stopping: no new requests; those under way may finish'))
-  await gate.close()
+  await running.close()
+}
+
+async function serveGate(file: string, only: 'gate' | undefined): Promise<Running> {
+  const config = loadConfig(file)
+  const log = createLogger({ level: config.log.level })
+  const gate = await startGate(config, log, { broker: only === undefined })
+  sayStarted(config, gate)
+  return gate
+}
+
+/** It forwards nothing, so credentials of backends need not be there. */
+async function serveBroker(file: string): Promise<Running> {
+  const config = loadConfig(file, process.env, { credentials: 'policy' })
+  if (!config.issuers.some(({ jwks }) => 'local' in jwks)) {
+    throw new UsageError('a broker needs an issuer with `jwks: { local: true }`: its tokens are made for it')
+  }
+  const broker = await startBroker(config, createLogger({ level: config.log.level }))
+  say(`${style.bold('leasegate')} ${version}, the broker alone`)
+  sayFacts([['agents', config.broker.issuer], ...sharedFacts(config, broker)])
+  return broker
 }
 
 /** The addresses and the policy, for the person who has just started a gate. */
@@ -45,9 +71,15 @@ export function sayStarted(config: Config, gate: RunningGate): void {
       'agents',
       `${config.publicOrigin}  ${count(config.backends.length, 'backend')}, ${count(operations, 'operation')}`,
     ],
-    ['control', `http://${gate.control.host}:${gate.control.port}`],
-    ['metrics', `http://${gate.metrics.host}:${gate.metrics.port}/metrics  /healthz  /readyz`],
-    ['policy', gate.policyDigest()],
-    ['audit', config.audit.file],
+    ...sharedFacts(config, gate),
   ])
+}
+
+function sharedFacts({ audit }: Config, { control, metrics, policyDigest }: Running): [string, string][] {
+  return [
+    ['control', `http://${control.host}:${control.port}`],
+    ['metrics', `http://${metrics.host}:${metrics.port}/metrics  /healthz  /readyz`],
+    ['policy', policyDigest()],
+    ['audit', audit.file],
+  ]
 }

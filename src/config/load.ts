@@ -15,8 +15,11 @@ import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from
 
 /** What the caller is going to do with the configuration. */
 interface LoadOptions {
-  /** `unused`: forwards nothing, so no credential need be there; `lease` and `revoke` are such. */
-  readonly credentials: 'needed' | 'unused'
+  /**
+   * `unused`: forwards nothing, so no credential need be there; `lease` and `revoke` are such. `policy`: that of
+   * a policy bundle has to be; a broker without a gate is such.
+   */
+  readonly credentials: 'needed' | 'unused' | 'policy'
   /** `absent`: the policy directory need not be there yet; `policy init` makes it. */
   readonly policyDir?: 'absent'
 }
@@ -39,8 +42,8 @@ export function loadConfig(
     problems.push({ file: path, ...source.locate(at), path: writePath(at), message })
   }
   const reportReference = (at: ConfigPath, message: string) => {
-    const spare =
-      credentials === 'unused' && (at[0] === 'backends' || at[0] === 'policy') && at[2] === 'credential'
+    const spared = { needed: [], unused: ['backends', 'policy'], policy: ['backends'] }[credentials]
+    const spare = at[2] === 'credential' && spared.some((section) => section === at[0])
     if (!spare) report(at, message)
   }
   const value = resolveReferences(source.value, { dir, env, report: reportReference })

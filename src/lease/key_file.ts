@@ -1,6 +1,7 @@
 // In: the path of the broker's key file. Out: the keys in it, made on the first start, replaced by a rotation.
 // Never prints key material, never loses a key, never uses a file that others can read.
 import { randomBytes } from 'node:crypto'
+import type { BigIntStats } from 'node:fs'
 import { link, mkdir, open, rename, stat, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -98,8 +99,8 @@ async function readFile(file: string): Promise<KeyFile | undefined> {
   }
 }
 
-function writeMark({ ino, mtimeNs, size }: { ino: bigint; mtimeNs: bigint; size: bigint }): string {
-  return [ino, mtimeNs, size].join(' ')
+function writeMark({ ino, mode, mtimeNs, size }: BigIntStats): string {
+  return [ino, mode, mtimeNs, size].join(' ')
 }
 
 function unlessMissing(error: unknown): undefined {

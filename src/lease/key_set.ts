@@ -108,10 +108,11 @@ export function publishedOf(keys: KeySet, now: number): StoredKey[] {
   return keys.filter((key) => key === signer || key.retires === undefined || now < key.retires)
 }
 
-/** What a key is for at `now`. */
-export function roleOf(key: StoredKey, keys: KeySet, now: number): 'next' | 'signs' | 'retired' {
+/** What a key is for at `now`; `over`: it is not published any longer. */
+export function roleOf(key: StoredKey, keys: KeySet, now: number): 'next' | 'signs' | 'retired' | 'over' {
   const signer = signerOf(keys, now)
   if (key === signer) return 'signs'
+  if (!publishedOf(keys, now).includes(key)) return 'over'
   return key.signs_from > signer.signs_from ? 'next' : 'retired'
 }
 
