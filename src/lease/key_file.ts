@@ -6,7 +6,7 @@ import { link, mkdir, open, rename, stat, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { generatePrivateJwk } from './jose.ts'
-import { firstKeySet, type KeySet, maxKeyFileBytes, readKeySet, writeKeySet } from './key_set.ts'
+import { firstKeySet, type KeySet, maxKeyFileBytes, maxKeys, readKeySet, writeKeySet } from './key_set.ts'
 import { isObject } from './text.ts'
 
 /** The key file cannot be used; the message names the file and what to do, never its content. */
@@ -61,6 +61,7 @@ export function changeKeyFile(
       if (before === undefined) throw new KeyFileError(`${file}: there is no key file yet`)
       const keys = await change(before.keys)
       if (keys === undefined) return before
+      if (keys.length > maxKeys) throw new KeyFileError(`${file}: is full until a key in it is over; wait`)
       await place(file, writeKeySet(keys), rename)
       return (await readFile(file)) ?? before
     } finally {
