@@ -1,6 +1,7 @@
 // In: one string of the configuration. Out: its meaning, or one sentence that says what to write instead.
 // Never: the string itself in that sentence, because it may hold a resolved secret.
 import type { Listen } from '../config.ts'
+import { isKeyUrl } from '../lease/fetch.ts'
 
 /** What a parser of one value answers. */
 export type Outcome<T> = { readonly value: T } | { readonly fault: string }
@@ -97,11 +98,11 @@ export function parseBackendUrl(text: string): Outcome<{ origin: string; basePat
 
 /** A URL that keys are fetched from: https, or http on the loopback interface. No user, no fragment. */
 export function parseKeyUrl(text: string): Outcome<string> {
-  const url = URL.parse(text)
-  const fault = 'write an https URL without user or fragment (http is accepted for a loopback address only)'
-  if (url === null || url.username !== '' || url.password !== '' || url.hash !== '') return { fault }
-  const loopback = /^(localhost|127\.[0-9.]+|\[::1\])$/.test(url.hostname)
-  return url.protocol === 'https:' || (url.protocol === 'http:' && loopback) ? { value: text } : { fault }
+  return isKeyUrl(text)
+    ? { value: text }
+    : {
+        fault: 'write an https URL without user or fragment (http is accepted for a loopback address only)',
+      }
 }
 
 /** A Redis URL. It may hold a password, so it is treated as a secret. */

@@ -133,7 +133,7 @@ function readDelegatedBy(claim: unknown): DelegatingAgent[] | undefined {
 }
 
 /** Exactly one method of confirmation that we can check (RFC 7800 §3.1); any other is a refusal. */
-function readBinding(claim: unknown): Binding | undefined | Refusal {
+export function readBinding(claim: unknown): Binding | undefined | Refusal {
   if (claim === undefined) return undefined
   if (!isObject(claim) || Object.keys(claim).length !== 1) return fault('binding_not_supported')
   const { jkt, 'x5t#S256': x5t } = claim

@@ -12,6 +12,7 @@ export const maxTokenLength = 8192
 /** A token whose form is right and whose signature has not been checked: nothing in it is believed yet. */
 export interface UnprovenToken {
   readonly text: string
+  readonly typ: string | undefined
   readonly alg: string
   readonly kid: string
   readonly claims: Record<string, unknown>
@@ -27,11 +28,12 @@ const plainKid = /^[\w.~:@=+/-]{1,200}$/
 
 /**
  * Reads a compact JWS (RFC 7515 §7.1): at most `maxLength` characters, three parts, each canonical
- * base64url, strict JSON objects, only known header members, `typ` one of `types`, `alg` and `kid` plain.
+ * base64url, strict JSON objects, only known header members, `typ` one of `types` (`undefined` among them: it
+ * may be left out), `alg` and `kid` plain.
  */
 export function readCompact(
   text: string,
-  types: ReadonlySet<string>,
+  types: ReadonlySet<string | undefined>,
   maxLength: number,
 ): UnprovenToken | Refusal {
   if (text.length > maxLength) return fault('token_too_large')
@@ -48,10 +50,11 @@ export function readCompact(
   if (decodeCanonical(signature) === undefined) return fault('base64url_not_canonical')
   const { typ, alg, kid } = header
   if (Object.keys(header).some((name) => !headerMembers.has(name))) return fault('header_member_not_allowed')
-  if (typeof typ !== 'string' || !types.has(typ)) return fault('typ_not_allowed')
+  if (typ !== undefined && typeof typ !== 'string') return fault('typ_not_allowed')
+  if (!types.has(typ)) return fault('typ_not_allowed')
   if (typeof alg !== 'string') return fault('alg_not_allowed')
   if (typeof kid !== 'string' || !plainKid.test(kid)) return fault('kid_not_plain')
-  return { text, alg, kid, claims }
+  return { text, typ, alg, kid, claims }
 }
 
 function readPart(part: string): Record<string, unknown> | Refusal {

@@ -9,6 +9,21 @@ export interface FetchBounds {
   readonly timeoutMs: number
 }
 
+/**
+ * Whether keys may be fetched from `text`: https, or http on the loopback interface, without user or fragment.
+ */
+export function isKeyUrl(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null || url.username !== '' || url.password !== '' || url.hash !== '') return false
+  return url.protocol === 'https:' || isLoopbackUrl(text)
+}
+
+/** Whether `text` is an http URL of this very machine, where nobody can listen in or answer instead. */
+export function isLoopbackUrl(text: string): boolean {
+  const url = URL.parse(text)
+  return url?.protocol === 'http:' && /^(localhost|127\.[0-9.]+|\[::1\])$/.test(url.hostname)
+}
+
 /** How the lease code reaches the network. */
 export type Fetch = (url: string, bounds: FetchBounds) => Promise<Uint8Array | undefined>
 

@@ -4,15 +4,25 @@
 import { readFile } from 'node:fs/promises'
 import { type Fetch, fetchBounded } from './fetch.ts'
 import type { PublicJwk } from './jose.ts'
-import { type Key, type KeyRing, maxJwksBytes, readKeyRing } from './jwks.ts'
+import { type Key, type KeyRing, type KeyRules, leaseKeyRules, maxJwksBytes, readKeyRing } from './jwks.ts'
 
 export type { Key }
 
 /** Where the keys of one issuer come from. */
 export interface KeySource {
   readonly issuer: string
-  readonly jwks: { readonly url: string } | { readonly file: string } | { readonly local: true }
+  readonly jwks:
+    | { readonly url: string }
+    | { readonly file: string }
+    | { readonly local: true }
+    /** Finds the set anew each time it is asked; as often as a URL is. */
+    | { readonly load: LoadKeys }
+  /** Which keys of the set are taken. Default: those that lease tokens are signed with. */
+  readonly rules?: KeyRules
 }
+
+/** Gives the bytes of a JWK set, or undefined when it cannot be read. Never rejects. */
+export type LoadKeys = (fetch: Fetch) => Promise<Uint8Array | undefined>
 
 export interface KeyOptions {
   /** Keys that the local broker publishes now, for `{ local: true }`. */
@@ -69,9 +79,6 @@ export async function openKeys(sources: readonly KeySource[], options: KeyOption
   }
 }
 
-/** Gives the bytes of a JWK set, or undefined when it cannot be read. Never rejects. */
-type Load = () => Promise<Uint8Array | undefined>
-
 const empty: KeyRing = new Map()
 
 /** Between two looks at the local broker's keys: a new one is known well before it signs. */
@@ -80,7 +87,8 @@ const localMs = 250
 /** The keys of one issuer and the timer that keeps them fresh. */
 class WatchedRing {
   readonly #issuer: string
-  readonly #load: Load
+  readonly #load: () => Promise<Uint8Array | undefined>
+  readonly #rules: KeyRules
   readonly #everyMs: number
   readonly #maxAgeMs: number
   readonly #demandMs: number
@@ -95,8 +103,9 @@ class WatchedRing {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor({ issuer, jwks }: KeySource, options: KeyOptions) {
+  constructor({ issuer, jwks, rules }: KeySource, options: KeyOptions) {
     this.#issuer = issuer
+    this.#rules = rules ?? leaseKeyRules
     this.#maxAgeMs = (options.maxAgeSeconds ?? 600) * 1000
     this.#demandMs = (options.demandSeconds ?? 30) * 1000
     this.#now = options.now ?? Date.now
@@ -166,16 +175,21 @@ class WatchedRing {
 
   async #read(bytes: Uint8Array): Promise<KeyRing | undefined> {
     if (this.#bytes !== undefined && Buffer.compare(bytes, this.#bytes) === 0) return this.#ring
-    return readKeyRing(bytes, this.#issuer, this.#ring)
+    return readKeyRing(bytes, this.#issuer, this.#ring, this.#rules)
   }
 }
 
-function loader(jwks: KeySource['jwks'], options: KeyOptions): Load {
+function loader(jwks: KeySource['jwks'], options: KeyOptions): () => Promise<Uint8Array | undefined> {
   if ('local' in jwks) return async () => localSet(options.local)
   if ('file' in jwks) return () => readSet(jwks.file)
   const fetch = options.fetch ?? fetchBounded
+  return 'url' in jwks ? () => fetchSet(jwks.url, fetch) : () => jwks.load(fetch)
+}
+
+/** The bytes at the URL of a JWK set; undefined when they cannot be had. */
+export function fetchSet(url: string, fetch: Fetch): Promise<Uint8Array | undefined> {
   const accept = 'application/jwk-set+json, application/json'
-  return () => fetch(jwks.url, { accept, maxBytes: maxJwksBytes, timeoutMs: 2000 })
+  return fetch(url, { accept, maxBytes: maxJwksBytes, timeoutMs: 2000 })
 }
 
 function localSet(published: KeyOptions['local']): Uint8Array | undefined {
