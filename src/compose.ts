@@ -55,10 +55,11 @@ async function start<Bound>(
   try {
     const parts = await openParts(config, log, roles, closers)
     const bound = await listen(parts, closers)
-    const { policy, audit } = parts
+    const { policy, audit, identity } = parts
     const reload = async () => {
       await audit.reopen().catch((error) => log.error({ err: error }, 'the audit file stays the old one'))
       await policy.reloadNow()
+      await identity?.reloadNow()
     }
     return { ...bound, policyDigest: () => policy.current.digest, reload, close }
   } catch (error) {

@@ -1,5 +1,6 @@
 // The part of compose.ts that opens what gate and broker share: configuration in; audit, store, policy and keys
 // out, and whether they are fit for traffic. Opens in dependency order. Decides nothing.
+import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
 import type { Config } from './config.ts'
@@ -32,6 +33,8 @@ export interface Parts {
   readonly audit: AuditFile
   readonly policy: ComposedPolicy
   readonly store: Store
+  /** Undefined in a gate without a broker. */
+  readonly identity: ComposedIdentity | undefined
   /** Undefined where this process neither signs nor reads the local broker's keys from their file. */
   readonly signing: SigningKeys | undefined
   readonly keys: Keys
@@ -60,12 +63,14 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
   closers.push(() => store.close())
   const policy = await composePolicy({ config, log, metrics, observer, shadow, store })
   closers.push(() => policy.close())
+  const identity = roles.broker ? await composeIdentity({ config, log, metrics, audit, store }) : undefined
+  if (identity !== undefined) closers.push(() => identity.close())
   const { signing, keys } = await openAllKeys(config, log, roles, closers)
   closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
   metrics.auditFault(() => audit.fault() !== undefined)
-  return { config, roles, log, metrics, audit, policy, store, signing, keys, observer }
+  return { config, roles, log, metrics, audit, policy, store, identity, signing, keys, observer }
 }
 
 /** The keys that sign, and those that check: a broker alone checks nothing but its own tokens. */
@@ -90,7 +95,7 @@ function tellKeys(event: KeyEvent, log: Logger): void {
 }
 
 /** Everything that has to hold before traffic should be sent here. */
-export function readiness({ config, store, policy, audit, keys }: Parts): Readiness[] {
+export function readiness({ config, store, policy, audit, identity, keys }: Parts): Readiness[] {
   const ageMs = Math.round(store.revocations.ageMs(Date.now()))
   const { maxStalenessMs } = config.state
   const fault = audit.fault()
@@ -101,6 +106,7 @@ export function readiness({ config, store, policy, audit, keys }: Parts): Readin
       detail: `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries`,
     },
     ...policy.readiness(),
+    ...(identity?.readiness() ?? []),
     { name: 'audit', ready: fault === undefined, detail: fault ?? 'records are written' },
     // One issuer that is down must not take the others' traffic away: its own tokens get 503.
     ...keys.status().map((status, _, all) => ({

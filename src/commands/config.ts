@@ -1,7 +1,10 @@
 // `leasegate config check`: everything wrong with a configuration file, at once.
 import type { Command } from 'commander'
+import { parseAgents, readAgentFiles } from '../config/agent_files.ts'
+import { workloadIssuers } from '../config/broker.ts'
 import { loadConfig } from '../config/load.ts'
 import { ConfigError } from '../config/problems.ts'
+import type { Config } from '../config.ts'
 import { count, say, sayJson, style } from './terminal.ts'
 
 /** Adds `config check`. */
@@ -17,18 +20,27 @@ export function addConfigCommands(program: Command): void {
 }
 
 /** Exit code 0: the file would start; 2: it would not, and every problem is listed. */
-function checkConfig(file: string, options: { json?: boolean }): void {
+async function checkConfig(file: string, options: { json?: boolean }): Promise<void> {
   try {
     const config = loadConfig(file)
+    const agents = await checkAgents(config)
     const operations = config.backends.reduce((sum, backend) => sum + backend.operations.length, 0)
     if (options.json === true) sayJson({ ok: true, problems: [] })
     else
       say(
-        `${style.green('ok')} ${file}: ${count(config.backends.length, 'backend')}, ${count(operations, 'operation')}`,
+        `${style.green('ok')} ${file}: ${count(config.backends.length, 'backend')}, ${count(operations, 'operation')}${agents}`,
       )
   } catch (error) {
     if (!(error instanceof ConfigError) || options.json !== true) throw error
     sayJson({ ok: false, problems: error.problems })
     process.exitCode = 2
   }
+}
+
+/** `, 2 agents` where the broker has a directory of them. Throws `ConfigError`. */
+async function checkAgents(config: Config): Promise<string> {
+  const { agents: dir } = config.broker
+  if (dir === undefined) return ''
+  const rules = { workloadIssuers: workloadIssuers(config) }
+  return `, ${count(parseAgents(await readAgentFiles(dir), rules).all().length, 'agent')}`
 }

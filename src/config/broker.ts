@@ -41,6 +41,11 @@ function buildProvider(file: ParsedProvider, dir: string): IdentityProvider {
   }
 }
 
+/** Issuers whose tokens a `workload_jwt` of an agent may be. */
+export function workloadIssuers({ broker }: Pick<Config, 'broker'>): string[] {
+  return broker.identityProviders.filter(({ subjects }) => subjects === 'agents').map(({ issuer }) => issuer)
+}
+
 export function buildControl(file: ParsedConfig['control'], dir: string): Config['control'] {
   return {
     tokenFile: resolve(dir, file.token_file),

@@ -67,7 +67,7 @@ function readText(path: string): string {
 }
 
 /** Unknown keys come as one issue with a line of message per key: each gets a place of its own. */
-function reportIssue(issue: ParseIssue, report: (path: ConfigPath, message: string) => void): void {
+export function reportIssue(issue: ParseIssue, report: (path: ConfigPath, message: string) => void): void {
   const path = issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))
   if (issue.code !== 'unrecognized_keys') {
     report(path, issue.message)

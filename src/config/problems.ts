@@ -18,14 +18,20 @@ export interface ConfigProblem {
 /** The configuration cannot be used; the process exits 2 without listening. Lists every problem. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
-  /** In the order of the file. Never empty. */
+  /** File by file, in the order of each. Never empty. */
   readonly problems: readonly ConfigProblem[]
 
   constructor(problems: readonly ConfigProblem[]) {
-    const ordered = problems.toSorted((a, b) => a.line - b.line || a.column - b.column)
+    const ordered = problems.toSorted(
+      (a, b) => compare(a.file, b.file) || a.line - b.line || a.column - b.column,
+    )
     super(ordered.map(describe).join('\n'))
     this.problems = ordered
   }
+}
+
+function compare(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1
 }
 
 function describe({ file, line, column, path, message }: ConfigProblem): string {

@@ -4,6 +4,7 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { backendRelations } from './backend_relations.ts'
 import { bundleRelations } from './bundle.ts'
+import { identityRelations } from './identity_relations.ts'
 import { listeners, listenerUrl } from './listeners.ts'
 import type { ConfigPath } from './problems.ts'
 import { errorCode } from './references.ts'
@@ -21,6 +22,7 @@ const relations: readonly Relation[] = [
   issuersAreDistinct,
   keySourcesAreSingle,
   localIssuerIsTheBroker,
+  ...identityRelations,
   filesAreReadable,
   ...bundleRelations,
   ...backendRelations,
@@ -91,7 +93,12 @@ function localIssuerIsTheBroker(root: unknown, scope: RelationScope): void {
 
 function filesAreReadable(root: unknown, scope: RelationScope): void {
   const keys = select(root, ['issuers', '*', 'jwks', 'file'])
-  for (const { path, value } of keys) reportUnreadable(path, String(value), 'isFile', scope)
+  const providerKeys = select(root, ['broker', 'identity_providers', '*', 'jwks', 'file'])
+  for (const { path, value } of [...keys, ...providerKeys]) {
+    reportUnreadable(path, String(value), 'isFile', scope)
+  }
+  const agents = textAt(root, ['broker', 'agents'])
+  if (agents !== undefined) reportUnreadable(['broker', 'agents'], agents, 'isDirectory', scope)
   if (at(root, ['policy', 'bundle']) !== undefined) return
   const policyDir = textAt(root, ['policy', 'dir'])
   if (policyDir === undefined && textAt(root, ['policy', 'reload']) === 'on_activate') return

@@ -65,6 +65,12 @@ export const metricTable = {
     labels: ['result'],
     help: 'Changes of the policy directory: reloaded is live, rejected left the policy before it live.',
   },
+  agentsReloads: {
+    name: 'leasegate_agents_reloads_total',
+    type: 'counter',
+    labels: ['result'],
+    help: 'Changes of the agents directory: reloaded is live, rejected left the agents before it as they were.',
+  },
   policyFaults: {
     name: 'leasegate_policy_faults_total',
     type: 'counter',

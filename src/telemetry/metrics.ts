@@ -39,6 +39,7 @@ export interface Metrics {
   /** The digest of the policy that is live from now on. */
   policyInfo(digest: string): void
   policyReload(result: 'reloaded' | 'rejected'): void
+  agentsReload(result: 'reloaded' | 'rejected'): void
   /** A request was denied because policy gave no usable answer. */
   policyFault(): void
   auditLost(records: number): void
@@ -160,13 +161,19 @@ function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V
   return next
 }
 
-function createCounters(registry: Registry): Pick<Metrics, 'policyReload' | 'policyFault' | 'auditLost'> {
+function createCounters(
+  registry: Registry,
+): Pick<Metrics, 'policyReload' | 'agentsReload' | 'policyFault' | 'auditLost'> {
   const reloads = new Counter(registered(metricTable.policyReloads, registry))
-  for (const result of ['reloaded', 'rejected']) reloads.inc({ result }, 0)
+  const agents = new Counter(registered(metricTable.agentsReloads, registry))
+  for (const counter of [reloads, agents]) {
+    for (const result of ['reloaded', 'rejected']) counter.inc({ result }, 0)
+  }
   const faults = new Counter(registered(metricTable.policyFaults, registry))
   const lost = new Counter(registered(metricTable.auditLost, registry))
   return {
     policyReload: (result) => reloads.inc({ result }),
+    agentsReload: (result) => agents.inc({ result }),
     policyFault: () => faults.inc(),
     auditLost: (records) => lost.inc(records),
   }
