@@ -23,13 +23,14 @@ decision := {"effect": "allow", "reasons": []} if {
 
 # METADATA
 # title: Permitted
-# description: User, agent profile and lease all cover the request; authority is delegated, never amplified.
+# description: User, every agent on the way and lease all cover the request; authority is delegated, never amplified.
 permitted if {
 	lease_covers_request
 	stage_permits_verb
 	profile_permits_stage
 	profile_permits_verb
 	profile_permits_sensitivity
+	delegators_permit
 	user_entitled
 	within_call_rate
 }
@@ -100,6 +101,25 @@ profile_permits_verb if {
 # description: The agent's profile reaches as high as the request on this backend.
 profile_permits_sensitivity if {
 	within_ceiling(data.profiles[input.lease.agent.profile].backends[input.request.backend].ceiling)
+}
+
+# METADATA
+# title: Delegators permit
+# description: Each agent that handed the lease on could do this itself, and may hand on.
+delegators_permit if {
+	every agent in input.lease.delegated_by {
+		hands_on(data.profiles[agent.profile])
+	}
+}
+
+# METADATA
+# title: Hands on
+# description: A profile that may pass this very request on to another agent.
+hands_on(profile) if {
+	profile.delegates == true
+	input.lease.stage in profile.stages
+	input.request.verb in profile.backends[input.request.backend].verbs
+	within_ceiling(profile.backends[input.request.backend].ceiling)
 }
 
 # METADATA
@@ -209,6 +229,8 @@ deny_reasons contains "stage_observe_is_read_only" if {
 deny_reasons contains "agent_profile_lacks_stage" if not profile_permits_stage
 
 deny_reasons contains "agent_profile_lacks_verb" if not profile_permits_verb
+
+deny_reasons contains "delegating_agent_not_permitted" if not delegators_permit
 
 deny_reasons contains "user_not_entitled" if not user_entitled
 

@@ -12,6 +12,7 @@ profiles := {
 		"stages": ["observe", "draft", "execute"],
 		"backends": {"crm": {"verbs": ["read", "list", "update", "delete"], "ceiling": "restricted"}},
 		"calls_per_minute": {"lease": 120, "agent": 1200},
+		"delegates": true,
 	},
 	"support-trial": {
 		"stages": ["observe", "draft"],
@@ -41,6 +42,7 @@ reading := {
 		"task": {"system": "jira", "id": "SUP-4711", "purpose": "answer the customer's billing question"},
 		"stage": "observe",
 		"session": "ses_1",
+		"delegated_by": [],
 		"granted": [{"actions": ["read"], "resource": "crm:customer/9821", "sensitivity": "confidential"}],
 		"age_seconds": 12,
 		"expires_in_seconds": 288,
@@ -88,9 +90,11 @@ updating := object.union(reading, {
 approved_by(person) := {"context": {"approval": {"id": "apr_1", "approved_by": [person]}}}
 
 # Asks under the data above, which a test changes with, for example, `with groups as {}`.
-answer(request) := decision if {
+answer(request) := answer_under(request, profiles)
+
+answer_under(request, these) := decision if {
 	decision := authz.decision with input as request
-		with data.profiles as profiles
+		with data.profiles as these
 		with data.users as users
 		with data.groups as groups
 		with data.approvers as approvers
@@ -188,6 +192,36 @@ test_an_unknown_profile_is_denied if {
 
 test_an_unknown_user_is_denied if {
 	denied(object.union(reading, {"lease": {"user": "mallory@example.com"}}), {"user_not_entitled"})
+}
+
+# The agent with the profile `by` has handed the lease on.
+handed_on(request, by) := object.union(request, {"lease": {"delegated_by": [
+	{"id": "agent:planner", "version": "1.4.0", "profile": "support"},
+	{"id": "agent:boss", "version": "2.0.0", "profile": by},
+]}})
+
+test_what_each_delegating_agent_could_do_itself_is_allowed if allowed(handed_on(reading, "support"))
+
+test_nobody_hands_on[name] if {
+	some name, request in {
+		"what their profile does not reach": handed_on(deleting, "no-delete"),
+		"a stage their profile lacks": handed_on(updating, "observer"),
+		"above their ceiling": handed_on(reading, "public-only"),
+		"without the right to hand on": handed_on(reading, "keeps"),
+		"under a profile that is gone": handed_on(reading, "unheard-of"),
+	}
+	crm := profiles.support.backends.crm
+	others := {
+		"no-delete": {"backends": {"crm": object.union(crm, {"verbs": ["read"]})}},
+		"observer": {"stages": ["observe"]},
+		"public-only": {"backends": {"crm": object.union(crm, {"ceiling": "public"})}},
+		"keeps": {"delegates": false},
+	}
+	these := object.union(profiles, {other: object.union(profiles.support, changes) |
+		some other, changes in others
+	})
+	decision := answer_under(request, these)
+	decision == {"effect": "deny", "reasons": {"delegating_agent_not_permitted"}}
 }
 
 test_an_entitlement_of_the_user_alone_counts if {

@@ -1,4 +1,4 @@
-// What the entry point answers: whether it is there, always has an answer, and one that the gate understands.
+// What an entry point answers: whether it is there, always has an answer, and one that is understood.
 //
 //go:build js && wasm
 
@@ -6,6 +6,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -14,12 +15,45 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 )
 
-// The members of a decision and the words of its effect, as src/policy/evaluate.ts reads them.
-var (
-	decisionMembers = []string{"effect", "reasons", "approval"}
-	approvalMembers = []string{"approvers", "expires_in"}
-	effects         = []string{"allow", "deny", "hold", "draft"}
-)
+// answerShape is what a decision may be made of, as src/policy reads it.
+type answerShape struct {
+	// asker asks, subjects are what it asks about: words for messages.
+	asker, subjects string
+	members         []string
+	effects         []string
+	// codes are the words of `code`.
+	codes []string
+	// objects are the members of members, all needed, of the members that are objects.
+	objects map[string][]string
+}
+
+// neededMembers are those of every decision; each effect has its own beside them.
+var neededMembers = []string{"effect", "reasons"}
+
+var approvalMembers = []string{"approvers", "expires_in"}
+
+// gateAnswer is read by src/policy/evaluate.ts.
+var gateAnswer = answerShape{
+	asker:    "gate",
+	subjects: "requests",
+	members:  []string{"effect", "reasons", "approval"},
+	effects:  []string{"allow", "deny", "hold", "draft"},
+	objects:  map[string][]string{"approval": approvalMembers},
+}
+
+// issueAnswer is read by src/policy/issue_answer.ts.
+var issueAnswer = answerShape{
+	asker:    "broker",
+	subjects: "requests for a lease",
+	members:  []string{"effect", "reasons", "grant", "code", "approval"},
+	effects:  []string{"grant", "deny", "approve"},
+	codes: []string{"access_denied", "invalid_request", "invalid_authorization_details", "invalid_scope", "invalid_target",
+		"invalid_dpop_proof", "unauthorized_client"},
+	objects: map[string][]string{
+		"approval": approvalMembers,
+		"grant":    {"details", "stage", "ttl_seconds", "lease_seconds", "profile_version"},
+	},
+}
 
 // decisions checks every entry point.
 func (l *linter) decisions() {
@@ -50,7 +84,7 @@ func (l *linter) decision(entrypoint ast.Ref, rules []*ast.Rule) {
 	if !l.alwaysAnswers(rules) {
 		l.report(diagnostic{
 			Code:    "decision_undefined",
-			Message: "some requests may get no decision: no branch is without a condition and sure of its value",
+			Message: fmt.Sprintf("some %s may get no decision: no branch is without a condition and sure of its value", l.shape.subjects),
 			Hint:    fmt.Sprintf(`add: default %s := {"effect": "deny", "reasons": ["not_permitted"]}`, lastName(entrypoint)),
 		}.at(headName(rules[0])))
 	}
@@ -59,14 +93,14 @@ func (l *linter) decision(entrypoint ast.Ref, rules []*ast.Rule) {
 // parts checks a decision that is made of rules for its members, `decision.effect := …`.
 func (l *linter) parts(entrypoint ast.Ref) {
 	first := l.compiler.GetRulesWithPrefix(entrypoint)[0]
-	for _, needed := range decisionMembers[:2] {
+	for _, needed := range neededMembers {
 		rules := l.compiler.GetRulesExact(entrypoint.Append(ast.StringTerm(needed)))
 		if len(rules) == 0 {
 			l.report(wrongAnswer(headName(first), fmt.Sprintf("the decision has no %s", needed)))
 		} else if !l.alwaysAnswers(rules) {
 			l.report(diagnostic{
 				Code:    "decision_undefined",
-				Message: fmt.Sprintf("some requests may get a decision without %s: no branch is without a condition and sure of its value", needed),
+				Message: fmt.Sprintf("some %s may get a decision without %s: no branch is without a condition and sure of its value", l.shape.subjects, needed),
 			}.at(headName(rules[0])))
 		}
 	}
@@ -77,7 +111,7 @@ func (l *linter) missing(entrypoint ast.Ref) {
 	pkg, name := entrypoint[:len(entrypoint)-1], lastName(entrypoint)
 	out := diagnostic{
 		Code:    "decision_missing",
-		Message: fmt.Sprintf("no rule is %v, the one that the gate asks", entrypoint),
+		Message: fmt.Sprintf("no rule is %v, the one that the %s asks", entrypoint, l.shape.asker),
 		Hint: fmt.Sprintf(`write in package %s: default %s := {"effect": "deny", "reasons": ["not_permitted"]}`,
 			strings.TrimPrefix(pkg.String(), "data."), name),
 	}
@@ -136,22 +170,27 @@ func (l *linter) answer(term *ast.Term, b bindings, seen map[*ast.Rule]bool) {
 }
 
 func (l *linter) decisionObject(object ast.Object, place *ast.Location, b bindings) {
-	if !l.knownMembers(object, decisionMembers, "the decision") {
+	if !l.knownMembers(object, l.shape.members, "the decision") {
 		return
 	}
-	for _, needed := range decisionMembers[:2] {
+	for _, needed := range neededMembers {
 		if object.Get(ast.StringTerm(needed)) == nil {
 			l.report(wrongAnswer(place, fmt.Sprintf("the decision has no %s", needed)))
 		}
 	}
 	if effect := object.Get(ast.StringTerm("effect")); effect != nil {
-		l.effect(b.value(effect))
+		l.word(b.value(effect), "effect", l.shape.effects)
+	}
+	if code := object.Get(ast.StringTerm("code")); code != nil {
+		l.word(b.value(code), "code", l.shape.codes)
 	}
 	if reasons := object.Get(ast.StringTerm("reasons")); reasons != nil {
 		l.texts(b.value(reasons), b, "the reasons are a list of strings")
 	}
-	if approval := object.Get(ast.StringTerm("approval")); approval != nil {
-		l.approval(b.value(approval), b)
+	for _, name := range util.KeysSorted(l.shape.objects) {
+		if member := object.Get(ast.StringTerm(name)); member != nil {
+			l.member(name, b.value(member), b)
+		}
 	}
 }
 
@@ -172,11 +211,18 @@ func (l *linter) knownMembers(object ast.Object, names []string, what string) bo
 	return known
 }
 
-func (l *linter) effect(effect *ast.Term) {
-	word, isString := effect.Value.(ast.String)
-	if isString && !slices.Contains(effects, string(word)) || !isString && ast.IsConstant(effect.Value) {
-		out := wrongAnswer(effect.Location, fmt.Sprintf("the effect is never %v", effect))
-		out.Hint = didYouMean("", effect.String(), quoted(effects))
+// word reports a constant that is none of the words that the member of this name may be, also where rules give it.
+func (l *linter) word(term *ast.Term, name string, words []string) {
+	if ref, isRef := term.Value.(ast.Ref); isRef && ref.IsGround() {
+		for value := range l.valuesOf(ref) {
+			l.word(value, name, words)
+		}
+		return
+	}
+	value, isString := term.Value.(ast.String)
+	if isString && !slices.Contains(words, string(value)) || !isString && ast.IsConstant(term.Value) {
+		out := wrongAnswer(term.Location, fmt.Sprintf("the %s is never %v", name, term))
+		out.Hint = didYouMean("", term.String(), quoted(words))
 		l.report(out)
 	}
 }
@@ -202,25 +248,56 @@ func (l *linter) texts(list *ast.Term, b bindings, message string) {
 	}
 }
 
-func (l *linter) approval(approval *ast.Term, b bindings) {
-	object, isObject := approval.Value.(ast.Object)
+// member checks a member that is an object, such as the approval.
+func (l *linter) member(name string, term *ast.Term, b bindings) {
+	members := l.shape.objects[name]
+	object, isObject := term.Value.(ast.Object)
 	if !isObject {
-		if ast.IsConstant(approval.Value) {
-			l.report(wrongAnswer(approval.Location, "the approval is an object with approvers and expires_in"))
+		if ref, isRef := term.Value.(ast.Ref); isRef && ref.IsGround() {
+			for value, b := range l.valuesOf(ref) {
+				l.member(name, value, b)
+			}
+		} else if ast.IsConstant(term.Value) {
+			l.report(wrongAnswer(term.Location, fmt.Sprintf("the %s is an object with %s", name, listed(members))))
 		}
 		return
 	}
-	if !l.knownMembers(object, approvalMembers, "the approval") {
+	if !l.knownMembers(object, members, "the "+name) {
 		return
 	}
-	for _, needed := range approvalMembers {
+	for _, needed := range members {
 		if object.Get(ast.StringTerm(needed)) == nil {
-			l.report(wrongAnswer(approval.Location, fmt.Sprintf("the approval has no %s", needed)))
+			l.report(wrongAnswer(term.Location, fmt.Sprintf("the %s has no %s", name, needed)))
 		}
 	}
 	if approvers := object.Get(ast.StringTerm("approvers")); approvers != nil {
 		l.texts(b.value(approvers), b, "the approvers are a list of strings")
 	}
+}
+
+// valuesOf are what the rules of a name give it, where that is written out there.
+func (l *linter) valuesOf(ref ast.Ref) iter.Seq2[*ast.Term, bindings] {
+	return func(yield func(*ast.Term, bindings) bool) {
+		for _, rule := range l.compiler.GetRulesExact(ref) {
+			for branch := rule; branch != nil; branch = branch.Else {
+				if branch.Head.RuleKind() == ast.MultiValue || !branch.Head.Ref().IsGround() {
+					continue
+				}
+				b := bindingsOf(branch)
+				value := b.value(branch.Head.Value)
+				// A rule that only passes on what another gives is not followed: there may be no end to it.
+				if _, isRef := value.Value.(ast.Ref); !isRef && !yield(value, b) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// listed is `a, b and c`.
+func listed(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
 func wrongAnswer(place *ast.Location, message string) diagnostic {

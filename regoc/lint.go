@@ -6,32 +6,68 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// linter is one look at one policy.
-type linter struct {
-	compiler    *ast.Compiler
+// look is what the linter knows of one question that the policy answers.
+type look struct {
+	// covers tells which packages are about the question.
+	covers      func(pkg ast.Ref) bool
 	schema      any
-	data        map[string]any
 	entrypoints []ast.Ref
 	operations  []operation
-	found       []diagnostic
+	shape       answerShape
+}
+
+// linter goes through one policy, once for each question.
+type linter struct {
+	look
+	compiler *ast.Compiler
+	data     map[string]any
+	found    []diagnostic
 	// none remembers the answers of mayHaveNone.
 	none map[*ast.Rule]bool
 }
 
 func lint(compiler *ast.Compiler, req request) []diagnostic {
-	l := &linter{compiler: compiler, schema: req.Schema, data: req.Data, operations: req.Operations}
-	l.none = map[*ast.Rule]bool{}
-	for _, entrypoint := range req.Entrypoints {
-		l.entrypoints = append(l.entrypoints, refTo(entrypoint))
+	l := &linter{compiler: compiler, data: req.Data}
+	for _, at := range looks(compiler, req) {
+		l.look, l.none = at, map[*ast.Rule]bool{}
+		l.question()
 	}
-	l.decisions()
 	l.dataReferences()
-	if !compiler.Failed() {
+	l.unused(refsTo(req.entrypointsOf(compiler.Modules)))
+	return inOrder(l.found)
+}
+
+// looks are one at the decision on requests, with everything that is about nothing else, and one at each topic. What the
+// configuration maps are requests: no topic has any.
+func looks(compiler *ast.Compiler, req request) []look {
+	isTopic := func(pkg ast.Ref) bool {
+		return slices.ContainsFunc(req.Topics, func(t topic) bool { return t.covers(pkg) })
+	}
+	out := []look{{
+		covers:      func(pkg ast.Ref) bool { return !isTopic(pkg) },
+		schema:      req.Schema,
+		entrypoints: refsTo(req.Entrypoints),
+		operations:  req.Operations,
+		shape:       gateAnswer,
+	}}
+	for _, t := range req.topicsOf(compiler.Modules) {
+		out = append(out, look{
+			covers: t.covers, schema: t.Schema, entrypoints: refsTo([]string{t.Entrypoint}), shape: issueAnswer,
+		})
+	}
+	return out
+}
+
+// question looks at the packages that answer one.
+func (l *linter) question() {
+	l.decisions()
+	if !l.compiler.Failed() {
 		// Else the type checker has told most of them already.
 		l.inputReferences()
 	}
@@ -41,17 +77,18 @@ func lint(compiler *ast.Compiler, req request) []diagnostic {
 	if len(l.operations) > 0 {
 		l.neverFires()
 	}
-	l.unused()
-	return inOrder(l.found)
 }
 
 func (l *linter) report(d diagnostic) {
 	l.found = append(l.found, d)
 }
 
-// eachRule visits every rule and every `else` branch as a rule of its own, with what its variables stand for.
+// eachRule visits every rule of the packages looked at and every `else` branch as a rule of its own, with what its variables stand for.
 func (l *linter) eachRule(visit func(*ast.Rule, bindings)) {
 	for _, module := range l.compiler.Modules {
+		if !l.covers(module.Package.Path) {
+			continue
+		}
 		for _, rule := range module.Rules {
 			for branch := rule; branch != nil; branch = branch.Else {
 				visit(branch, bindingsOf(branch))

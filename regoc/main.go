@@ -22,7 +22,9 @@ type request struct {
 	Data        map[string]any    `json:"data"`
 	Schema      any               `json:"schema"`
 	Entrypoints []string          `json:"entrypoints"`
-	Operations  []operation       `json:"operations"`
+	// Topics are further entry points, each with the schema of its own input, that a policy may do without.
+	Topics     []topic     `json:"topics"`
+	Operations []operation `json:"operations"`
 	// Run is a pattern on the references of tests; empty for all of them.
 	Run string `json:"run"`
 	// Cases are those of a table, by entry point, that are to be traced.

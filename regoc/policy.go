@@ -65,18 +65,6 @@ func parserOptions() ast.ParserOptions {
 	return ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true, Capabilities: capabilities()}
 }
 
-// strictCompiler refuses what is unused, deprecated, shadowed, outside the capabilities or not in the
-// schema of the input.
-func strictCompiler(schema any) *ast.Compiler {
-	compiler := ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true).SetErrorLimit(0)
-	if schema == nil {
-		return compiler
-	}
-	schemas := ast.NewSchemaSet()
-	schemas.Put(ast.SchemaRootRef, schema)
-	return compiler.WithSchemas(schemas)
-}
-
 // last is the newest compilation that succeeded: the operations of one job rest on the same one.
 var last struct {
 	files    map[string]string
@@ -94,7 +82,8 @@ func compiled(req request) (*ast.Compiler, error) {
 		return nil, err
 	}
 	readable := false
-	compiler := strictCompiler(req.Schema).
+	compiler, modules := req.compilerOf(modules)
+	compiler = compiler.
 		WithPathConflictsCheck(hasDocument(req.Data)).
 		WithStageAfterID(ast.StageCheckRecursion, ast.CompilerStageDefinition{
 			Name: "Readable", MetricName: "readable",
@@ -182,14 +171,14 @@ func build(ctx context.Context, req request) reply {
 		return refuse(err)
 	}
 	out := reply{OK: true, Errors: []diagnostic{}}
-	if out.Wasm, err = toWasm(ctx, req, modules, req.Entrypoints); err != nil {
+	if out.Wasm, err = toWasm(ctx, req, modules, req.entrypointsOf(modules)); err != nil {
 		return refuse(err)
 	}
 	if live == nil {
 		return out
 	}
 	out.Shadow, out.ShadowRules = out.Wasm, live.rules
-	if out.Wasm, err = toWasm(ctx, req, live.modules, req.Entrypoints); err != nil {
+	if out.Wasm, err = toWasm(ctx, req, live.modules, req.entrypointsOf(modules)); err != nil {
 		return refuse(err)
 	}
 	return out

@@ -31,7 +31,7 @@ func withoutShadow(req request, modules map[string]*ast.Module) (*liveForm, erro
 	if !mentionsShadow(modules) {
 		return nil, nil
 	}
-	s := splitter{modules: resolved(modules), entrypoints: req.Entrypoints, leaving: map[*ast.Rule]bool{}}
+	s := splitter{modules: resolved(modules), entrypoints: req.entrypointsOf(modules), leaving: map[*ast.Rule]bool{}}
 	s.findStray()
 	if s.mark(); len(s.failed) > 0 {
 		return nil, s.failed
@@ -52,8 +52,8 @@ func withoutShadow(req request, modules map[string]*ast.Module) (*liveForm, erro
 		return nil, s.failed
 	}
 	// Not strict: without its last reader, a variable may be left that nothing uses.
-	compiler := strictCompiler(req.Schema).WithStrict(false)
-	if compiler.Compile(s.modules); compiler.Failed() {
+	compiler, typed := req.compilerOf(s.modules)
+	if compiler.WithStrict(false).Compile(typed); compiler.Failed() {
 		for _, e := range compiler.Errors {
 			e.Message += " (in the live policy, where the rules marked shadow are left out)"
 		}

@@ -232,6 +232,15 @@ func (y *yielder) TraceEvent(topdown.Event) {
 	}
 }
 
+// refsTo are the references to entry points.
+func refsTo(entrypoints []string) []ast.Ref {
+	refs := make([]ast.Ref, 0, len(entrypoints))
+	for _, entrypoint := range entrypoints {
+		refs = append(refs, refTo(entrypoint))
+	}
+	return refs
+}
+
 // refTo is the reference `data.a.b.test_c` to the entry point `a/b/test_c`.
 func refTo(entrypoint string) ast.Ref {
 	ref := ast.DefaultRootRef

@@ -12,8 +12,8 @@ import (
 )
 
 // unused warns about every rule that neither an entry point reaches nor, in a test file, a test does.
-func (l *linter) unused() {
-	entries := l.entryRules()
+func (l *linter) unused(entrypoints []ast.Ref) {
+	entries := l.entryRules(entrypoints)
 	if len(entries) == 0 {
 		// Nothing is asked for: that is the mistake, and it is told.
 		return
@@ -46,8 +46,7 @@ func (l *linter) unused() {
 }
 
 // entryRules are the rules at the entry points, and at those that the policy annotates as such.
-func (l *linter) entryRules() []*ast.Rule {
-	roots := l.entrypoints
+func (l *linter) entryRules(roots []ast.Ref) []*ast.Rule {
 	for _, module := range l.compiler.Modules {
 		for _, annotation := range module.Annotations {
 			if annotation.Entrypoint {

@@ -3,7 +3,10 @@
 // the worst that comes out is `deny` with its fault. Never repairs an answer it does not fully understand.
 import { createHash } from 'node:crypto'
 import * as sdk from '@open-policy-agent/opa-wasm'
+import type { IssuePolicy } from '../broker/issue_decision.ts'
 import type { Effect, Policy, PolicyAnswer } from '../ports.ts'
+import { describe, isRecord, isTexts, malformedApproval, readApproval } from './answer.ts'
+import { issuePolicy } from './issue.ts'
 
 // The part of the SDK used here. Its own types name exports of its CommonJS file that the ESM entry keeps
 // under `default`, and need the DOM library for WebAssembly.
@@ -113,7 +116,10 @@ export function ask(engine: Engine, input: string): PolicyAnswer {
 }
 
 /** A policy ready to decide. */
-export interface LoadedPolicy extends Policy, Pick<Engine, 'hostBuiltins'> {}
+export interface LoadedPolicy extends Policy, Pick<Engine, 'hostBuiltins'> {
+  /** The same module with the same data, asked about issuing leases. */
+  readonly issue: IssuePolicy
+}
 
 /**
  * Loads the policy that decides. The digest is sha256 over the sha256 of the module, that of the shadow module
@@ -124,10 +130,12 @@ export async function loadPolicy(module: PolicyModule): Promise<LoadedPolicy> {
   if (!engine.entrypoints.includes(decisionEntrypoint)) {
     throw new Error(`the policy has no entry point ${decisionEntrypoint}`)
   }
+  const digest = policyDigest(module)
   return {
-    digest: policyDigest(module),
+    digest,
     hostBuiltins: engine.hostBuiltins,
     evaluate: (input) => ask(engine, input),
+    issue: issuePolicy(engine, digest),
   }
 }
 
@@ -158,10 +166,8 @@ export function readAnswer(results: unknown): PolicyAnswer {
   // Wasm lists a set in the order of its hash table.
   reasons.sort()
   if (approval === undefined) return { effect, reasons }
-  if (!isRecord(approval) || !isTexts(approval.approvers) || !isSeconds(approval.expires_in)) {
-    return failed('the approval is not { approvers, expires_in }')
-  }
-  return { effect, reasons, approval: { approvers: approval.approvers, expiresIn: approval.expires_in } }
+  const read = readApproval(approval)
+  return read === undefined ? failed(malformedApproval) : { effect, reasons, approval: read }
 }
 
 function failed(fault: string): PolicyAnswer {
@@ -190,12 +196,6 @@ function attempt<T>(run: () => T): T {
   }
 }
 
-/** One short line about a thrown value. */
-function describe(thrown: unknown): string {
-  const message = isRecord(thrown) ? thrown.message : thrown
-  return (typeof message === 'string' ? message : 'unknown failure').split('\n', 1)[0]!.slice(0, 200)
-}
-
 /** Names of the builtins that the module imports from its host (OPA Wasm ABI: `builtins`). */
 function hostBuiltins({ wasmInstance, mem }: SdkPolicy): string[] {
   const { exports } = wasmInstance
@@ -214,18 +214,6 @@ function canonicalJson(value: unknown): string {
   return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`).join(',')}}`
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
 function isEffect(value: unknown): value is Effect {
   return effects.has(value)
-}
-
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === 'string')
-}
-
-function isSeconds(value: unknown): value is number {
-  return Number.isSafeInteger(value) && Number(value) > 0
 }

@@ -2,7 +2,7 @@
 // A policy goes live only whole: read, checked, tested on both engines, compiled, loaded. Until then, and
 // after any failure, the one before stays. Never compiles in this process.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Activation, Policy } from '../ports.ts'
+import type { Activation } from '../ports.ts'
 import { type Diagnostic, fileError, isError, PolicyError } from './diagnostic.ts'
 import { type LoadedPolicy, loadPolicy, type PolicyModule, undefinedDecision } from './evaluate.ts'
 import { sampleInput } from './sample.ts'
@@ -52,7 +52,7 @@ export interface PolicyStatus {
 
 export interface LivePolicy {
   /** The policy that decides now. Take it once per decision. */
-  readonly current: Policy
+  readonly current: LoadedPolicy
   /** What `current` was loaded from, with the module of its shadow where rules are marked so. */
   readonly module: PolicyModule
   status(): PolicyStatus
@@ -146,7 +146,7 @@ export async function openPolicy({ source, onEvent, ...given }: OpenPolicyOption
 
 /** A policy that may decide, and what it was loaded from. */
 interface Compiled {
-  readonly policy: Policy
+  readonly policy: LoadedPolicy
   readonly module: PolicyModule
   readonly shadowRules: readonly string[] | undefined
   readonly warnings: readonly Diagnostic[]
@@ -203,7 +203,7 @@ async function compile(reading: Reading, signal: AbortSignal): Promise<Compiled>
  * module whose answer to the sample input the gate cannot read. No answer at all is one: the sample is nobody's.
  * Throws `PolicyError`.
  */
-export async function load(module: PolicyModule): Promise<Policy> {
+export async function load(module: PolicyModule): Promise<LoadedPolicy> {
   let policy: LoadedPolicy
   try {
     policy = await loadPolicy(module)

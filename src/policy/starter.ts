@@ -26,18 +26,31 @@ export function starter(backends: readonly Backend[]): Starter {
 
 function profiles(backends: readonly Backend[]): string {
   return `# What an agent may do at most, whoever it works for: data.profiles. A lease names one of these
-# (leasegate lease issue --profile worker), and an agent never gets more than its user has (users.yaml).
+# (leasegate lease issue --profile worker), and an agent never gets more than its user has (users.yaml). What
+# leases it may be given is decided by issue.rego, from the same entry.
 ${note}
 worker: # SAMPLE. Everything that the configuration maps.
+  version: "1" # leases name it: count it up with every change of the profile
   stages: [observe, draft, execute] # observe only reads; draft and execute may also write
   backends:
 ${entitlements(backends, () => true)}
   calls_per_minute: { lease: 120, agent: 1200 } # of one lease, of all leases of the agent
+  max_ttl_seconds: 300 # of one token
+  max_lease_seconds: 3600 # of a lease, with all its renewals
+  task_required: true # a lease names its task
+  needs_binding: true # a lease is bound to a key that the agent holds
+  delegates: false # may not hand a part of a lease on to another agent
 reader: # SAMPLE. The same systems, reading only: a good first profile for a new agent.
+  version: "1"
   stages: [observe]
   backends:
 ${entitlements(backends, reads)}
   calls_per_minute: { lease: 30, agent: 300 }
+  max_ttl_seconds: 300
+  max_lease_seconds: 3600
+  task_required: true
+  needs_binding: true
+  delegates: false
 `
 }
 

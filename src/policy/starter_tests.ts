@@ -32,6 +32,7 @@ answer(person, request) := decision if {
 			"task": {"system": "jira", "id": "SUP-1", "purpose": "try the policy"},
 			"stage": "execute",
 			"session": "ses_1",
+			"delegated_by": [],
 			"granted": [{
 				"actions": [request.verb],
 				"resource": request.resource,

@@ -10,6 +10,8 @@ import type { Diagnostic } from './diagnostic.ts'
 import { fileError, PolicyError } from './diagnostic.ts'
 import { decisionEntrypoint } from './evaluate.ts'
 import { inputSchemaText } from './input_schema.ts'
+import { issueEntrypoint } from './issue.ts'
+import { issueSchemaText } from './issue_schema.ts'
 import type { MappedOperation } from './mapped.ts'
 import { type PolicySources, readPolicy } from './sources.ts'
 import { testDiagnostics } from './test_report.ts'
@@ -113,6 +115,7 @@ function runJob(
 ): Promise<Outcome> {
   const schema: unknown = JSON.parse(inputSchemaText())
   const entrypoints = [decisionEntrypoint]
+  const topics = [{ entrypoint: issueEntrypoint, schema: JSON.parse(issueSchemaText()) as unknown }]
   const job: Job = {
     regoc: regocDir(),
     files,
@@ -120,6 +123,7 @@ function runJob(
     wasm,
     schema,
     entrypoints,
+    topics,
     mapped,
     bundle,
     inputs,

@@ -24,6 +24,8 @@ export interface Job {
   readonly data: Tree
   readonly schema: unknown
   readonly entrypoints: readonly string[]
+  /** Entry points with an input of their own that a policy may do without: it has them with their package. */
+  readonly topics: readonly { readonly entrypoint: string; readonly schema: unknown }[]
   /** What the configuration maps; empty: nothing is known about it. */
   readonly mapped: readonly MappedOperation[]
   /** For `rehearse` without `build`: a module compiled elsewhere. */
@@ -147,11 +149,11 @@ async function startRegoc(dir: string): Promise<Regoc> {
 }
 
 async function work(job: Job): Promise<Outcome> {
-  const { files, data, schema, entrypoints, mapped, run: pattern = '', inputs } = job
+  const { files, data, schema, entrypoints, topics, mapped, run: pattern = '', inputs } = job
   let run: Regoc | undefined
   const ask = async (op: string, more: object): Promise<Reply> => {
     run ??= await startRegoc(job.regoc)
-    return JSON.parse(await run(JSON.stringify({ op, files, data, schema, ...more })))
+    return JSON.parse(await run(JSON.stringify({ op, files, data, schema, topics, ...more })))
   }
   const bundle = job.bundle && { ...job.bundle, archive: base64(job.bundle.archive) }
   let outcome: Outcome = { diagnostics: [] }

@@ -139,10 +139,18 @@ describe('what policy sees', () => {
       lease: {
         id: 'lse_1',
         user: 'alice@example.com',
-        agent: { id: 'agent:support-triage', version: '3.2.1', env: 'prod', profile: 'support' },
+        agent: {
+          id: 'agent:support-triage',
+          version: '3.2.1',
+          env: 'prod',
+          profile: 'support',
+          profile_version: '9',
+        },
         task: { system: 'jira', id: 'SUP-4711', purpose: 'answer the billing question' },
         stage: 'execute',
         session: 'ses_1',
+        bound: false,
+        delegated_by: [],
         granted: [
           { actions: ['read', 'update', 'delete'], resource: 'crm:customer/9821', sensitivity: 'restricted' },
         ],

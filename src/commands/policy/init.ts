@@ -14,8 +14,8 @@ import { requireDirectory } from './directory.ts'
 
 /** Taken from the policies that ship, byte for byte: the rules and their tests, and what editors read. */
 const shipped = [
-  ...['authz.rego', 'authz_test.rego', 'data/scale.json'],
-  ...['input.schema.json', 'input.json', '.regal/config.yaml'],
+  ...['authz.rego', 'authz_test.rego', 'issue.rego', 'issue_test.rego', 'data/scale.json'],
+  ...['input.schema.json', 'issue_input.schema.json', 'input.json', '.regal/config.yaml'],
 ]
 
 interface InitOptions {

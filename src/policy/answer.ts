@@ -1,0 +1,32 @@
+// What every answer of a policy has in common: lists of words, an approval, or something thrown instead. Pure;
+// repairs nothing.
+
+/** The fault of an approval that is anything else. */
+export const malformedApproval = 'the approval is not { approvers, expires_in }'
+
+/** Who has to say yes, and for how many seconds that is asked; undefined: not exactly that. */
+export function readApproval(
+  value: unknown,
+): { readonly approvers: readonly string[]; readonly expiresIn: number } | undefined {
+  if (!isRecord(value) || !isTexts(value.approvers) || !isPositive(value.expires_in)) return undefined
+  return { approvers: value.approvers, expiresIn: value.expires_in }
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+export function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string')
+}
+
+/** A whole number, at least one. */
+export function isPositive(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) > 0
+}
+
+/** One short line about a thrown value. */
+export function describe(thrown: unknown): string {
+  const message = isRecord(thrown) ? thrown.message : thrown
+  return (typeof message === 'string' ? message : 'unknown failure').split('\n', 1)[0]!.slice(0, 200)
+}
