@@ -3,7 +3,7 @@
 import { type Grant, identifierCovers, type Lease, sensitivityCovers } from '../lease/lease.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import type { Operation } from './operation.ts'
-import { refuseRevoked } from './revoked.ts'
+import { refuseRevoked, refuseSuspended } from './revoked.ts'
 import type { Evidence, Mapped } from './stages.ts'
 
 /** Undefined when what it is named for holds. */
@@ -31,6 +31,10 @@ function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal
 
 function leaseIsNotRevoked({ revocation }: Evidence): Refusal | undefined {
   return revocation === undefined ? undefined : refuseRevoked(revocation)
+}
+
+function leaseIsNotSuspended({ suspension }: Evidence): Refusal | undefined {
+  return suspension === undefined ? undefined : refuseSuspended(suspension)
 }
 
 function leaseHasNotExpired({ lease, now }: Evidence): Refusal | undefined {
@@ -61,6 +65,7 @@ export function grantCoversRequest({ lease, mapped }: Asked): Refusal | undefine
 export const checks: readonly Check[] = [
   revocationViewIsFresh,
   leaseIsNotRevoked,
+  leaseIsNotSuspended,
   leaseHasNotExpired,
   environmentMatches,
   grantCoversRequest,

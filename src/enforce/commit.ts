@@ -6,7 +6,7 @@ import { maxCallsOf } from './checks.ts'
 import { within } from './deadline.ts'
 import { isPermit, type Permit } from './decide.ts'
 import type { RecentCallCounter } from './recent.ts'
-import { refuseRevoked } from './revoked.ts'
+import { refuseRevoked, refuseSuspended } from './revoked.ts'
 
 const mint = Symbol('mint')
 
@@ -57,7 +57,7 @@ export interface CommitSources {
 
 /**
  * Commits `permit`. In order: audit can take the record; budget spent; intent on disk where the call is
- * consequential; approval used up; revocation looked at again after all the waiting. A later refusal does
+ * consequential; approval used up; revocation and suspension looked at again after all the waiting. A later refusal does
  * not give back what an earlier step spent: a retry could otherwise exceed the limit.
  */
 export function commit(
@@ -141,6 +141,8 @@ async function useApproval(permit: Permit, sources: CommitSources): Promise<Comm
   }
   const revocation = sources.revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
   if (revocation !== undefined) return refuseRevoked(revocation)
+  const suspension = sources.revocations.suspension(lease)
+  if (suspension !== undefined) return refuseSuspended(suspension)
   return committed(permit, sources)
 }
 

@@ -44,6 +44,7 @@ export function gather(
     lease,
     now: fresh.now,
     revocation: fresh.revocation,
+    suspension: fresh.suspension,
     viewAgeMs: fresh.viewAgeMs,
     maxStalenessMs: sources.maxStalenessMs,
     recentCalls: fresh.recentCalls,
@@ -52,8 +53,8 @@ export function gather(
     bodyBytes: undefined,
     body: null,
   }
-  // A dead lease is refused without reading a body for it.
-  if (evidence.revocation !== undefined) return evidence
+  // A lease that is dead or held is refused without reading a body for it.
+  if (evidence.revocation !== undefined || evidence.suspension !== undefined) return evidence
   const inspection = inspectionOf(authenticated)
   if (inspection === 'no' && mapped.operation.risk !== 'high') return evidence
   return gatherMore(evidence, inspection, sources, body)
@@ -63,13 +64,14 @@ export function gather(
 function freshness(
   lease: Lease,
   { revocations, recent, clock }: EvidenceSources,
-): Pick<Evidence, 'now' | 'revocation' | 'viewAgeMs' | 'recentCalls'> {
+): Pick<Evidence, 'now' | 'revocation' | 'suspension' | 'viewAgeMs' | 'recentCalls'> {
   const nowMs = clock()
   const now = Math.floor(nowMs / 1000)
   return {
     now,
     recentCalls: recent.seen(lease, now),
     revocation: revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance),
+    suspension: revocations.suspension(lease),
     viewAgeMs: revocations.ageMs(nowMs),
   }
 }

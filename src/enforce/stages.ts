@@ -1,7 +1,7 @@
 // What each step of the pipeline gives to the next: one type per step, nothing else. Permit, Committed
 // and OutboundRequest are classes of the steps that make them (decide.ts, commit.ts, outbound.ts).
 import type { Grant, Lease } from '../lease/lease.ts'
-import type { Approval, Consultation, Revocation } from '../ports.ts'
+import type { Approval, Consultation, Revocation, Suspension } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 import type { Backend, Operation } from './operation.ts'
 
@@ -97,6 +97,7 @@ export interface Evidence extends Authenticated {
   /** Seconds since 1970. */
   readonly now: number
   readonly revocation: Revocation | undefined
+  readonly suspension: Suspension | undefined
   readonly viewAgeMs: number
   readonly maxStalenessMs: number
   readonly recentCalls: RecentCalls

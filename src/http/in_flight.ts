@@ -1,5 +1,5 @@
-// Every exchange under way, so that a revocation or an expiry ends it: a stream, a download, an upload or
-// a WebSocket does not outlive its lease (test/http/in_flight.test.ts).
+// Every exchange under way, so that a revocation, a suspension or an expiry ends it: a stream, a download, an
+// upload or a WebSocket does not outlive its lease (test/http/in_flight.test.ts).
 import type { Lease } from '../lease/lease.ts'
 import { revocationKey } from '../lease/lease.ts'
 import type { Revocation, Revocations } from '../ports.ts'
@@ -22,13 +22,15 @@ interface Open {
  */
 export class InFlight {
   readonly #open: Open[] = []
+  readonly #revocations: Revocations
   readonly #unwatch: () => void
   readonly #sweep: NodeJS.Timeout
 
-  /** `clock`: milliseconds since 1970. Expiry is looked for every second. */
+  /** `clock`: milliseconds since 1970. Expiry and suspension are looked for every second. */
   constructor(revocations: Revocations, clock: () => number) {
+    this.#revocations = revocations
     this.#unwatch = revocations.watch((entry) => this.#revoked(entry))
-    this.#sweep = setInterval(() => this.#expire(clock() / 1000), 1_000)
+    this.#sweep = setInterval(() => this.#look(clock() / 1000), 1_000)
     this.#sweep.unref()
   }
 
@@ -64,9 +66,11 @@ export class InFlight {
     }
   }
 
-  #expire(now: number): void {
+  /** Looks rather than listens for suspensions: one that came in before `add` is seen as well. */
+  #look(now: number): void {
     for (const { exchange, lease } of [...this.#open]) {
       if (now >= lease.expiresAt + lease.clockTolerance) exchange.end('expired_midway')
+      else if (this.#revocations.suspension(lease) !== undefined) exchange.end('revoked_midway')
     }
   }
 }

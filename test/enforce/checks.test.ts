@@ -57,6 +57,25 @@ describe('leaseIsNotRevoked', () => {
   })
 })
 
+describe('leaseIsNotSuspended', () => {
+  test('D16 a suspension refuses and says that, not why', () => {
+    const suspension = {
+      ...{ lease: 'lse_1', suspended: true, version: 1, expiresAt: now + 60 },
+      ...{ reason: 'odd reads', by: 'cli:ann', at: now - 1 },
+    }
+    const refusal = decide(evidenceOf({}, { suspension }), allowing)
+    expect(refusal).toMatchObject({
+      code: 'lease_revoked',
+      row: { status: 401, error: 'invalid_token' },
+      facts: { detail: 'the lease is suspended', reasons: ['lease_inactive', 'lease_suspended'] },
+    })
+    expect(refusal).toMatchObject({ facts: { cause: expect.stringContaining('odd reads') } })
+    expect(decide(evidenceOf({}, { revocation, suspension }), allowing)).toMatchObject({
+      facts: { detail: 'revoked by agent' },
+    })
+  })
+})
+
 describe('leaseHasNotExpired', () => {
   test.each([
     ['the last moment within the tolerance', now + 288 + 4, 'accepted'],

@@ -287,6 +287,23 @@ describe('a revocation that arrives while the call is being committed', () => {
   })
 })
 
+test('a suspension that arrives while the call is being committed refuses it', async () => {
+  const intend = () =>
+    store.revocations.suspend({
+      ...{ lease: 'lse_1', suspended: true, version: 1, expiresAt: now + 3_600 },
+      ...{ reason: 'odd reads', by: 'test', at: now },
+    })
+  const refusal = await commit(
+    permitOf(write),
+    'dec_1',
+    sources({ intents: { fault: () => undefined, intend } }),
+  )
+  expect(refusal).toMatchObject({
+    code: 'lease_revoked',
+    facts: { reasons: ['lease_inactive', 'lease_suspended'] },
+  })
+})
+
 test('a later refusal gives nothing back', async () => {
   const lease = limited(1)
   const failing = { fault: () => undefined, intend: () => Promise.reject(new Error('EIO')) }

@@ -81,10 +81,31 @@ async function gathered(
 const revoke = (scope: 'lease' | 'user', value: string) =>
   store.revocations.revoke(accepted(makeRevocation({ scope, value, reason: 'stop', by: 'test' }, now)))
 
+const hold = (lease: string, suspended = true, version = 1) =>
+  store.revocations.suspend({
+    ...{ lease, suspended, version, expiresAt: now + 3_600 },
+    ...{ reason: 'odd reads', by: 'test', at: now },
+  })
+
 test('a plain read waits for nothing', () => {
   const evidence = gather(authenticatedOf(), sources(), unread)
   expect(evidence).toMatchObject({ now, revocation: undefined, approval: undefined, body: null })
   expect((evidence as Evidence).viewAgeMs).toBeLessThanOrEqual(2_000)
+})
+
+describe('suspension', () => {
+  test.each(['lse_1', 'lse_parent'])('of %s is found, and then no body is read', async (lease) => {
+    await hold(lease)
+    const scene = { ...put, lease: leaseOf({ ancestors: ['lse_parent'] }) }
+    expect(codeOf(decide(accepted(await gathered(scene)), allowing))).toBe('lease_revoked')
+    await hold(lease, false, 2)
+    expect(codeOf(decide(accepted(await gathered(scene, sending('{}'))), allowing))).toBe('accepted')
+  })
+
+  test('that arrives while the body is read is seen', async () => {
+    const body = sending('{"a":1}', () => hold('lse_1'))
+    expect(codeOf(decide(accepted(await gathered(put, body)), allowing))).toBe('lease_revoked')
+  })
 })
 
 describe('revocation', () => {

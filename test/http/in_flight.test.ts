@@ -126,6 +126,16 @@ test('expiry ends what is open, after the tolerance for clocks and not before it
   expect([short.ends, long.ends]).toEqual([['expired_midway'], []])
 })
 
+test('a suspension ends what is open under its lease and under those handed on from it', async () => {
+  const own = open(lease())
+  const child = open(lease({ id: 'lse_child', ancestors: ['lse_1'] }))
+  const other = open(lease({ id: 'lse_2' }))
+  const suspension = { lease: 'lse_1', suspended: true, version: 1, expiresAt: now + 3_600 }
+  await store.revocations.suspend({ ...suspension, reason: 'test', by: 'test', at: now })
+  vi.advanceTimersByTime(1_000)
+  expect([own.ends, child.ends, other.ends]).toEqual([['revoked_midway'], ['revoked_midway'], []])
+})
+
 test('size is the number of exchanges under way', () => {
   const first = open(lease())
   open(lease())

@@ -174,6 +174,7 @@ export function evidenceOf(scene: Scene = {}, changes: Partial<Evidence> = {}): 
     ...authenticatedOf(scene),
     now,
     revocation: undefined,
+    suspension: undefined,
     viewAgeMs: 3,
     maxStalenessMs: 2_000,
     recentCalls: { lease: 4, agent: 40 },

@@ -68,6 +68,7 @@ const evidence: Evidence = {
   lease: leaseOf(),
   now: 1_773_498_721,
   revocation: undefined,
+  suspension: undefined,
   viewAgeMs: 0,
   maxStalenessMs: 2000,
   recentCalls: { lease: 0, agent: 0 },

@@ -141,6 +141,7 @@ function inputOf(question: Question, { request, mapped, backend }: Routed): Poli
     lease: leaseOf(question, mapped, backend),
     now: question.now,
     revocation: undefined,
+    suspension: undefined,
     viewAgeMs: 0,
     maxStalenessMs: 0,
     recentCalls: { lease: 0, agent: 0 },
