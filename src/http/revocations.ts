@@ -1,9 +1,14 @@
 // `POST /revocations`: one write that kills a lease, or every lease of an agent, version, user, task or session.
-import { makeRevocation } from '../broker/revocation.ts'
+// An operator with a tenant kills single leases of that tenant: everything else could be another's as well.
+import { revokeAll } from '../broker/lifecycle.ts'
+import type { RevocationAsk } from '../broker/revocation.ts'
 import { type RevocationScope, revocationScopes } from '../lease/lease.ts'
 import type { Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
+import { mayAct } from './leases.ts'
+import type { Operator } from './operators.ts'
+import { orUnavailable } from './store_answer.ts'
 
 /** The endpoint on `store`; `now` in seconds. */
 export function revocationEndpoints(store: Store, now: () => number): Endpoint[] {
@@ -14,7 +19,7 @@ export function revocationEndpoints(store: Store, now: () => number): Endpoint[]
       access: 'operator',
       takes: 'json',
       errors: 'problem',
-      serve: (call) => revoke(call, store, now),
+      serve: (call) => orUnavailable(revoke(call, store, now)),
     },
   ]
 }
@@ -27,16 +32,28 @@ async function revoke(
 ): Promise<ControlAnswer | Refusal> {
   const ask = readAsk(json, operator?.name ?? 'operator')
   if (isRefusal(ask)) return ask
-  const entry = makeRevocation(ask, Math.floor(now()))
-  if (isRefusal(entry)) return entry
-  try {
-    await store.revocations.revoke(entry)
-  } catch (error) {
-    const cause = error instanceof Error ? error.message : 'unknown'
-    return refuse('evidence_unavailable', { detail: 'not revoked: the store did not take the entry', cause })
-  }
-  const { scope, value, cutoff, expiresAt, reason, by, at } = entry
+  const problem = await beyondTenant(ask, operator, store)
+  if (problem !== undefined) return problem
+  const revoked = await revokeAll(ask, store, now())
+  if (isRefusal(revoked)) return revoked
+  const { scope, value, cutoff, expiresAt, reason, by, at } = revoked.entry
   return { status: 201, body: { scope, value, cutoff, expires_at: expiresAt, reason, by, at } }
+}
+
+/** The same answer for a lease that nobody knows and for another tenant's. */
+async function beyondTenant(
+  { scope, value, by }: RevocationAsk,
+  operator: Operator | undefined,
+  { leases }: Store,
+): Promise<Refusal | undefined> {
+  if (operator?.tenant === undefined) return undefined
+  if (scope !== 'lease' || by !== operator.name) {
+    return refuse('operator_not_allowed', {
+      detail: 'an operator of a tenant revokes single leases, under their own name',
+    })
+  }
+  const record = await leases.get(value)
+  return record !== undefined && mayAct(operator, record) ? undefined : refuse('lease_unknown')
 }
 
 function readAsk(body: unknown, caller: string) {

@@ -176,6 +176,7 @@ test('the checks run in order, and a dead lease is refused before what it grants
   expect(checks.map((check) => check.name)).toEqual([
     'revocationViewIsFresh',
     'leaseIsNotRevoked',
+    'leaseIsNotSuspended',
     'leaseHasNotExpired',
     'environmentMatches',
     'grantCoversRequest',

@@ -12,6 +12,7 @@ import {
   type WebSocketBackend,
 } from '../support/backends.ts'
 import { authority, eventually, grantsFor, message, startTestGate, type TestGate } from '../support/gate.ts'
+import { leaseRecord } from '../support/leases.ts'
 import type { Json } from '../support/tokens.ts'
 
 let gate: TestGate
@@ -91,6 +92,38 @@ describe('server-sent events', () => {
     await other.received('data: still here\n\n')
     events.end()
     await other.received('0\r\n\r\n')
+  })
+
+  test('D16 end when the lease is suspended, and may be opened again when it is resumed', async () => {
+    const before = gate.records().length
+    await (await gate.store()).leases.put(leaseRecord({ id: 'lse_held' }))
+    const order = async (verb: string) => {
+      const url = `http://127.0.0.1:${gate.running.control.port}/leases/lse_held/${verb}`
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${gate.operatorToken()}` }
+      const response = await fetch(url, { method: 'POST', headers, body: '{"reason":"odd reads"}' })
+      expect(response.status).toBe(200)
+    }
+    const request = message({ target: '/events/things/1', token: tokenFor('events', { id: 'lse_held' }) })
+    using held = await gate.connect()
+    held.write(request)
+    await held.received('\r\n\r\n')
+    await order('suspend')
+    // Cut, not ended: nobody may take the stream for whole.
+    expect(await held.closed()).not.toContain('0\r\n\r\n')
+    await eventually(() => events.streams.size === 0, 'the end of the stream at the backend')
+    expect((await gate.ask(request)).status).toBe(401)
+    await order('resume')
+    using again = await gate.connect()
+    again.write(request)
+    await again.received('\r\n\r\n')
+    events.end()
+    await again.received('0\r\n\r\n')
+    await eventually(() => gate.records().length >= before + 3, 'three records')
+    expect(await endedAs(before)).toEqual([
+      ['lse_held', 'revoked_midway'],
+      ['lse_held', 'refused'],
+      ['lse_held', 'completed'],
+    ])
   })
 
   test('end when the lease expires', async () => {

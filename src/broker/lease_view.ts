@@ -1,0 +1,93 @@
+// A lease as people and programs read it: the six questions in one document, in the words of the API. In: the
+// record, what it is worth now, the calls under it, its relatives. Out: plain data. Pure; holds no secret.
+import type { LeaseRecord, LeaseUsage } from '../ports.ts'
+import type { LeaseState } from './lease_state.ts'
+
+/** Everything there is to tell about one lease. */
+export interface KnownLease {
+  readonly record: LeaseRecord
+  readonly state: LeaseState
+  /** Undefined: no gate has reported a call yet. */
+  readonly usage: LeaseUsage | undefined
+  /** Ids of leases that were handed on from it; undefined: they were not looked for. */
+  readonly children?: readonly string[]
+}
+
+export type LeaseView = ReturnType<typeof leaseView>
+
+/** The document: who, which agent, what, why, when, what happened. Times are seconds since 1970. */
+export function leaseView({ record, state, usage, children }: KnownLease) {
+  const { id, issuer, tenant, session, decision } = record
+  return {
+    id,
+    state: state.state,
+    who: whoOf(record),
+    agent: agentOf(record),
+    what: {
+      audience: record.audience,
+      stage: record.stage,
+      authorization_details: record.details,
+      binding: record.binding ?? null,
+    },
+    why: { system: record.task.system, id: record.task.id, purpose: record.task.purpose },
+    when: {
+      issued_at: record.issuedAt,
+      token_expires_at: record.expiresAt,
+      ends_at: record.maxExpiresAt,
+      renewals: record.renewals,
+      changed: record.changed ?? null,
+    },
+    what_happened: whatHappened(usage),
+    revoked: revokedBy(state),
+    suspended: suspendedBy(state),
+    decision: decision === undefined ? null : decisionOf(decision),
+    session,
+    issuer,
+    tenant,
+    parents: record.ancestors,
+    ...(children !== undefined && { children }),
+  }
+}
+
+function whoOf({ user, login }: LeaseRecord) {
+  return { user, login: login === undefined ? null : { issuer: login.issuer, subject: login.subject } }
+}
+
+function agentOf(record: LeaseRecord) {
+  return {
+    id: record.agent,
+    version: record.agentVersion,
+    env: record.agentEnv,
+    client_id: record.clientId,
+    profile: record.profile,
+    profile_version: record.profileVersion,
+    delegated_by: record.delegatedBy,
+  }
+}
+
+function whatHappened(usage: LeaseUsage | undefined) {
+  return {
+    calls: usage?.calls ?? 0,
+    verbs: usage?.verbs ?? {},
+    refusals: usage?.refusals ?? 0,
+    bytes_in: usage?.bytesIn ?? 0,
+    bytes_out: usage?.bytesOut ?? 0,
+    last_used_at: usage?.lastUsedAt ?? null,
+  }
+}
+
+function revokedBy({ revocation }: LeaseState) {
+  if (revocation === undefined) return null
+  const { scope, value, by, reason, at } = revocation
+  return { scope, value, by, reason, at }
+}
+
+function suspendedBy({ suspension }: LeaseState) {
+  if (suspension === undefined) return null
+  const { lease, by, reason, at } = suspension
+  return { lease, by, reason, at }
+}
+
+function decisionOf({ id, reasons, policyDigest }: NonNullable<LeaseRecord['decision']>) {
+  return { id, reasons, policy_digest: policyDigest }
+}

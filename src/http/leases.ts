@@ -1,0 +1,107 @@
+// `/leases`: what operators see of leases and do with them, and how an agent ends its own. In: calls. Out: the
+// document of a lease, or the refusal. An id that somebody may not see is answered as one that nobody knows, on
+// the same path through this file.
+import { describeLease, findLeases } from '../broker/lease_search.ts'
+import { leaseView } from '../broker/lease_view.ts'
+import { changeLease, type LifecycleVerb, lifecycleVerbs } from '../broker/lifecycle.ts'
+import type { BrokerObserver } from '../broker/observer.ts'
+import { isObject } from '../lease/text.ts'
+import type { LeaseRecord, Store } from '../ports.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
+import { type HolderParts, proveHolder } from './lease_holder.ts'
+import { readLeaseQuery } from './lease_query.ts'
+import type { Operator } from './operators.ts'
+import { orUnavailable } from './store_answer.ts'
+
+export interface LeaseParts {
+  readonly store: Pick<Store, 'leases' | 'revocations'>
+  readonly observer: Pick<BrokerObserver, 'changed'>
+  /** Seconds since 1970. */
+  readonly now: () => number
+  /** How an agent proves that a lease is its own; absent: operators alone complete leases. */
+  readonly holder?: HolderParts
+}
+
+/** `GET /leases`, `GET /leases/{id}`, and one `POST` for each thing that can be done with a lease. */
+export function leaseEndpoints(parts: LeaseParts): Endpoint[] {
+  const common = { access: 'operator', takes: 'nothing', errors: 'problem' } as const
+  return [
+    { ...common, method: 'GET', path: '/leases', serve: (call) => orUnavailable(list(call, parts)) },
+    { ...common, method: 'GET', path: '/leases/{id}', serve: (call) => orUnavailable(show(call, parts)) },
+    ...lifecycleVerbs.map(
+      (verb): Endpoint => ({
+        ...common,
+        method: 'POST',
+        path: `/leases/{id}/${verb}`,
+        // The one that an agent may do: with its lease token, which `change` looks at.
+        access: verb === 'complete' && parts.holder !== undefined ? 'open' : 'operator',
+        takes: 'json',
+        serve: (call) => orUnavailable(change(verb, call, parts)),
+      }),
+    ),
+  ]
+}
+
+async function list({ query, operator }: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
+  const search = readLeaseQuery(query)
+  if (isRefusal(search)) return search
+  const tenant = operator?.tenant
+  const limited = tenant === undefined ? search : { ...search, tenant }
+  const leases = await findLeases(limited, parts.store, parts.now())
+  return { status: 200, body: { leases: leases.map(leaseView) } }
+}
+
+async function show(call: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
+  const record = await readOwn(call, parts, (found) => mayAct(call.operator, found))
+  if (isRefusal(record)) return record
+  return { status: 200, body: leaseView(await describeLease(record, parts.store, parts.now())) }
+}
+
+async function change(
+  verb: LifecycleVerb,
+  call: ControlCall,
+  parts: LeaseParts,
+): Promise<ControlAnswer | Refusal> {
+  const reason = readReason(call.json)
+  if (isRefusal(reason)) return reason
+  const { operator } = call
+  const now = parts.now()
+  // Whose the lease is comes before anything about it, for agents as for operators.
+  const holder = operator === undefined ? await proveHolder(call, parts.holder, now) : undefined
+  if (isRefusal(holder)) return holder
+  const record = await readOwn(call, parts, (found) =>
+    holder === undefined ? mayAct(operator, found) : holder.holds(found),
+  )
+  if (isRefusal(record)) return record
+  const by = operator?.name ?? record.agent
+  const changed = await changeLease(record, { verb, by, reason, now }, parts.store)
+  if (isRefusal(changed)) return changed
+  // A repeated order has not changed anything, so nobody is told.
+  if (changed.version !== record.version) parts.observer.changed(changed)
+  if (holder !== undefined) return { status: 200, body: { id: changed.id, state: changed.state } }
+  return { status: 200, body: leaseView(await describeLease(changed, parts.store, now)) }
+}
+
+/** Reads first and compares afterwards: the clock does not tell an unknown lease from another's either. */
+async function readOwn(
+  { params }: ControlCall,
+  { store }: LeaseParts,
+  isOwn: (record: LeaseRecord) => boolean,
+): Promise<LeaseRecord | Refusal> {
+  const record = await store.leases.get(params.id ?? '')
+  return record !== undefined && isOwn(record) ? record : refuse('lease_unknown')
+}
+
+/** Whether an operator may see and end a lease: nobody else may, and one with a tenant that tenant's only. */
+export function mayAct(operator: Operator | undefined, { tenant }: Pick<LeaseRecord, 'tenant'>): boolean {
+  return operator !== undefined && (operator.tenant === undefined || operator.tenant === tenant)
+}
+
+function readReason(body: unknown): string | Refusal {
+  const fields = isObject(body) ? body : {}
+  const { reason } = fields
+  return typeof reason === 'string' && Object.keys(fields).length === 1
+    ? reason
+    : refuse('malformed_request', { detail: 'send a JSON object with a reason and nothing else' })
+}
