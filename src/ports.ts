@@ -150,6 +150,8 @@ export interface LeaseFilter {
   readonly tenant?: string
   /** As stored: a lease whose time is over is still `active` here. */
   readonly state?: StoredState
+  /** Leases whose time is not over at this moment. */
+  readonly liveAt?: number
   readonly limit: number
 }
 

@@ -95,6 +95,10 @@ const table = {
   slow_down: row(400, 'This was asked for too soon', 'retry'),
   access_denied: row(400, 'The lease was refused', 'none'),
   expired_token: row(400, 'Nobody decided in time', 'request'),
+  // events of an identity provider: codes of RFC 8935 §2.4, beside invalid_request
+  invalid_key: row(400, 'The security event token is not signed by its issuer', 'none'),
+  invalid_issuer: row(400, 'Security events of this issuer are not taken', 'none'),
+  invalid_audience: row(400, 'The security event token is meant for another audience', 'none'),
   // the control listener
   lease_unknown: row(404, 'There is no such lease', 'none'),
   lease_state_conflict: row(409, 'The lease is past that', 'none'),

@@ -1,5 +1,5 @@
 // What somebody asks to be revoked, and the entry that is written for it. Pure.
-import { agentName, maxLeaseSeconds, type RevocationScope } from '../lease/lease.ts'
+import { agentName, type Lease, maxLeaseSeconds, type RevocationScope } from '../lease/lease.ts'
 import { isPlainText } from '../lease/text.ts'
 import type { Revocation } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
@@ -18,8 +18,8 @@ export interface RevocationAsk {
 /** An entry is kept this long, seconds: longer than any lease it has to kill lives, on whatever clock. */
 export const retentionSeconds = maxLeaseSeconds + 86_400
 
-/** A revoked lease never lives again; everything else is killed as far as it was issued up to `now`. */
-const forGood = Number.MAX_SAFE_INTEGER
+/** A revoked lease or token never lives again; everything else is killed as far as it was issued up to `now`. */
+export const forGood = Number.MAX_SAFE_INTEGER
 
 /**
  * The entry for `ask` at `now` (seconds since 1970). Refuses a value that could match no lease: an
@@ -32,11 +32,26 @@ export function makeRevocation(ask: RevocationAsk, now: number): Revocation | Re
     scope: ask.scope,
     value: canonicalValue(ask),
     ...(ask.issuer === undefined ? {} : { issuer: ask.issuer }),
-    cutoff: ask.scope === 'lease' ? forGood : now,
+    cutoff: ask.scope === 'lease' || ask.scope === 'token' ? forGood : now,
     expiresAt: now + retentionSeconds,
     reason: ask.reason,
     by: ask.by,
     at: now,
+  }
+}
+
+/** The entry that kills one token and leaves its lease alone; it stands for as long as the token would. */
+export function revokeToken(lease: Lease, by: string, now: number): Revocation {
+  return {
+    scope: 'token',
+    value: lease.tokenId,
+    // Two issuers may use one `jti`.
+    issuer: lease.issuer,
+    cutoff: forGood,
+    expiresAt: Math.ceil(lease.expiresAt) + lease.clockTolerance,
+    reason: 'token revoked',
+    by,
+    at: Math.floor(now),
   }
 }
 

@@ -16,13 +16,16 @@ const flags: Readonly<Record<RevocationScope, string>> = {
   user: '--user <user>',
   task: '--task <[system:]id>',
   session: '--session <id>',
+  token: '--token <jti>',
 }
 
 /** Adds `revoke`. */
 export function addRevokeCommand(program: Command): void {
   const command = program
     .command('revoke')
-    .description('kill a lease, or every lease of an agent, version, user, task or session issued so far')
+    .description(
+      'kill a lease, every lease of an agent, version, user, task or session issued so far, or one token',
+    )
     .requiredOption('--reason <text>', 'why; kept in the record')
     .option('--issuer <issuer>', 'only leases of this issuer')
     .option('-c, --config <file>', 'configuration file', 'config.yaml')

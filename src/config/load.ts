@@ -148,6 +148,7 @@ function buildIssuer(entry: ParsedIssuer, publicOrigin: string, dir: string): Is
     workflows: entry.workflows,
     maxActDepth: entry.max_act_depth,
     statusLists: entry.status_lists,
+    statusFromStore: url === undefined && file === undefined,
     claims: entry.claims,
   }
 }

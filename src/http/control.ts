@@ -4,7 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Form, SenderFacts } from '../broker/parties.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { readForm, readJson } from './control_body.ts'
+import { readForm, readJson, readToken } from './control_body.ts'
 import { type Operator, operatorOf } from './operators.ts'
 
 /** A call that has found its endpoint. */
@@ -16,6 +16,8 @@ export interface ControlCall {
   readonly json: unknown
   /** The form of an endpoint that takes a form. */
   readonly form: Form
+  /** The body of an endpoint that takes a token, as it came. */
+  readonly jwt: string
   readonly sender: SenderFacts
   /** Lower-case names; the first value of each. */
   readonly header: (name: string) => string | undefined
@@ -39,9 +41,10 @@ export interface Endpoint {
   readonly path: string
   /** `open`: anybody may call, or the endpoint itself finds out who calls (OAuth). */
   readonly access: 'open' | 'operator'
-  readonly takes: 'nothing' | 'json' | 'form'
-  /** How a refusal is written: RFC 9457 or RFC 6749 §5.2. */
-  readonly errors: 'problem' | 'oauth'
+  /** `jwt`: a security event token (RFC 8935 §2.1). */
+  readonly takes: 'nothing' | 'json' | 'form' | 'jwt'
+  /** How a refusal is written: RFC 9457, RFC 6749 §5.2 or RFC 8935 §2.3. */
+  readonly errors: 'problem' | 'oauth' | 'set'
   readonly serve: (call: ControlCall) => Promise<ControlAnswer | Refusal> | ControlAnswer | Refusal
 }
 
@@ -102,12 +105,15 @@ async function serve(
   if (isRefusal(json)) return json
   const form = endpoint.takes === 'form' ? await readForm(req) : new Map()
   if (isRefusal(form)) return form
+  const jwt = endpoint.takes === 'jwt' ? await readToken(req) : ''
+  if (isRefusal(jwt)) return jwt
   const url = new URL(req.url ?? '/', 'http://control')
   return endpoint.serve({
     params,
     query: url.searchParams,
     json,
     form,
+    jwt,
     sender: senderOf(req, `${parts.publicUrl}${url.pathname}`),
     header: (name) => req.headersDistinct[name]?.[0],
     operator,
@@ -153,14 +159,17 @@ function sendRefusal(
 ): void {
   const { status, title } = row
   const { detail = title, allow } = facts
-  const body =
-    errors === 'oauth'
-      ? { error: row.error ?? code, error_description: detail, ...facts.answer }
-      : { title, status, detail, code, reasons: facts.reasons, ...facts.answer }
+  const bodies = {
+    problem: { title, status, detail, code, reasons: facts.reasons },
+    oauth: { error: row.error ?? code, error_description: detail },
+    set: { err: code, description: detail },
+  }
+  const body = { ...bodies[errors], ...facts.answer }
   const retryAfter = facts.retryAfter ?? row.retryAfter
   const headers = {
     ...everyAnswer,
     ...(errors === 'problem' && { 'content-type': 'application/problem+json' }),
+    ...(errors === 'set' && { 'content-language': 'en' }),
     ...(status === 401 && { 'www-authenticate': 'Bearer' }),
     ...(allow !== undefined && { allow: allow.join(', ') }),
     ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),

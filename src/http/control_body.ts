@@ -8,6 +8,7 @@ import { parseStrictJson } from '../strict_json.ts'
 const maxJsonBytes = 16_384
 /** Room for three tokens of 8 KiB and what is asked for. */
 const maxFormBytes = 65_536
+const maxTokenBytes = 8_192
 
 /** A strict JSON body of type `application/json`. */
 export async function readJson(req: IncomingMessage): Promise<unknown> {
@@ -62,6 +63,15 @@ function decode(text: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/** A security event token, alone in the body (RFC 8935 §2.1). */
+export async function readToken(req: IncomingMessage): Promise<string | Refusal> {
+  if (!/^application\/secevent\+jwt$/i.test(req.headers['content-type'] ?? '')) {
+    return refuse('invalid_request', { detail: 'send application/secevent+jwt' })
+  }
+  const bytes = await readBody(req, maxTokenBytes)
+  return isRefusal(bytes) ? bytes : bytes.toString('latin1')
 }
 
 async function readBody(req: IncomingMessage, limit: number): Promise<Buffer | Refusal> {

@@ -91,7 +91,16 @@ export interface Lease {
 /** A lease ends at most this long after a token of it was issued, seconds: revocations outlive it. */
 export const maxLeaseSeconds = 30 * 86_400
 
-export const revocationScopes = ['lease', 'agent', 'agent_version', 'user', 'task', 'session'] as const
+/** `token`: one token by its `jti`; its lease goes on (RFC 7009). */
+export const revocationScopes = [
+  'lease',
+  'agent',
+  'agent_version',
+  'user',
+  'task',
+  'session',
+  'token',
+] as const
 export type RevocationScope = (typeof revocationScopes)[number]
 
 /** The key of one revocation: scope, value, and the issuer it is limited to (absent: every issuer). */
@@ -112,6 +121,8 @@ export interface RevocationSubject
   extends Pick<Lease, 'id' | 'issuer' | 'user' | 'session' | 'ancestors' | 'delegatedBy'> {
   readonly agent: Pick<Agent, 'id' | 'version'>
   readonly task: Pick<Task, 'system' | 'id'>
+  /** Absent: the lease itself, whatever token carries it. */
+  readonly tokenId?: string
 }
 
 /**
@@ -127,6 +138,7 @@ export function revocationKeys(lease: RevocationSubject): string[] {
     ['user', lease.user],
     ['task', `${lease.task.system}:${lease.task.id}`],
     ['session', lease.session],
+    ...(lease.tokenId === undefined ? [] : [['token', lease.tokenId] satisfies [RevocationScope, string]]),
     ...lease.ancestors.map((id): [RevocationScope, string] => ['lease', id]),
     ...lease.delegatedBy.flatMap(({ id, version }): [RevocationScope, string][] => [
       ['agent', agentName(id)],

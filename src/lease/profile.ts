@@ -21,6 +21,8 @@ export interface IssuerProfile {
   readonly maxActDepth: number
   /** URL prefixes of status lists; nothing else is ever fetched for a token. */
   readonly statusLists: readonly string[]
+  /** The store here is that of the issuer: it knows at once what the issuer's own lists tell later. */
+  readonly statusFromStore?: boolean
   /** Where each fact stands: a claim name, or a dotted path into the claims. */
   readonly claims: {
     readonly user: string

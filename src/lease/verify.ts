@@ -106,7 +106,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     if (!(now >= lease.notBefore - tolerance)) return fault('not_yet_valid')
     if (!(now >= lease.issuedAt - tolerance)) return fault('issued_in_the_future')
     if (!audiences.includes(lease.audience)) return fault('audience_not_here')
-    if (status === undefined) return lease
+    if (status === undefined || profile.statusFromStore === true) return lease
     if (statusLists === undefined) return fault('status_list_not_allowed')
     const answer = statusLists.check(profile, status, now)
     return answer instanceof Promise ? answer.then((refusal) => refusal ?? lease) : (answer ?? lease)

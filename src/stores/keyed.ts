@@ -51,7 +51,7 @@ export function keyedLeases(redis: Commands, key: KeyName, now: () => number): L
     async get(id) {
       return parse<LeaseRecord>(await redis.get(key('lease', id)))
     },
-    async list({ agent, user, task, limit }) {
+    async list({ agent, user, task, liveAt = 0, limit }) {
       const index =
         agent !== undefined
           ? key('leases', 'agent', agent)
@@ -66,7 +66,8 @@ export function keyedLeases(redis: Commands, key: KeyName, now: () => number): L
         if (ids.length === 0) break
         const records = await redis.mget(ids.map((id) => key('lease', id)))
         for (const record of records.map((text) => parse<LeaseRecord>(text))) {
-          if (record !== undefined && matches(record, { agent, user, task })) found.push(record)
+          if (record === undefined || !(record.maxExpiresAt > liveAt)) continue
+          if (matches(record, { agent, user, task })) found.push(record)
         }
       }
       return found.slice(0, Math.max(0, Math.floor(limit)))

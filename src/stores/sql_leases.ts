@@ -59,14 +59,15 @@ export function sqlLeases(sql: Sql): Leases {
         put(changed)
         return { outcome: 'changed', record: changed }
       }),
-    async list({ limit, ...filter }) {
+    async list({ limit, liveAt, ...filter }) {
       const { agent, user, task, session, tenant, state } = filter
       const wanted = Object.entries({ agent, user, task, session, tenant, state }).flatMap(
         ([column, value]) => (value === undefined ? [] : [{ column, value }]),
       )
       const where = wanted.map(({ column }) => `AND ${column} = ?`).join(' ')
       const rows = sql.all(
-        `SELECT record FROM leases WHERE TRUE ${where} ORDER BY issued_at DESC, id DESC LIMIT ?`,
+        `SELECT record FROM leases WHERE keep_until > ? ${where} ORDER BY issued_at DESC, id DESC LIMIT ?`,
+        liveAt === undefined ? 0 : liveAt + leaseKeepSeconds,
         ...wanted.map(({ value }) => value),
         Math.max(0, Math.floor(limit)),
       )

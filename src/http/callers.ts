@@ -1,0 +1,62 @@
+// Who asks about a token, and what there is to tell them. In: a call with a `token`. Out: the lease that the token
+// carries and its record, or nothing: an unknown token, a foreign one and one that is over look alike.
+import type { AgentClient, ClientAuthenticator } from '../broker/parties.ts'
+import { agentName, type Lease } from '../lease/lease.ts'
+import type { Verifier } from '../lease/verify.ts'
+import type { LeaseRecord, Leases } from '../ports.ts'
+import { isRefusal, type Refusal } from '../refusals.ts'
+import type { ObservedCall } from './observed.ts'
+import type { Operator } from './operators.ts'
+
+/** Somebody who has proven who they are: an operator by their token, an agent by one of its credentials. */
+export type Caller =
+  | { readonly kind: 'operator'; readonly name: string; readonly operator: Operator }
+  | { readonly kind: 'agent'; readonly name: string; readonly client: AgentClient }
+
+/** Refuses with `invalid_client` who is neither (RFC 7662 §2.1, RFC 7009 §2.1). */
+export async function callerOf(call: ObservedCall, clients: ClientAuthenticator): Promise<Caller | Refusal> {
+  const { operator, form, sender, trail, now } = call
+  if (operator !== undefined) return { kind: 'operator', name: operator.name, operator }
+  const client = await clients.authenticate(form, sender, now)
+  if (isRefusal(client)) return client
+  trail.agent = client.entry.agent
+  return { kind: 'agent', name: client.entry.clientId, client }
+}
+
+export interface TokenParts {
+  /** Of this broker's own tokens and no others. */
+  readonly verifier: Verifier
+  /** Every `aud` that this broker issues tokens for. */
+  readonly audiences: readonly string[]
+  readonly leases: Pick<Leases, 'get'>
+}
+
+/** A token of this broker that the caller may know about. */
+export interface KnownToken {
+  readonly lease: Lease
+  readonly record: LeaseRecord
+}
+
+/** The token, while it is valid by itself; the refusal otherwise, and undefined for what is not the caller's. */
+export async function tokenOf(
+  token: string,
+  caller: Caller,
+  { verifier, audiences, leases }: TokenParts,
+  now: number,
+): Promise<KnownToken | Refusal | undefined> {
+  const lease = await verifier.verify(token, now, audiences)
+  if (isRefusal(lease)) return lease
+  const record = await leases.get(lease.id)
+  return record !== undefined && mayKnow(caller, lease, record) ? { lease, record } : undefined
+}
+
+/** Agents know their own tokens and those of leases that they handed on; operators those of their tenant. */
+function mayKnow(caller: Caller, lease: Lease, record: LeaseRecord): boolean {
+  if (caller.kind === 'operator') {
+    const { tenant } = caller.operator
+    return tenant === undefined || tenant === record.tenant
+  }
+  const { clientId, agent, tenant } = caller.client.entry
+  if (tenant !== record.tenant) return false
+  return lease.clientId === clientId || lease.delegatedBy.some(({ id }) => agentName(id) === agent)
+}
