@@ -11,6 +11,7 @@ import { isRefusal, type Refusal, refuse } from '../../refusals.ts'
 import type { AgentClient, IdentityProvider, IdentityUse, Subject, SubjectVerifier } from '../parties.ts'
 import { isTime, jwtFault, onlyAudience, readJwt, readTimes, under } from './jwt.ts'
 import type { Providers } from './providers.ts'
+import { sessionOf } from './session.ts'
 
 type Claims = Record<string, unknown>
 type SubjectUse = Exclude<IdentityUse, 'logout' | 'events'>
@@ -191,9 +192,4 @@ function readSettledDetails(claims: Claims, use: SubjectUse): readonly unknown[]
   if (details !== undefined) return Array.isArray(details) ? details : jwtFault('claim_malformed')
   const limited = use === 'id_jag' && ['scope', 'resource'].some((name) => Object.hasOwn(claims, name))
   return limited ? jwtFault('limits_not_understood') : undefined
-}
-
-/** `session` of every lease that comes of one login session (`sid`, OpenID Connect Front-Channel Logout 1.0 §3). */
-export function sessionOf(issuer: string, sid: string): string {
-  return `ses_${hash('sha256', JSON.stringify([issuer, sid]), 'base64url')}`
 }
