@@ -1,14 +1,20 @@
-// In: the path of one SQLite file that all processes of this machine share. Out: a `Store`. A revocation is
-// on disk and in this process's view before `revoke` resolves; the other processes see it at their next
-// poll. The only importer of node:sqlite. It never waits unboundedly and never serves from a lost file.
+// In: the path of one SQLite file that all processes of this machine share. Out: a `Store`. What is written is
+// on disk before it resolves (used ids, in a file beside it, a moment later), a revocation in this process's
+// view too; other processes see it at their next poll. The only importer of node:sqlite. It never waits
+// unboundedly and never serves from a lost file.
 import { chmodSync, closeSync, mkdirSync, openSync, type Stats, statSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Store, Unavailable } from '../ports.ts'
+import { GroupCommit } from './group_commit.ts'
+import { maxReplayIds } from './lifetimes.ts'
 import { PolledRevocations } from './polled.ts'
-import { migrations, type Sql, type SqlValue, sqlApprovals, sqlBudgets, sqlReplay } from './sql.ts'
-import { sqlDeferrals, sqlLeases, sqlSecrets } from './sql_leases.ts'
+import { migrations, type Sql, type SqlValue, sqlApprovals, sqlBudgets } from './sql.ts'
+import { sqlDeferrals, sqlSecrets } from './sql_deferrals.ts'
+import { sqlLeases } from './sql_leases.ts'
+import { replayMigrations, sqlReplay } from './sql_replay.ts'
 import { sqlPolicySets } from './sql_sets.ts'
 
 /** How to open the embedded store. Times are milliseconds. */
@@ -18,6 +24,8 @@ export interface EmbeddedOptions {
   readonly maxStalenessMs: number
   /** How often other processes' writes are looked for; default 5. One look costs about 4 µs. */
   readonly pollMs?: number
+  /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
+  readonly maxReplayIds?: number
   /** The wall clock. */
   readonly now?: () => number
 }
@@ -25,38 +33,46 @@ export interface EmbeddedOptions {
 /** How long a write waits for another process's transaction before it is `Unavailable`. */
 const busyMs = 500
 const purgeEveryMs = 60_000
+/** A power cut takes the used ids of so long with it; the end of a process takes none. */
+const replaySyncMs = 100
 
-/** Opens (or creates) the file, loads every revocation, starts to poll. Throws `Unavailable`. */
+/** Opens (or creates) the files, loads every revocation, starts to poll. Throws `Unavailable`. */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Store> {
   const now = options.now ?? Date.now
   const file = new SqliteFile(options.path)
+  let replay: SqliteFile | undefined
   try {
-    await file.prepare()
+    await file.prepare('FULL', migrations)
+    replay = new SqliteFile(`${options.path}-replay`)
+    await replay.prepare('NORMAL', replayMigrations)
     const revocations = new PolledRevocations(file, now)
     revocations.poll()
     await revocations.purge()
-    return compose(file, revocations, { ...options, now })
+    return compose({ file, replay }, revocations, { ...options, now })
   } catch (error) {
+    replay?.close()
     file.close()
     throw unavailable(error)
   }
 }
 
 function compose(
-  file: SqliteFile,
+  { file, replay }: { file: SqliteFile; replay: SqliteFile },
   revocations: PolledRevocations,
-  { maxStalenessMs, pollMs = 5, now }: EmbeddedOptions & { now: () => number },
+  options: EmbeddedOptions & { now: () => number },
 ): Store {
+  const { maxStalenessMs, pollMs = 5, now } = options
   // A look that fails leaves the view to age; the gate refuses once it is too old.
   const polling = setInterval(() => attempt(() => revocations.poll()), pollMs).unref()
   const purging = setInterval(() => void revocations.purge().catch(() => {}), purgeEveryMs).unref()
+  const syncing = setInterval(() => void replay.sync(), replaySyncMs).unref()
   return {
     kind: 'embedded',
     revocations,
     leases: sqlLeases(file),
     budgets: sqlBudgets(file, now),
     approvals: sqlApprovals(file),
-    replay: sqlReplay(file),
+    replay: sqlReplay(replay, options.maxReplayIds ?? maxReplayIds),
     deferrals: sqlDeferrals(file),
     secrets: sqlSecrets(file),
     policySets: sqlPolicySets(file),
@@ -65,8 +81,8 @@ function compose(
       if (revocations.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')
     },
     async close() {
-      clearInterval(polling)
-      clearInterval(purging)
+      for (const timer of [polling, purging, syncing]) clearInterval(timer)
+      replay.close()
       file.close()
     },
   }
@@ -78,6 +94,8 @@ class SqliteFile implements Sql {
   readonly #db: DatabaseSync
   readonly #identity: Stats
   readonly #statements = new Map<string, StatementSync>()
+  readonly #group = new GroupCommit((work) => this.#transact(work))
+  #unsynced = false
 
   constructor(path: string) {
     this.#path = resolve(path)
@@ -93,18 +111,22 @@ class SqliteFile implements Sql {
     }
   }
 
-  /** WAL with a sync per commit, and the schema. Waits for another process that is doing the same. */
-  async prepare(): Promise<void> {
+  /**
+   * WAL, and the schema. `FULL`: a commit is on disk when it returns. `NORMAL`: it is safe from the end of the
+   * process, and a power cut can take the latest ones, never the file. Waits for another process that is
+   * doing the same.
+   */
+  async prepare(synchronous: 'FULL' | 'NORMAL', steps: readonly string[]): Promise<void> {
     const mode = await this.#patiently(
       () => this.#db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode,
     )
     if (mode !== 'wal') throw new Unavailable('the state file must be on a local disk: no WAL here')
-    this.#db.exec('PRAGMA synchronous = FULL')
+    this.#db.exec(`PRAGMA synchronous = ${synchronous}`)
     await this.write(() => {
       const version = Number(this.all('PRAGMA user_version')[0]?.user_version)
-      if (version > migrations.length) throw new Unavailable('the state file is from a newer Leasegate')
-      for (const migration of migrations.slice(version)) this.#db.exec(migration)
-      this.#db.exec(`PRAGMA user_version = ${migrations.length}`)
+      if (version > steps.length) throw new Unavailable('the state file is from a newer Leasegate')
+      for (const migration of steps.slice(version)) this.#db.exec(migration)
+      this.#db.exec(`PRAGMA user_version = ${steps.length}`)
     })
   }
 
@@ -117,18 +139,34 @@ class SqliteFile implements Sql {
   }
 
   write<T>(work: () => T): Promise<T> {
+    return this.#group.add(work)
+  }
+
+  #transact(work: () => void): Promise<void> {
     return this.#patiently(() => {
       this.#requireSameFile()
       this.#db.exec('BEGIN IMMEDIATE')
       try {
-        const result = work()
+        work()
         this.#db.exec('COMMIT')
-        return result
+        this.#unsynced = true
       } catch (error) {
         attempt(() => this.#db.exec('ROLLBACK'))
         throw error
       }
     })
+  }
+
+  /** Brings `NORMAL` commits to the disk, off the event loop. What fails is tried again after the next one. */
+  async sync(): Promise<void> {
+    if (!this.#unsynced) return
+    this.#unsynced = false
+    try {
+      await using wal = await open(`${this.#path}-wal`, 'r')
+      await wal.datasync()
+    } catch {
+      // A checkpoint or the kernel does it, later.
+    }
   }
 
   close(): void {

@@ -1,11 +1,11 @@
-// In: what Redis can be asked about revocations. Out: a view of all of them and its age. One loop asks,
-// reads and repairs; each stream entry names the one before it, so whatever was missed shows as a broken
+// In: what Redis can be asked about revocations and suspensions. Out: a view of them all and its age. One loop
+// asks, reads and repairs; each stream entry names the one before it, so whatever was missed shows as a broken
 // link. It never forgets an entry because Redis has lost it: it writes it back.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Revocation } from '../ports.ts'
+import { covers, type Entry, keyOf } from './entry.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { decodeValue } from './scripts.ts'
-import { covers, Freshness, keyOf, moment, RevocationView } from './view.ts'
+import { Freshness, moment, RevocationView } from './view.ts'
 
 /** One stream entry: `previous` is the id of the entry that stood before it when it was written. */
 export interface FeedEntry {
@@ -23,7 +23,7 @@ export interface FeedSource {
   /** Stream entries after `id`, waiting at most `waitMs` for the first. */
   read(id: string, waitMs: number): Promise<FeedEntry[]>
   /** Writes one entry to hash and stream, unless a stronger one stands there. */
-  write(entry: Revocation): Promise<void>
+  write(entry: Entry): Promise<void>
   /** Deletes those of `keys` whose entry has expired before `before` (seconds). */
   purge(keys: readonly string[], before: number): Promise<void>
 }
@@ -115,7 +115,7 @@ export class RevocationFeed {
   async #reload(): Promise<void> {
     const asked = moment(this.#options.now)
     const { last } = await this.#source.probe(asked.wallMs)
-    const stored = new Map<string, Revocation>()
+    const stored = new Map<string, Entry>()
     let cursor = '0'
     do {
       const page = await this.#source.scan(cursor)
@@ -130,11 +130,11 @@ export class RevocationFeed {
     this.#cursor = last
   }
 
-  async #giveBack(stored: ReadonlyMap<string, Revocation>): Promise<void> {
+  async #giveBack(stored: ReadonlyMap<string, Entry>): Promise<void> {
     const nowSeconds = this.#options.now() / 1000
-    const lost: Revocation[] = []
-    for (const [key, entry] of this.view.entries()) {
-      const known = stored.get(key)
+    const lost: Entry[] = []
+    for (const entry of this.view.entries()) {
+      const known = stored.get(keyOf(entry))
       if (entry.expiresAt > nowSeconds && (known === undefined || !covers(known, entry))) lost.push(entry)
     }
     for (let i = 0; i < lost.length; i += batch) {

@@ -1,16 +1,8 @@
-// In: a few Redis commands. Out: the lease, budget, approval and replay ports on them; redis.ts lists the
-// keys. What must not happen twice is one command or one script. Lifetimes are relative to the caller's
-// clock, with `keepSeconds` to spare. It never sees a connection: redis.ts does.
-import {
-  type Approval,
-  type Approvals,
-  type Budgets,
-  type LeaseRecord,
-  type Leases,
-  type Replay,
-  Unavailable,
-} from '../ports.ts'
-import { keepSeconds, leaseKeepSeconds } from './lifetimes.ts'
+// In: a few Redis commands. Out: the budget, approval and replay ports on them; redis.ts lists the keys. What
+// must not happen twice is one command or one script. Lifetimes are relative to the caller's clock, with
+// `keepSeconds` to spare. It never sees a connection: redis.ts does.
+import { type Approval, type Approvals, type Budgets, type Replay, Unavailable } from '../ports.ts'
+import { keepSeconds, replayKeepSeconds } from './lifetimes.ts'
 import type { Script } from './scripts.ts'
 
 /** What these ports ask of Redis. Every call settles in time or throws `Unavailable`. */
@@ -19,82 +11,47 @@ export interface Commands {
   mget(keys: string[]): Promise<(string | null)[]>
   /** Members of a sorted set from the highest score, both ranks included. */
   newest(key: string, start: number, stop: number): Promise<string[]>
-  /** `false`: the key exists. */
-  setIfAbsent(key: string, value: string, ttlMs: number): Promise<boolean>
+  /** Members of a sorted set with a score above `score`. */
+  above(key: string, score: number): Promise<string[]>
+  /** All fields of a hash; none: it is not there. */
+  hash(key: string): Promise<Record<string, string>>
   run(script: Script, ...args: (string | number)[]): Promise<unknown>
 }
 
 /** Builds a key under the store's prefix. */
 export type KeyName = (...parts: string[]) => string
 
-/** Lists reach this far back: as long as records are kept after the lease, and as much for the lease. */
-const indexSeconds = 2 * leaseKeepSeconds
-const page = 200
+/** What is to stand in place of a text that was read. */
+export interface Write {
+  readonly text: string
+  /** Sorted sets: `member` leaves the first and enters the second with `score`, where there is a second. */
+  readonly indexes?: readonly string[]
+  readonly member?: string
+  readonly score?: number
+}
 
-/** Leases; a `task` filter is written `system:id`, as in revocations. */
-export function keyedLeases(redis: Commands, key: KeyName, now: () => number): Leases {
-  const indexes = (record: LeaseRecord) => [
-    key('leases'),
-    key('leases', 'agent', record.agent),
-    key('leases', 'user', record.user),
-    key('leases', 'task', taskOf(record)),
-  ]
-  return {
-    async put(record) {
-      const nowSeconds = now() / 1000
-      const ttlMs = lifetimeMs(record.maxExpiresAt + leaseKeepSeconds, nowSeconds)
-      const { id, issuedAt } = record
-      const keys = [key('lease', id), ...indexes(record)]
-      const oldest = nowSeconds - indexSeconds
-      await redis.run('leasegateLease', ...keys, JSON.stringify(record), issuedAt, id, ttlMs, oldest)
-    },
-    async get(id) {
-      return parse<LeaseRecord>(await redis.get(key('lease', id)))
-    },
-    async list({ agent, user, task, liveAt = 0, limit }) {
-      const index =
-        agent !== undefined
-          ? key('leases', 'agent', agent)
-          : user !== undefined
-            ? key('leases', 'user', user)
-            : task !== undefined
-              ? key('leases', 'task', task)
-              : key('leases')
-      const found: LeaseRecord[] = []
-      for (let start = 0; found.length < limit; start += page) {
-        const ids = await redis.newest(index, start, start + page - 1)
-        if (ids.length === 0) break
-        const records = await redis.mget(ids.map((id) => key('lease', id)))
-        for (const record of records.map((text) => parse<LeaseRecord>(text))) {
-          if (record === undefined || !(record.maxExpiresAt > liveAt)) continue
-          if (matches(record, { agent, user, task })) found.push(record)
-        }
-      }
-      return found.slice(0, Math.max(0, Math.floor(limit)))
-    },
-    renew: notYet,
-    transition: notYet,
-    addUsage: notYet,
-    usage: notYet,
-    usersOf: notYet,
+/** Others that change one key between a reading and its writing: nobody is that busy with one lease. */
+const attempts = 32
+
+/**
+ * Changes the text under `key` in one step over all processes: `step` is asked again until what it was given
+ * still stands when its answer is written. Without `write` nothing is. Throws `Unavailable` when that never
+ * comes about.
+ */
+export async function changed<T>(
+  redis: Pick<Commands, 'get' | 'run'>,
+  key: string,
+  step: (text: string | null) => { readonly result: T; readonly write?: Write },
+): Promise<T> {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const text = await redis.get(key)
+    const { result, write } = step(text)
+    if (text === null || write === undefined) return result
+    const keys = [key, ...(write.indexes ?? [])]
+    const values = [text, write.text, write.member ?? '', write.score ?? 0]
+    if ((await redis.run('leasegateSwap', keys.length, ...keys, ...values)) === 1) return result
   }
-}
-
-/** Stands in until the port is kept in Redis too. */
-export async function notYet(): Promise<never> {
-  throw new Unavailable('not kept in Redis yet')
-}
-
-function matches(
-  record: LeaseRecord,
-  filter: Record<'agent' | 'user' | 'task', string | undefined>,
-): boolean {
-  const { agent = record.agent, user = record.user, task = taskOf(record) } = filter
-  return agent === record.agent && user === record.user && task === taskOf(record)
-}
-
-function taskOf(record: LeaseRecord): string {
-  return `${record.task.system}:${record.task.id}`
+  throw new Unavailable('others keep changing the same record')
 }
 
 /** Budgets: one script decides and spends. A reply lost on the way costs a call, never grants one. */
@@ -132,18 +89,22 @@ export function keyedApprovals(redis: Commands, key: KeyName, now: () => number)
   }
 }
 
-/** Used ids. One that has expired is refused: it could no longer be remembered. */
-export function keyedReplay(redis: Commands, key: KeyName): Replay {
+/** Used ids, at most `maxIds`. One that has expired is refused: it could no longer be remembered. */
+export function keyedReplay(redis: Commands, key: KeyName, maxIds: number): Replay {
   return {
     async use(id, expiresAt, now) {
       if (!(expiresAt > now)) return false
-      return redis.setIfAbsent(key('replay', id), '1', lifetimeMs(expiresAt + keepSeconds, now))
+      const until = expiresAt + replayKeepSeconds
+      const ttlMs = lifetimeMs(until, now)
+      const used = await redis.run('leasegateReplay', key('replay'), id, until, now, maxIds, ttlMs)
+      if (used === -1) throw new Unavailable('no more single-use ids can be remembered')
+      return used === 1
     },
   }
 }
 
 /** Whole milliseconds from `now` to `until` (both seconds). */
-function lifetimeMs(until: number, now: number): number {
+export function lifetimeMs(until: number, now: number): number {
   return Math.ceil((until - now) * 1000)
 }
 

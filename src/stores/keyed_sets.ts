@@ -13,8 +13,7 @@ import {
 import type { Commands, KeyName } from './keyed.ts'
 
 /** What this port asks of Redis beside `Commands`. Every call settles in time or throws `Unavailable`. */
-export interface SetCommands extends Pick<Commands, 'run'> {
-  hash(key: string): Promise<Record<string, string>>
+export interface SetCommands extends Pick<Commands, 'run' | 'hash'> {
   /** Members of a list, both places included. */
   range(key: string, start: number, stop: number): Promise<string[]>
 }

@@ -1,11 +1,11 @@
-// In: the revocations table of a SQLite file that several processes write. Out: a view of all its entries
-// and its age. It looks for others' commits with `PRAGMA data_version`, which costs about 1 µs, and reads
-// the rows above the last one it has seen. It never puts an entry into the view before its COMMIT.
-
+// In: the table of revocations and suspensions in a SQLite file that several processes write. Out: a view of
+// them all and its age. It looks for others' commits with `PRAGMA data_version`, which costs about 1 µs, and
+// reads the rows above the last one it has seen. It never puts an entry into the view before its COMMIT.
 import type { Revocation, Revocations, Suspension } from '../ports.ts'
+import { decodeEntry, type Entry, encodeEntry, keyOf, merge } from './entry.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { purgeTables, type Sql } from './sql.ts'
-import { decodeEntry, encodeEntry, Freshness, keyOf, merge, moment, RevocationView } from './view.ts'
+import { Freshness, moment, RevocationView } from './view.ts'
 
 /** The view of the revocations table, kept fresh by `PRAGMA data_version`. */
 export class PolledRevocations implements Revocations {
@@ -15,14 +15,21 @@ export class PolledRevocations implements Revocations {
   readonly #freshness = new Freshness()
   #version: unknown
   #seq = 0
-  #suspensionSeq = 0
 
   constructor(sql: Sql, now: () => number) {
     this.#sql = sql
     this.#now = now
   }
 
-  async revoke(entry: Revocation): Promise<void> {
+  revoke(entry: Revocation): Promise<void> {
+    return this.#write(entry)
+  }
+
+  suspend(entry: Suspension): Promise<void> {
+    return this.#write(entry)
+  }
+
+  async #write(entry: Entry): Promise<void> {
     const key = keyOf(entry)
     encodeEntry(entry)
     const merged = await this.#sql.write(() => {
@@ -36,7 +43,7 @@ export class PolledRevocations implements Revocations {
   }
 
   /** A new row, not an update: it takes a new `seq`, and that is how other processes find it. */
-  #replace(key: string, entry: Revocation): void {
+  #replace(key: string, entry: Entry): void {
     this.#sql.run(
       'INSERT OR REPLACE INTO revocations (key, keep_until, entry) VALUES (?, ?, ?)',
       key,
@@ -56,26 +63,9 @@ export class PolledRevocations implements Revocations {
         this.#view.put(decodeEntry(String(row.entry)))
         this.#seq = Number(row.seq)
       }
-      const suspensions = 'SELECT seq, entry FROM suspensions WHERE seq > ? ORDER BY seq'
-      for (const row of this.#sql.all(suspensions, this.#suspensionSeq)) {
-        this.#view.putSuspension(JSON.parse(String(row.entry)) as Suspension)
-        this.#suspensionSeq = Number(row.seq)
-      }
       this.#version = version
     }
     this.#freshness.prove(start)
-  }
-
-  async suspend(entry: Suspension): Promise<void> {
-    const insert = `INSERT INTO suspensions (lease, version, keep_until, entry) VALUES (?, ?, ?, ?)
-      ON CONFLICT (lease) DO UPDATE SET version = excluded.version, entry = excluded.entry,
-        keep_until = max(keep_until, excluded.keep_until), seq = (SELECT max(seq) + 1 FROM suspensions)
-      WHERE excluded.version > version`
-    const { lease, version, expiresAt } = entry
-    await this.#sql.write(() =>
-      this.#sql.run(insert, lease, version, expiresAt + keepSeconds, JSON.stringify(entry)),
-    )
-    this.#view.putSuspension(entry)
   }
 
   suspension(lease: { readonly id: string; readonly ancestors: readonly string[] }): Suspension | undefined {

@@ -2,28 +2,28 @@
 // ioredis. Every command settles within its timeout; a failure is `Unavailable` and carries neither the
 // password nor what was sent. It never answers "not revoked" from Redis: `find` reads the local view.
 import { Redis, type RedisOptions } from 'ioredis'
-import { type Revocation, type Revocations, type Store, Unavailable } from '../ports.ts'
+import { type Revocations, type Store, Unavailable } from '../ports.ts'
+import { type Entry, keyOf } from './entry.ts'
 import { type FeedEntry, type FeedSource, RevocationFeed } from './feed.ts'
-import {
-  type Commands,
-  type KeyName,
-  keyedApprovals,
-  keyedBudgets,
-  keyedLeases,
-  keyedReplay,
-  notYet,
-} from './keyed.ts'
+import { type Commands, type KeyName, keyedApprovals, keyedBudgets, keyedReplay } from './keyed.ts'
+import { keyedDeferrals, keyedSecrets } from './keyed_deferrals.ts'
+import { keyedLeases } from './keyed_leases.ts'
 import { keyedPolicySets, type SetCommands, type SetTransfers } from './keyed_sets.ts'
+import { maxReplayIds } from './lifetimes.ts'
 import { revokeArguments, type Scripts, scripts } from './scripts.ts'
-import { keyOf } from './view.ts'
 
 /*
  * What Redis holds, each key beginning with `<prefix>{leasegate}:`
- *   revocations      hash: revocation key -> "cutoff expires json"; the truth a gate loads at start
+ *   revocations      hash: revocation key or suspension -> "rank expires json"; the truth a gate loads at start
  *   feed             stream: every change of that hash, each entry with the id of the one before it
  *   beat             when a gate last proved that this server takes writes
- *   lease:ID         JSON of the record; leases, leases:agent:A, leases:user:U, leases:task:T: ids by issue
- *   budget:KEY       calls spent                      replay:ID    used single-use id
+ *   lease:ID         JSON of the record; leases, leases:agent:A, and so for user, task, session, tenant and
+ *                    state: ids by time of issue
+ *   usage:ID         hash: calls, refusals, bytesIn, bytesOut, lastUsedAt, verb:V of a lease
+ *   login:[ISS,SUB]  users that leases were issued to, by how long the longest is kept
+ *   deferral:ID      JSON of a token request that waits; deferrals: ids of those that nobody settled, by expiry
+ *   secret:NAME      32 random bytes, base64url       replay       used single-use ids, by expiry
+ *   budget:KEY       calls spent
  *   approval:PRINT   hash: id:ID -> "expires json", open -> the ID that is neither used nor replaced
  *   policy:set:DIGEST  a published policy, packed     policy:sets    hash: digest -> json of who and when
  *   policy:history   list of activations, newest first: "number digest json"
@@ -41,6 +41,8 @@ export interface RedisStoreOptions {
   readonly heartbeatMs?: number
   /** Default 100: a hundred times what a healthy server takes, and a pause that callers survive. */
   readonly commandTimeoutMs?: number
+  /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
+  readonly maxReplayIds?: number
   /** Told when the server cannot be used, once per reason. Never carries a secret. */
   readonly onError?: (error: Error) => void
   /** The wall clock. */
@@ -85,9 +87,9 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     leases: keyedLeases(asked, key, now),
     budgets: keyedBudgets(asked, key, now),
     approvals: keyedApprovals(asked, key, now),
-    replay: keyedReplay(asked, key),
-    deferrals: { put: notYet, get: notYet, poll: notYet, settle: notYet, redeem: notYet, pending: notYet },
-    secrets: { shared: notYet },
+    replay: keyedReplay(asked, key, options.maxReplayIds ?? maxReplayIds),
+    deferrals: keyedDeferrals(asked, key, now),
+    secrets: keyedSecrets(asked, key),
     policySets: keyedPolicySets(asked, transfers(options.url, connections.commands), key),
     async ping() {
       await answer(connections.commands.ping())
@@ -225,18 +227,19 @@ function feedEntry([id, fields]: [id: string, fields: string[]]): FeedEntry {
   return { id, previous: field('previous'), entry: field('entry') }
 }
 
-async function writeEntry(commands: Connection, key: KeyName, entry: Revocation): Promise<void> {
+async function writeEntry(commands: Connection, key: KeyName, entry: Entry): Promise<void> {
   const [hash, stream] = [key('revocations'), key('feed')]
   await answer(commands.leasegateRevoke(hash, stream, keyOf(entry), ...revokeArguments(entry), feedLength))
 }
 
 function revocationsOf(feed: RevocationFeed, source: FeedSource): Revocations {
+  const write = async (entry: Entry) => {
+    await source.write(entry)
+    feed.view.put(entry)
+  }
   return {
-    async revoke(entry) {
-      await source.write(entry)
-      feed.view.put(entry)
-    },
-    suspend: notYet,
+    revoke: write,
+    suspend: write,
     suspension: (lease) => feed.view.suspension(lease),
     find: (keys, issuedAt) => feed.view.find(keys, issuedAt),
     ageMs: (nowMs) => feed.ageMs(nowMs),
@@ -253,8 +256,7 @@ function answering(redis: Connection): Commands & SetCommands {
     hash: (key) => answer(redis.hgetall(key)),
     range: (key, start, stop) => answer(redis.lrange(key, start, stop)),
     newest: (key, start, stop) => answer(redis.zrevrange(key, start, stop)),
-    setIfAbsent: async (key, value, ttlMs) =>
-      (await answer(redis.set(key, value, 'PX', ttlMs, 'NX'))) === 'OK',
+    above: (key, score) => answer(redis.zrangebyscore(key, `(${score}`, '+inf')),
     run: (script, ...args) => answer(redis[script](...args)),
   }
 }

@@ -1,8 +1,8 @@
 // The Lua that runs inside Redis: each script is one atomic step, safe to repeat, and touches only the
 // keys it is given (one hash tag, so one slot in a Cluster). Times come in as arguments; no script reads
 // a clock.
-import { type Revocation, Unavailable } from '../ports.ts'
-import { decodeEntry, encodeEntry } from './view.ts'
+import { Unavailable } from '../ports.ts'
+import { decodeEntry, type Entry, encodeEntry, isSuspension, rankOf } from './entry.ts'
 
 const lastId = `
   local function lastId(stream)
@@ -13,8 +13,8 @@ const lastId = `
 /** Numbers stay the text they came as: Lua would print them with fourteen digits. */
 const splitEntry = `
   local function split(value)
-    local cutoff, expires, doc = string.match(value, '^(%S+) (%S+) (.*)$')
-    if tonumber(cutoff) and tonumber(expires) then return cutoff, expires, doc end
+    local rank, expires, doc = string.match(value, '^(%S+) (%S+) (.*)$')
+    if tonumber(rank) and tonumber(expires) then return rank, expires, doc end
   end`
 
 const keepAtLeast = `
@@ -22,21 +22,24 @@ const keepAtLeast = `
     if redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms) end
   end`
 
-/** Name, number of keys and text, for `defineCommand`. The comment gives keys; then arguments. */
+/**
+ * Name, number of keys and text, for `defineCommand`. The comment gives keys; then arguments. Without a number
+ * of keys, the caller passes it first.
+ */
 export const scripts = {
-  // hash, stream; field, cutoff, expires, doc, maxlen. Later cutoff and later expiry win; the stream
-  // hears of it when something changed, and each entry names the one before it.
+  // hash, stream; field, rank (entry.ts), expires, doc, maxlen. Higher rank and later expiry win; the
+  // stream hears of it when something changed, and each entry names the one before it.
   leasegateRevoke: {
     numberOfKeys: 2,
     lua: `${lastId} ${splitEntry}
-      local cutoff, expires, doc = ARGV[2], ARGV[3], ARGV[4]
+      local rank, expires, doc = ARGV[2], ARGV[3], ARGV[4]
       local old = redis.call('HGET', KEYS[1], ARGV[1])
       if old then
         local c, e, d = split(old)
-        if c and tonumber(c) >= tonumber(cutoff) then cutoff, doc = c, d end
+        if c and tonumber(c) >= tonumber(rank) then rank, doc = c, d end
         if c and tonumber(e) > tonumber(expires) then expires = e end
       end
-      local value = cutoff .. ' ' .. expires .. ' ' .. doc
+      local value = rank .. ' ' .. expires .. ' ' .. doc
       if value == old then return 0 end
       local previous = lastId(KEYS[2])
       redis.call('HSET', KEYS[1], ARGV[1], value)
@@ -95,16 +98,87 @@ export const scripts = {
       if ARGV[2] == '1' then redis.call('HDEL', KEYS[1], 'open') end
       return doc`,
   },
-  // record, index …; doc, issued, id, ttl, oldest
+  // record, the states that it is not in (3), index … (7); doc, issued, id, ttl, oldest
   leasegateLease: {
-    numberOfKeys: 5,
+    numberOfKeys: 11,
     lua: `${keepAtLeast}
       redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
-      for i = 2, #KEYS do
+      for i = 2, 4 do redis.call('ZREM', KEYS[i], ARGV[3]) end
+      for i = 5, #KEYS do
         redis.call('ZADD', KEYS[i], ARGV[2], ARGV[3])
         redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. ARGV[5])
         keep(KEYS[i], ARGV[4])
       end`,
+  },
+  // login; user, until, now, ttl
+  leasegateLogin: {
+    numberOfKeys: 1,
+    lua: `${keepAtLeast}
+      redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
+      redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
+      keep(KEYS[1], ARGV[4])`,
+  },
+  // text, index left, index entered (neither, one or both; they may be the same); expected, new, member,
+  // score. 0: something else stands there by now, and nothing is changed.
+  leasegateSwap: {
+    lua: `${keepAtLeast}
+      if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+      redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+      if KEYS[2] == KEYS[3] then return 1 end
+      redis.call('ZREM', KEYS[2], ARGV[3])
+      if KEYS[3] then
+        redis.call('ZADD', KEYS[3], ARGV[4], ARGV[3])
+        keep(KEYS[3], redis.call('PTTL', KEYS[1]))
+      end
+      return 1`,
+  },
+  // lease, usage, lease, usage …; of each: number of fields, field, count …, last use. A lease that is not
+  // there is left out; its usage goes when it goes.
+  leasegateUse: {
+    lua: `
+      local at = 1
+      for i = 1, #KEYS, 2 do
+        local ttl, first, last = redis.call('PTTL', KEYS[i]), at + 1, at + 2 * ARGV[at]
+        at = last + 2
+        if ttl > 0 then
+          for f = first, last, 2 do redis.call('HINCRBY', KEYS[i + 1], ARGV[f], ARGV[f + 1]) end
+          local before = tonumber(redis.call('HGET', KEYS[i + 1], 'lastUsedAt') or '0')
+          if tonumber(ARGV[last + 1]) > before then
+            redis.call('HSET', KEYS[i + 1], 'lastUsedAt', ARGV[last + 1])
+          end
+          redis.call('PEXPIRE', KEYS[i + 1], ttl)
+        end
+      end`,
+  },
+  // deferral, index; text, id, expires, ttl, oldest. One that is there stays as it is.
+  leasegateDefer: {
+    numberOfKeys: 2,
+    lua: `${keepAtLeast}
+      if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[4]) then return 0 end
+      redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+      redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[5])
+      keep(KEYS[2], ARGV[4])
+      return 1`,
+  },
+  // secret; a fresh one. The one that stands.
+  leasegateSecret: {
+    numberOfKeys: 1,
+    lua: `
+      redis.call('SET', KEYS[1], ARGV[1], 'NX')
+      return redis.call('GET', KEYS[1])`,
+  },
+  // used ids by expiry; id, until, now, most, ttl. 1: it was new, 0: it was known, -1: no more fit. Two go for
+  // each that comes, so that no call pays for a million.
+  leasegateReplay: {
+    numberOfKeys: 1,
+    lua: `${keepAtLeast}
+      local over = redis.call('ZRANGE', KEYS[1], '-inf', '(' .. ARGV[3], 'BYSCORE', 'LIMIT', 0, 2)
+      if #over > 0 then redis.call('ZREM', KEYS[1], unpack(over)) end
+      if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+      if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then return -1 end
+      redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+      keep(KEYS[1], ARGV[5])
+      return 1`,
   },
   // set, sets; digest, published, packed. 1 when the digest was new.
   leasegatePublish: {
@@ -137,7 +211,7 @@ export const scripts = {
       redis.call('HDEL', KEYS[3], ARGV[2])
       return redis.call('UNLINK', KEYS[2])`,
   },
-} as const satisfies Record<string, { numberOfKeys: number; lua: string }>
+} as const satisfies Record<string, { numberOfKeys?: number; lua: string }>
 
 /** A script by its name. */
 export type Script = keyof typeof scripts
@@ -146,18 +220,21 @@ export type Script = keyof typeof scripts
 export type Scripts = Record<Script, (...args: (string | number | Buffer)[]) => Promise<unknown>>
 
 /** The arguments of `leasegateRevoke` for one entry, without the field; `RangeError` as in `encodeEntry`. */
-export function revokeArguments(entry: Revocation): [cutoff: string, expires: string, doc: string] {
+export function revokeArguments(entry: Entry): [rank: string, expires: string, doc: string] {
   const doc = encodeEntry(entry)
-  return [String(entry.cutoff), String(entry.expiresAt), doc]
+  return [String(rankOf(entry)), String(entry.expiresAt), doc]
 }
 
 /** Reads what `leasegateRevoke` keeps. Throws `Unavailable` for anything else. */
-export function decodeValue(value: string): Revocation {
-  const [, cutoff, expires, doc] = /^(\S+) (\S+) (.*)$/s.exec(value) ?? []
-  if (doc === undefined || !isTime(cutoff) || !isTime(expires)) {
+export function decodeValue(value: string): Entry {
+  const [, rank, expires, doc] = /^(\S+) (\S+) (.*)$/s.exec(value) ?? []
+  if (doc === undefined || !isTime(rank) || !isTime(expires)) {
     throw new Unavailable('a stored revocation is malformed')
   }
-  return { ...decodeEntry(doc), cutoff: Number(cutoff), expiresAt: Number(expires) }
+  const entry = { ...decodeEntry(doc), expiresAt: Number(expires) }
+  if (!isSuspension(entry)) return { ...entry, cutoff: Number(rank) }
+  if (rankOf(entry) !== Number(rank)) throw new Unavailable('a stored suspension is malformed')
+  return entry
 }
 
 function isTime(text: string | undefined): boolean {

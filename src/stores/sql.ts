@@ -1,6 +1,6 @@
-// In: a way to run SQL. Out: the tables of the embedded store, and the budget, approval and replay
-// ports on them. Each write is one transaction. It never sees a file or a driver: embedded.ts does.
-import type { Approval, Approvals, Budgets, Replay } from '../ports.ts'
+// In: a way to run SQL. Out: the tables of the embedded store, and the budget and approval ports on
+// them. Each write is one transaction. It never sees a file or a driver: embedded.ts does.
+import type { Approval, Approvals, Budgets } from '../ports.ts'
 import { keepSeconds } from './lifetimes.ts'
 
 export type SqlValue = string | number | null | Uint8Array
@@ -43,26 +43,25 @@ export const migrations: readonly string[] = [
      digest TEXT PRIMARY KEY, published TEXT NOT NULL, packed BLOB NOT NULL) STRICT;
    CREATE TABLE policy_history (
      number INTEGER PRIMARY KEY, digest TEXT NOT NULL, activation TEXT NOT NULL) STRICT;`,
-  `CREATE TABLE suspensions (
-     seq INTEGER PRIMARY KEY AUTOINCREMENT, lease TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,
-     keep_until REAL NOT NULL, entry TEXT NOT NULL) STRICT;
-   CREATE TABLE lease_usage (
+  `CREATE TABLE lease_usage (
      id TEXT PRIMARY KEY, usage TEXT NOT NULL, keep_until REAL NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE logins (
      issuer TEXT NOT NULL, subject TEXT NOT NULL, user TEXT NOT NULL, keep_until REAL NOT NULL,
      PRIMARY KEY (issuer, subject, user)) STRICT, WITHOUT ROWID;
    CREATE TABLE deferrals (
-     id TEXT PRIMARY KEY, state TEXT NOT NULL, expires_at REAL NOT NULL, polled_at REAL NOT NULL,
+     id TEXT PRIMARY KEY, state TEXT NOT NULL, created_at REAL NOT NULL, expires_at REAL NOT NULL,
      keep_until REAL NOT NULL, deferral TEXT NOT NULL) STRICT;
    CREATE TABLE secrets (name TEXT PRIMARY KEY, secret BLOB NOT NULL) STRICT;
    ALTER TABLE leases ADD COLUMN session TEXT NOT NULL DEFAULT '';
    ALTER TABLE leases ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
    ALTER TABLE leases ADD COLUMN state TEXT NOT NULL DEFAULT 'active';
+   UPDATE leases SET
+     session = coalesce(record ->> 'session', ''), state = coalesce(record ->> 'state', 'active');
+   DROP TABLE replay; -- it has a file of its own now
    CREATE INDEX leases_session ON leases (session, issued_at, id);
    CREATE INDEX leases_tenant ON leases (tenant, issued_at, id);
    CREATE INDEX leases_state ON leases (state, issued_at, id);
-   CREATE INDEX deferrals_open ON deferrals (state, expires_at);
-   CREATE INDEX suspensions_keep ON suspensions (keep_until);
+   CREATE INDEX deferrals_open ON deferrals (state, created_at, id);
    CREATE INDEX lease_usage_keep ON lease_usage (keep_until);
    CREATE INDEX logins_keep ON logins (keep_until);
    CREATE INDEX deferrals_keep ON deferrals (keep_until);`,
@@ -73,8 +72,6 @@ const tables = {
   leases: 'id',
   budgets: 'key',
   approvals: '(fingerprint, id)',
-  replay: 'id',
-  suspensions: 'seq',
   lease_usage: 'id',
   logins: '(issuer, subject, user)',
   deferrals: 'id',
@@ -133,17 +130,6 @@ export function sqlApprovals(sql: Sql): Approvals {
     async use(fingerprint, now) {
       const use = 'UPDATE approvals SET open = 0 WHERE fingerprint = ? AND open = 1 AND expires_at > ?'
       return (await sql.write(() => sql.run(use, fingerprint, now))) === 1
-    },
-  }
-}
-
-/** Used ids. One that has expired is refused: it could no longer be remembered. */
-export function sqlReplay(sql: Sql): Replay {
-  return {
-    async use(id, expiresAt, now) {
-      if (!(expiresAt > now)) return false
-      const insert = 'INSERT INTO replay VALUES (?, ?) ON CONFLICT (id) DO NOTHING'
-      return (await sql.write(() => sql.run(insert, id, expiresAt + keepSeconds))) === 1
     },
   }
 }

@@ -3,23 +3,21 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RevocationScope, revocationKey } from '../../src/lease/lease.ts'
-import type { Approval, LeaseRecord, Revocation, Store } from '../../src/ports.ts'
+import type { Approval, Revocation, Store } from '../../src/ports.ts'
+import { deferrals, secrets } from './deferrals_contract.ts'
+import { leases } from './leases_contract.ts'
+import { nowSeconds, revocation } from './samples.ts'
 import { policySets } from './sets_contract.ts'
+import { suspensions } from './suspensions_contract.ts'
+
+/** How to open a store; `maxReplayIds` as in its options. */
+export type Open = (options?: { readonly maxReplayIds?: number }) => Promise<Store>
 
 /** One state, and the means to open it. */
 export interface SharedState {
-  open(): Promise<Store>
+  readonly open: Open
   /** Ends and deletes the state; the stores have been closed. */
   end(): Promise<void>
-}
-
-export const nowSeconds = () => Math.floor(Date.now() / 1000)
-
-/** A revocation of lease `value` that holds for an hour, except where `over` says otherwise. */
-export function revocation(value: string, over: Partial<Revocation> = {}): Revocation {
-  const at = nowSeconds()
-  const rest = { cutoff: at, expiresAt: at + 3600, reason: 'laptop stolen', by: 'test', at }
-  return { scope: 'lease', value, ...rest, ...over }
 }
 
 /** What the gate asks for one lease; by default issued a minute ago. */
@@ -46,8 +44,8 @@ export function storeContract(kind: Store['kind'], setUp: () => Promise<SharedSt
   describe(`the ${kind} store keeps the contract of the state ports:`, () => {
     let state: SharedState
     let stores: Store[] = []
-    const open = async () => {
-      const store = await state.open()
+    const open: Open = async (options) => {
+      const store = await state.open(options)
       stores.push(store)
       return store
     }
@@ -61,14 +59,16 @@ export function storeContract(kind: Store['kind'], setUp: () => Promise<SharedSt
     })
     itself(kind, open)
     revocations(open)
+    suspensions(open)
     leases(open)
+    deferrals(open)
+    secrets(open)
     counted(open)
+    bounded(open)
     approvals(open)
     policySets(open)
   })
 }
-
-type Open = () => Promise<Store>
 
 function itself(kind: Store['kind'], open: Open): void {
   it('it says what it is, answers a ping, and its view is fresh when it opens', async () => {
@@ -210,71 +210,6 @@ function revocations(open: Open): void {
   )
 }
 
-function lease(id: string, over: Partial<LeaseRecord> = {}): LeaseRecord {
-  const issuedAt = nowSeconds()
-  return {
-    id,
-    issuer: 'https://broker.example',
-    tenant: '',
-    user: 'alice@example.com',
-    agent: 'agent:support',
-    agentVersion: '1.0.0',
-    agentEnv: 'prod',
-    clientId: 'support',
-    profile: 'support',
-    profileVersion: '9',
-    task: { system: 'jira', id: 'SUP-1', purpose: 'answer a question' },
-    session: 'ses_1',
-    stage: 'observe',
-    audience: 'https://gate.example',
-    ancestors: [],
-    delegatedBy: [],
-    details: [{ type: 'lease', actions: ['read'], identifier: 'crm:customer/9821' }],
-    issuedAt,
-    expiresAt: issuedAt + 300,
-    maxExpiresAt: issuedAt + 3600,
-    renewals: 0,
-    state: 'active',
-    version: 0,
-    ...over,
-  }
-}
-
-function leases(open: Open): void {
-  it('a lease comes back as it was put, and the newest put stands', async () => {
-    const store = await open()
-    const record = lease('lse_1')
-    await store.leases.put(record)
-    expect(await store.leases.get('lse_1')).toEqual(record)
-    const revoked = lease('lse_1', { state: 'revoked' })
-    await store.leases.put(revoked)
-    expect(await store.leases.get('lse_1')).toEqual(revoked)
-    expect(await (await open()).leases.get('lse_1')).toEqual(revoked)
-    expect(await store.leases.get('lse_2')).toBeUndefined()
-  })
-
-  it('leases are listed newest first, filtered, at most as many as asked for', async () => {
-    const store = await open()
-    const at = nowSeconds()
-    const task = { system: 'jira', id: 'SUP-2', purpose: 'refund' }
-    await store.leases.put(lease('lse_1', { issuedAt: at - 3 }))
-    await store.leases.put(lease('lse_2', { issuedAt: at - 1, agent: 'agent:billing' }))
-    await store.leases.put(lease('lse_3', { issuedAt: at - 2, user: 'bob@example.com', task }))
-    await store.leases.put(lease('lse_4', { issuedAt: at, agent: 'agent:billing', task }))
-    const ids = async (filter: Parameters<typeof store.leases.list>[0]) =>
-      (await store.leases.list(filter)).map((record) => record.id)
-    expect(await ids({ limit: 10 })).toEqual(['lse_4', 'lse_2', 'lse_3', 'lse_1'])
-    expect(await ids({ limit: 2 })).toEqual(['lse_4', 'lse_2'])
-    expect(await ids({ limit: 0 })).toEqual([])
-    expect(await ids({ limit: -1 })).toEqual([])
-    expect(await ids({ agent: 'agent:billing', limit: 10 })).toEqual(['lse_4', 'lse_2'])
-    expect(await ids({ user: 'bob@example.com', limit: 10 })).toEqual(['lse_3'])
-    expect(await ids({ task: 'jira:SUP-2', limit: 10 })).toEqual(['lse_4', 'lse_3'])
-    expect(await ids({ agent: 'agent:billing', task: 'jira:SUP-2', limit: 10 })).toEqual(['lse_4'])
-    expect(await ids({ agent: "' OR 1=1 --", limit: 10 })).toEqual([])
-  })
-}
-
 function counted(open: Open): void {
   it('of forty parallel calls over two processes exactly the budget of twenty is spent', async () => {
     const stores = [await open(), await open()]
@@ -327,6 +262,29 @@ function counted(open: Open): void {
     expect(await store.replay.use('jti_3', Number.NaN, at)).toBe(false)
     await store.close()
     expect(await (await open()).replay.use('jti_1', at + 60, at)).toBe(false)
+  })
+}
+
+function bounded(open: Open): void {
+  it('when no more single-use ids can be remembered, none passes, until one of them has expired', async () => {
+    const at = nowSeconds()
+    const [a, b] = [await open({ maxReplayIds: 3 }), await open({ maxReplayIds: 3 })]
+    for (const id of ['1', '2', '3']) expect(await a.replay.use(id, at + 60, at)).toBe(true)
+    for (const store of [a, b]) {
+      await expect(store.replay.use('4', at + 60, at)).rejects.toMatchObject({ name: 'Unavailable' })
+      expect(await store.replay.use('1', at + 60, at)).toBe(false)
+    }
+    const later = at + 3600
+    expect(await b.replay.use('4', later + 60, later)).toBe(true)
+    expect(await a.replay.use('4', later + 60, later)).toBe(false)
+  })
+
+  it('ids that come in for hours never fill what remembers those of a minute', async () => {
+    const store = await open({ maxReplayIds: 300 })
+    const at = nowSeconds()
+    for (let second = 0; second < 1000; second++) {
+      expect(await store.replay.use(`jti_${second}`, at + second + 60, at + second)).toBe(true)
+    }
   })
 }
 

@@ -1,21 +1,24 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
-import { eventually, found, nowSeconds, revocation, storeContract } from './contract.ts'
+import { migrations } from '../../src/stores/sql.ts'
+import { eventually, found, storeContract } from './contract.ts'
+import { lease, nowSeconds, oldLease, revocation, suspension } from './samples.ts'
+import { suspended } from './suspensions_contract.ts'
 
 const maxStalenessMs = 2000
 
 storeContract('embedded', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'leasegate-state-'))
   return {
-    open: () => openEmbedded({ path: join(dir, 'leasegate.db'), maxStalenessMs }),
+    open: (options) => openEmbedded({ path: join(dir, 'leasegate.db'), maxStalenessMs, ...options }),
     end: async () => rmSync(dir, { recursive: true }),
   }
 })
@@ -30,9 +33,9 @@ describe('the embedded store', () => {
     stores.push(store)
     return store
   }
-  const revokeInChild = async (value: string) => {
-    const script = fileURLToPath(new URL('revoke-child.ts', import.meta.url))
-    const child = spawn(process.execPath, [script, path, value], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const writeInChild = async (what: string, id: string) => {
+    const script = fileURLToPath(new URL('write-child.ts', import.meta.url))
+    const child = spawn(process.execPath, [script, path, what, id], { stdio: ['ignore', 'pipe', 'inherit'] })
     children.push(child)
     const [line] = await once(child.stdout, 'data')
     expect(String(line)).toBe('acknowledged\n')
@@ -53,7 +56,10 @@ describe('the embedded store', () => {
     const store = await open()
     await store.revocations.revoke(revocation('lse_1'))
     expect(statSync(join(dir, 'state')).mode & 0o777).toBe(0o700)
-    for (const file of [path, `${path}-wal`, `${path}-shm`]) expect(statSync(file).mode & 0o777).toBe(0o600)
+    const used = `${path}-replay`
+    for (const file of [path, `${path}-wal`, `${path}-shm`, used, `${used}-wal`, `${used}-shm`]) {
+      expect(statSync(file).mode & 0o777).toBe(0o600)
+    }
   })
 
   it('takes a file away from others that could read it', async () => {
@@ -63,18 +69,49 @@ describe('the embedded store', () => {
     expect(statSync(path).mode & 0o777).toBe(0o600)
   })
 
-  it('has an acknowledged revocation after the process that made it was killed at once', async () => {
-    const child = await revokeInChild('lse_1')
+  it.each([
+    ['a revocation', 'revoke', (store: Store) => found(store, 'lse_1'), { by: 'child' }],
+    ['a suspension', 'suspend', (store: Store) => suspended(store, 'lse_1'), { by: 'child' }],
+    ['a lease', 'put', (store: Store) => store.leases.get('lse_1'), { state: 'active' }],
+    ['a renewal', 'renew', (store: Store) => store.leases.get('lse_1'), { renewals: 1 }],
+    ['a completion', 'complete', (store: Store) => store.leases.get('lse_1'), { state: 'completed' }],
+  ])('has %s after the process that acknowledged it was killed at once', async (_, what, read, wanted) => {
+    const before = await open()
+    if (what === 'renew' || what === 'complete') await before.leases.put(lease('lse_1'))
+    await before.close()
+    const child = await writeInChild(what, 'lse_1')
     child.kill('SIGKILL')
     await once(child, 'exit')
-    expect(found(await open(), 'lse_1')).toMatchObject({ by: 'child' })
+    expect(await read(await open())).toMatchObject(wanted)
   })
 
-  it('sees what another process revokes', async () => {
+  it('lets no single-use id pass again after the process that used it was killed at once', async () => {
+    const child = await writeInChild('use', 'jti_1')
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    const { replay } = await open()
+    expect(await replay.use('jti_1', nowSeconds() + 60, nowSeconds())).toBe(false)
+    expect(await replay.use('jti_2', nowSeconds() + 60, nowSeconds())).toBe(true)
+  })
+
+  it('sees what another process revokes and suspends', async () => {
     const store = await open()
     expect(found(store, 'lse_1')).toBeUndefined()
-    await revokeInChild('lse_1')
+    await writeInChild('revoke', 'lse_1')
+    await writeInChild('suspend', 'lse_2')
     await eventually(() => found(store, 'lse_1')).toMatchObject({ by: 'child' })
+    await eventually(() => suspended(store, 'lse_2')).toMatchObject({ by: 'child' })
+  })
+
+  it('sees a resumption although entries that were written later have been purged', async () => {
+    const [a, b] = [await open(), await open()]
+    await a.revocations.suspend(suspension('lse_1'))
+    await a.revocations.suspend(suspension('lse_over', { expiresAt: nowSeconds() - 3600 }))
+    await eventually(() => suspended(b, 'lse_1')).toBeDefined()
+    // Purges on opening.
+    await open()
+    await a.revocations.suspend(suspension('lse_1', { version: 2, suspended: false }))
+    await eventually(() => suspended(b, 'lse_1')).toBeUndefined()
   })
 
   it('refuses writes while another process holds the file, and takes them again after', async () => {
@@ -135,6 +172,59 @@ describe('the embedded store', () => {
     other.exec(`DELETE FROM revocations WHERE key = 'x'`)
     await eventually(() => store.revocations.ageMs(Date.now())).toBeLessThan(50)
     other.close()
+  })
+
+  it('lets no single-use id pass once their file is gone: another process would begin a new one', async () => {
+    const store = await open()
+    renameSync(`${path}-replay`, `${path}-replay.away`)
+    await expect(store.replay.use('jti_1', nowSeconds() + 60, nowSeconds())).rejects.toMatchObject({
+      name: 'Unavailable',
+    })
+  })
+
+  it.each(['{', '"text"', '{"suspended":"yes"}', JSON.stringify({ ...suspension('lse_1'), version: -1 })])(
+    'grows stale when a suspension cannot be read: %s',
+    async (entry) => {
+      const store = await open(50)
+      const other = new DatabaseSync(path)
+      other.prepare("INSERT INTO revocations (key, keep_until, entry) VALUES ('x', 9e9, ?)").run(entry)
+      await eventually(() => store.revocations.ageMs(Date.now())).toBeGreaterThan(50)
+      other.close()
+    },
+  )
+
+  it('reads what the first versions wrote, and finds it by session and state', async () => {
+    mkdirSync(dirname(path), { recursive: true })
+    const old = new DatabaseSync(path)
+    for (const migration of migrations.slice(0, 2)) old.exec(migration)
+    old.exec('PRAGMA user_version = 2')
+    const insert = old.prepare('INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)')
+    for (const record of [oldLease('lse_1'), oldLease('lse_2', { state: 'revoked', session: 'ses_2' })]) {
+      const { id, agent, user } = record as { id: string; agent: string; user: string }
+      insert.run(id, nowSeconds(), nowSeconds() + 9999, agent, user, 'jira:SUP-1', JSON.stringify(record))
+    }
+    old.close()
+    const { leases } = await open()
+    const unsaid = { agentEnv: '', clientId: '', profile: '', profileVersion: '', audience: '' }
+    const { issuedAt } = (await leases.get('lse_1'))!
+    const times = { issuedAt, expiresAt: issuedAt + 300, maxExpiresAt: issuedAt + 3600 }
+    expect(await leases.get('lse_1')).toEqual(lease('lse_1', { ...unsaid, ...times }))
+    expect(await leases.list({ session: 'ses_1', limit: 9 })).toMatchObject([{ id: 'lse_1' }])
+    expect(await leases.list({ state: 'revoked', limit: 9 })).toMatchObject([{ id: 'lse_2' }])
+    expect(await leases.renew('lse_1', issuedAt + 600)).toMatchObject({ renewals: 1, version: 0 })
+  })
+
+  it.each(['{', '[]', '{"id":"lse_1"}'])('guesses nothing about a lease it cannot read: %s', async (text) => {
+    const { leases } = await open()
+    await leases.put(lease('lse_1'))
+    const other = new DatabaseSync(path)
+    other.prepare('UPDATE leases SET record = ?').run(text)
+    other.close()
+    const reason = { name: 'Unavailable', message: 'a stored lease is malformed' }
+    const asked = [leases.get('lse_1'), leases.renew('lse_1', 1), leases.list({ limit: 1 })]
+    for (const result of await Promise.allSettled(asked)) {
+      expect(result).toMatchObject({ status: 'rejected', reason })
+    }
   })
 
   it('does not open a file of a newer version', async () => {

@@ -3,12 +3,14 @@ import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../src/ports.ts'
+import { keyOf } from '../../src/stores/entry.ts'
 import { openRedis, type RedisStoreOptions } from '../../src/stores/redis.ts'
 import { revokeArguments, scripts } from '../../src/stores/scripts.ts'
-import { keyOf } from '../../src/stores/view.ts'
 import { sharedRedis, startRedis, type TestRedis } from '../support/redis.ts'
-import { eventually, found, nowSeconds, revocation, storeContract } from './contract.ts'
+import { eventually, found, storeContract } from './contract.ts'
+import { deferral, lease, nowSeconds, oldLease, revocation, suspension, use } from './samples.ts'
 import { digestOf, policySet } from './sets_contract.ts'
+import { suspended } from './suspensions_contract.ts'
 
 const server = await sharedRedis()
 afterAll(() => server.stop())
@@ -23,7 +25,7 @@ storeContract('redis', async () => {
     await client.del('none', ...(await client.keys(`${prefix}*`)))
     client.disconnect()
   }
-  return { open: () => openRedis(options), end }
+  return { open: (over) => openRedis({ ...options, ...over }), end }
 })
 
 describe('the Redis store', () => {
@@ -62,6 +64,20 @@ describe('the Redis store', () => {
       store.revocations.revoke(revocation('lse_x')),
       store.leases.get('lse_1'),
       store.leases.list({ limit: 1 }),
+      store.leases.put(lease('lse_1')),
+      store.leases.renew('lse_1', at),
+      store.leases.transition('lse_1', { from: ['active'], to: 'completed', at, by: 'x', reason: '' }),
+      store.leases.addUsage([use('lse_1')]),
+      store.leases.usage('lse_1'),
+      store.leases.usersOf({ issuer: 'i', subject: 's' }),
+      store.revocations.suspend(suspension('lse_1')),
+      store.deferrals.put(deferral('d')),
+      store.deferrals.get('d'),
+      store.deferrals.poll('d', at),
+      store.deferrals.settle('d', 'approved', { by: 'x', at, reason: '' }),
+      store.deferrals.redeem('d'),
+      store.deferrals.pending(at, 1),
+      store.secrets.shared('nonce'),
       store.budgets.spend('k', 5, at + 60),
       store.approvals.find('f', at),
       store.approvals.use('f', at),
@@ -93,22 +109,36 @@ describe('the Redis store', () => {
     await store.replay.use('jti', at + 60, at)
     const rest = { approvedBy: ['carol'], expiresAt: at + 60 }
     await store.approvals.put({ fingerprint: 'f', id: 'apr_1', ...rest })
+    await store.leases.put(lease('lse_1', { login: { issuer: 'https://idp.example', subject: '7' } }))
+    await store.leases.addUsage([use('lse_1')])
+    await store.deferrals.put(deferral('d'))
+    await store.secrets.shared('nonce')
     const keys = await admin().keys('*')
-    expect(keys.length).toBeGreaterThanOrEqual(5)
+    expect(keys.length).toBeGreaterThanOrEqual(18)
     for (const key of keys) expect(key).toMatch(/^gate:\{leasegate\}:/)
   })
 
-  it('gives every count, used id and approval a lifetime', async () => {
+  it('gives everything a lifetime but what is for ever: revocations and secrets', async () => {
     const store = await open()
     const at = nowSeconds()
     await store.budgets.spend('b', 5, at + 600)
     await store.budgets.spend('b', 5, at + 60)
     await store.replay.use('r', at + 60, at)
     await store.approvals.put({ fingerprint: 'f', id: 'apr_1', approvedBy: ['carol'], expiresAt: at + 60 })
+    await store.leases.put(lease('lse_1', { login: { issuer: 'https://idp.example', subject: '7' } }))
+    await store.leases.addUsage([use('lse_1')])
+    await store.leases.transition('lse_1', { from: ['active'], to: 'suspended', at, by: 'x', reason: '' })
+    await store.deferrals.put(deferral('d'))
+    await store.revocations.suspend(suspension('lse_1'))
+    await store.secrets.shared('nonce')
     const client = admin()
-    for (const key of ['budget:b', 'replay:r', 'approval:f']) {
-      expect(await client.pttl(`${prefix}{leasegate}:${key}`)).toBeGreaterThan(60_000)
+    const endless: string[] = []
+    for (const key of await client.keys('*')) {
+      const ttlMs = await client.pttl(key)
+      if (ttlMs === -1) endless.push(key.slice(`${prefix}{leasegate}:`.length))
+      else expect(ttlMs, key).toBeGreaterThan(60_000)
     }
+    expect(endless.toSorted()).toEqual(['beat', 'feed', 'revocations', 'secret:nonce'])
     expect(await client.pttl(`${prefix}{leasegate}:budget:b`)).toBeGreaterThan(600_000)
   })
 
@@ -141,7 +171,10 @@ describe('the Redis store', () => {
     const [a, b] = [await open(), await open()]
     await a.revocations.revoke(revocation('lse_1'))
     await b.revocations.revoke(revocation('agent:x', { scope: 'agent', issuer: 'https://broker.example' }))
-    await eventually(() => [a.revocations.size(), b.revocations.size()]).toEqual([2, 2])
+    await a.revocations.suspend(suspension('lse_3'))
+    await b.revocations.suspend(suspension('lse_4'))
+    await a.revocations.suspend(suspension('lse_4', { version: 2, suspended: false }))
+    await eventually(() => [a.revocations.size(), b.revocations.size()]).toEqual([4, 4])
     await redis.kill()
     await stale(a)
     await answersNothing(a)
@@ -152,6 +185,11 @@ describe('the Redis store', () => {
     for (const store of [a, b, c]) {
       expect(found(store, 'lse_1')).toBeDefined()
       expect(found(store, 'agent:x', { scope: 'agent' })).toBeDefined()
+      expect(suspended(store, 'lse_3')).toBeDefined()
+      expect(suspended(store, 'lse_4')).toBeUndefined()
+      // What was taken back stays so: the earlier version, arriving late, does not suspend again.
+      await store.revocations.suspend(suspension('lse_4'))
+      expect(suspended(store, 'lse_4')).toBeUndefined()
     }
     await b.revocations.revoke(revocation('lse_2'))
     await eventually(() => found(a, 'lse_2')).toBeDefined()
@@ -218,6 +256,46 @@ describe('the Redis store', () => {
     await afterNextProof(store)
     await store.revocations.revoke(revocation('lse_4'))
     expect(found(await open(), 'lse_4')).toBeDefined()
+  })
+
+  it('an earlier version of a suspension on the server, as after a failover, is replaced by the later', async () => {
+    const store = await open()
+    await store.revocations.suspend(suspension('lse_1'))
+    await store.revocations.suspend(suspension('lse_1', { version: 3 }))
+    const client = admin()
+    const early = suspension('lse_1', { version: 2, suspended: false })
+    await client.multi().del(stream).hset(hash, keyOf(early), revokeArguments(early).join(' ')).exec()
+    await eventually(async () => (await client.hget(hash, keyOf(early)))?.split(' ')[0]).toBe('7')
+    expect(suspended(store, 'lse_1')).toMatchObject({ version: 3 })
+    expect(suspended(await open(), 'lse_1')).toMatchObject({ version: 3 })
+  })
+
+  it.each([
+    ['a version that is not the one it is filed under', ['4 9e9', suspension('lse_1')]],
+    ['no version', ['3 9e9', { ...suspension('lse_1'), version: undefined }]],
+    ['a lease that is no text', ['3 9e9', { ...suspension('lse_1'), lease: 7 }]],
+    ['a state that is no yes or no', ['3 9e9', { ...suspension('lse_1'), suspended: 1 }]],
+  ])('stays stale while the hash holds a suspension with %s', async (_, [front, doc]) => {
+    const store = await open()
+    const client = admin()
+    const value = `${String(front)} ${JSON.stringify(doc)}`
+    await client.multi().hset(hash, 'suspension\nlse_1', value).del(stream).xadd(stream, '*', 'a', 'b').exec()
+    await stale(store)
+    await expect(open()).rejects.toMatchObject({ message: /a stored suspension is malformed$/ })
+  })
+
+  it('reads a lease that the first version wrote, changes it, and guesses nothing about garbage', async () => {
+    const { leases } = await open()
+    const client = admin()
+    await client.set(`${prefix}{leasegate}:lease:lse_1`, JSON.stringify(oldLease('lse_1')), 'EX', 60)
+    const unsaid = { tenant: '', clientId: '', ancestors: [], delegatedBy: [], renewals: 0, version: 0 }
+    expect(await leases.get('lse_1')).toMatchObject({ id: 'lse_1', ...unsaid })
+    const done = { from: ['active'], to: 'completed', at: 1, by: 'x', reason: '' } as const
+    expect(await leases.transition('lse_1', done)).toMatchObject({ outcome: 'changed' })
+    expect(await leases.list({ state: 'completed', limit: 9 })).toMatchObject([{ id: 'lse_1', version: 1 }])
+    await client.set(`${prefix}{leasegate}:lease:lse_1`, '{"id":"lse_1"}', 'EX', 60)
+    await expect(leases.get('lse_1')).rejects.toMatchObject({ message: 'a stored lease is malformed' })
+    await expect(leases.renew('lse_1', 1)).rejects.toMatchObject({ message: 'a stored lease is malformed' })
   })
 
   it('is not led astray by an entry in the stream that no gate wrote', async () => {

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { revocationKey } from '../../src/lease/lease.ts'
+import { covers, decodeEntry, encodeEntry, merge } from '../../src/stores/entry.ts'
 import { decodeValue, revokeArguments } from '../../src/stores/scripts.ts'
-import { covers, decodeEntry, encodeEntry, Freshness, merge, RevocationView } from '../../src/stores/view.ts'
-import { revocation } from './contract.ts'
+import { Freshness, RevocationView } from '../../src/stores/view.ts'
+import { revocation } from './samples.ts'
 
 const times = fc.record({
   cutoff: fc.double({ min: 0, max: 1e10, noNaN: true }),
