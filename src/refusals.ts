@@ -128,6 +128,8 @@ export interface MissingDetail {
   readonly actions: readonly string[]
   readonly identifier: string
   readonly sensitivity: string
+  /** Where it is a constraint that the lease would have to be without. */
+  readonly constraints?: { readonly max_risk: string }
 }
 
 /** What a refusal may add to its code; every member is safe to show to the caller except `cause`. */

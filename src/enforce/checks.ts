@@ -1,10 +1,18 @@
 // The built-in checks, in order. Each can only refuse; policy runs after the last of them. ADD A CHECK
 // HERE: a function named for what must hold, a row in `checks`, rows in test/enforce/checks.test.ts.
-import { type Grant, identifierCovers, type Lease, sensitivityCovers } from '../lease/lease.ts'
-import { type Refusal, refuse } from '../refusals.ts'
+import {
+  type Grant,
+  identifierCovers,
+  type Lease,
+  type Risk,
+  risks,
+  sensitivityCovers,
+} from '../lease/lease.ts'
+import { type MissingDetail, type Refusal, refuse } from '../refusals.ts'
 import type { Operation } from './operation.ts'
 import { refuseRevoked, refuseSuspended } from './revoked.ts'
 import type { Evidence, Mapped } from './stages.ts'
+import { mismatches } from './stated_task.ts'
 
 /** Undefined when what it is named for holds. */
 export type Check = (evidence: Evidence) => Refusal | undefined
@@ -13,12 +21,12 @@ export type Check = (evidence: Evidence) => Refusal | undefined
 export interface Asked {
   readonly lease: Pick<Lease, 'grants'>
   readonly mapped: Pick<Mapped, 'resource'> & {
-    readonly operation: Pick<Operation, 'verb' | 'sensitivity'>
+    readonly operation: Pick<Operation, 'verb' | 'sensitivity' | 'risk'>
   }
 }
 
 /** Constraint keys the gate enforces; a grant with any other key covers nothing (fail closed). */
-const enforcedConstraints = new Set(['max_calls'])
+const enforcedConstraints = new Set(['max_calls', 'max_risk'])
 
 function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal | undefined {
   // Written so that a NaN age refuses too.
@@ -50,15 +58,35 @@ function environmentMatches({ lease, backend }: Evidence): Refusal | undefined {
   })
 }
 
-/** Whether one grant of the lease covers verb, resource and sensitivity, and can be enforced. */
+/** Another task or session needs a lease of its own, however much this one would cover of it. */
+function leaseIsForStatedTask({ request, lease, mapped }: Evidence): Refusal | undefined {
+  const reasons = mismatches(request, lease)
+  if (reasons.length === 0) return undefined
+  const { statedTask: task, statedSession: session } = request
+  return refuse('lease_mismatch', {
+    detail: 'ask for a lease that is for the task and session of this request, or send the one you have',
+    reasons,
+    missing: [detailFor(mapped)],
+    answer: { ...(task !== undefined && { task }), ...(session !== undefined && { session }) },
+  })
+}
+
+/** Whether one grant of the lease covers verb, resource, sensitivity and risk, and can be enforced. */
 export function grantCoversRequest({ lease, mapped }: Asked): Refusal | undefined {
   if (coveringGrant(lease, mapped) !== undefined) return undefined
-  const { verb, sensitivity } = mapped.operation
+  const { verb, sensitivity, risk } = mapped.operation
+  const reason = whyNotCovered(lease, mapped)
+  const tooRisky = reason === 'risk_above_ceiling'
   return refuse('outside_lease', {
-    detail: `the lease does not grant ${verb} on ${mapped.resource} at ${sensitivity}`,
-    reasons: whyNotCovered(lease, mapped),
-    missing: [{ type: 'lease', actions: [verb], identifier: mapped.resource, sensitivity }],
+    detail: `the lease does not grant ${verb} on ${mapped.resource} at ${tooRisky ? `${risk} risk` : sensitivity}`,
+    reasons: [reason],
+    missing: [{ ...detailFor(mapped), ...(tooRisky && { constraints: { max_risk: risk } }) }],
   })
+}
+
+/** The grant that would cover it. */
+function detailFor({ operation: { verb, sensitivity }, resource }: Asked['mapped']): MissingDetail {
+  return { type: 'lease', actions: [verb], identifier: resource, sensitivity }
 }
 
 /** In this order, first refusal wins: a dead lease is refused before anything it grants is looked at. */
@@ -68,11 +96,12 @@ export const checks: readonly Check[] = [
   leaseIsNotSuspended,
   leaseHasNotExpired,
   environmentMatches,
+  leaseIsForStatedTask,
   grantCoversRequest,
 ]
 
 /**
- * The alternative of the lease that covers verb, resource and sensitivity and that can be enforced; of
+ * The alternative of the lease that covers verb, resource, sensitivity and risk and that can be enforced; of
  * several, one without a budget, else the first.
  */
 export function coveringGrant(lease: Asked['lease'], mapped: Asked['mapped']): Grant | undefined {
@@ -90,7 +119,8 @@ function covers(grant: Grant, { operation, resource }: Asked['mapped']): boolean
     actionCovers(grant, operation.verb) &&
     identifierCovers(grant.identifier, resource) &&
     sensitivityCovers(grant.sensitivity, operation.sensitivity) &&
-    isEnforceable(grant)
+    isEnforceable(grant) &&
+    riskCovers(grant, operation.risk)
   )
 }
 
@@ -102,18 +132,29 @@ export function maxCallsOf(grant: Grant): number | undefined {
 function isEnforceable(grant: Grant): boolean {
   for (const key in grant.constraints) if (!enforcedConstraints.has(key)) return false
   const maxCalls = maxCallsOf(grant)
-  return maxCalls === undefined || (Number.isSafeInteger(maxCalls) && maxCalls >= 0)
+  const { max_risk: maxRisk } = grant.constraints
+  return (
+    (maxCalls === undefined || (Number.isSafeInteger(maxCalls) && maxCalls >= 0)) &&
+    (maxRisk === undefined || risks.some((known) => known === maxRisk))
+  )
+}
+
+/** A grant without `max_risk` has no ceiling of its own. */
+function riskCovers(grant: Grant, asked: Risk): boolean {
+  const ceiling = grant.constraints.max_risk as Risk | undefined
+  return ceiling === undefined || risks.indexOf(ceiling) >= risks.indexOf(asked)
 }
 
 function actionCovers(grant: Grant, verb: string): boolean {
   return grant.actions.includes(verb) || grant.actions.includes('*')
 }
 
-function whyNotCovered(lease: Asked['lease'], { operation, resource }: Asked['mapped']): string[] {
+function whyNotCovered(lease: Asked['lease'], { operation, resource }: Asked['mapped']): string {
   const named = lease.grants.filter((grant) => identifierCovers(grant.identifier, resource))
-  if (named.length === 0) return ['resource_not_in_lease']
+  if (named.length === 0) return 'resource_not_in_lease'
   const acting = named.filter((grant) => actionCovers(grant, operation.verb))
-  if (acting.length === 0) return ['verb_not_in_lease']
+  if (acting.length === 0) return 'verb_not_in_lease'
   const cleared = acting.filter((grant) => sensitivityCovers(grant.sensitivity, operation.sensitivity))
-  return cleared.length === 0 ? ['sensitivity_above_ceiling'] : ['constraint_not_enforceable']
+  if (cleared.length === 0) return 'sensitivity_above_ceiling'
+  return cleared.some(isEnforceable) ? 'risk_above_ceiling' : 'constraint_not_enforceable'
 }

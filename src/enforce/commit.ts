@@ -1,5 +1,6 @@
 // A Permit in, a Committed out: everything that is used up by letting this request through, atomically
 // and once. After a Committed nothing can say no any more but the backend.
+import { type Lease, maxLeaseSeconds } from '../lease/lease.ts'
 import type { Approvals, Budgets, Revocations } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { maxCallsOf } from './checks.ts'
@@ -100,9 +101,8 @@ async function spend(
   const maxCalls = maxCallsOf(decision.grant)
   try {
     if (maxCalls !== undefined) {
-      // One counter per lease: a renewal that rewrites its grants must not start a new one.
-      const key = `calls\n${lease.issuer}\n${lease.id}`
-      const spending = sources.budgets.spend(key, maxCalls, lease.maxExpiresAt)
+      const { key, expiresAt } = counterOf(lease)
+      const spending = sources.budgets.spend(key, maxCalls, expiresAt)
       const { spent } = await within(sources.deadlineMs, spending)
       if (!spent) return refuse('budget_exhausted', { detail: `all ${maxCalls} calls of the lease are used` })
     }
@@ -123,6 +123,17 @@ async function spend(
     }
   }
   return useApproval(permit, sources)
+}
+
+/**
+ * One counter for a lease and all that was handed on from it: neither a renewal that rewrites its grants nor a
+ * part of it in other hands may start a new one. What is handed on does not know when the lease at the root
+ * ends, only that it does so within `maxLeaseSeconds` of any token of it.
+ */
+function counterOf(lease: Lease): { readonly key: string; readonly expiresAt: number } {
+  const root = lease.ancestors.at(-1)
+  const expiresAt = root === undefined ? lease.maxExpiresAt : lease.issuedAt + maxLeaseSeconds
+  return { key: `calls\n${lease.issuer}\n${root ?? lease.id}`, expiresAt }
 }
 
 async function useApproval(permit: Permit, sources: CommitSources): Promise<Committed | Refusal> {

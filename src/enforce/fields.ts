@@ -15,6 +15,8 @@ export type HeaderFacts = Pick<
   | 'chunked'
   | 'expectsContinue'
   | 'provenance'
+  | 'statedTask'
+  | 'statedSession'
   | 'traceparent'
   | 'maxForwards'
   | 'offersWebSocket'
@@ -39,6 +41,8 @@ const singletons = new Set([
   'if-range',
   'if-unmodified-since',
   'lease-provenance',
+  'lease-session',
+  'lease-task',
   'max-forwards',
   'range',
   'sec-websocket-key',
@@ -117,6 +121,12 @@ function readKnown(head: RawHead, scanned: Scanned): HeaderFacts | Refusal {
   if (provenance !== undefined && provenance !== 'trusted' && provenance !== 'untrusted') {
     return refuse('malformed_request', { detail: 'Lease-Provenance is either trusted or untrusted' })
   }
+  const { 'lease-task': statedTask, 'lease-session': statedSession } = single
+  if (statedTask === '' || statedSession === '') {
+    return refuse('malformed_request', {
+      detail: 'Lease-Task and Lease-Session name something or are left out',
+    })
+  }
   const maxForwards = single['max-forwards']
   if (maxForwards !== undefined && !/^[0-9]{1,9}$/.test(maxForwards)) {
     return refuse('malformed_request', { detail: 'Max-Forwards is not a number' })
@@ -131,6 +141,8 @@ function readKnown(head: RawHead, scanned: Scanned): HeaderFacts | Refusal {
     contentEncoding: single['content-encoding'],
     expectsContinue: expect !== undefined && head.httpVersion === '1.1',
     provenance: provenance ?? 'untrusted',
+    statedTask,
+    statedSession,
     traceparent:
       scanned.traceparent !== undefined && traceparentForm.test(scanned.traceparent)
         ? scanned.traceparent

@@ -4,6 +4,7 @@ import type { Lease } from '../lease/lease.ts'
 import { type Committed, isCommitted } from './commit.ts'
 import type { Backend } from './operation.ts'
 import type { CleanRequest } from './stages.ts'
+import { fieldValue, taskValue } from './stated_task.ts'
 
 const mint = Symbol('mint')
 
@@ -175,15 +176,11 @@ function leaseHeaders(lease: Lease): readonly string[] {
       'lease-agent',
       fieldValue(`${lease.agent.id}@${lease.agent.version}`),
       'lease-task',
-      fieldValue(`${lease.task.system}:${lease.task.id}`),
+      taskValue(lease.task),
     ]
     leaseHeaderLists.set(lease, list)
   }
   return list
-}
-
-function fieldValue(text: string): string {
-  return /^[\x21-\x24\x26-\x7e]*$/.test(text) ? text : encodeURIComponent(text)
 }
 
 function viaOf(request: CleanRequest, via: string): string {

@@ -38,6 +38,7 @@ export function refusalAnswer({ code, row, facts }: Refusal, reply: ReplyFacts):
     reasons: facts.reasons ?? [],
     next_action: row.nextAction,
     authorization_details: facts.missing,
+    ...facts.answer,
   })
   const headers = [
     'content-type',

@@ -49,6 +49,9 @@ export interface CleanRequest {
   readonly chunked: boolean
   readonly expectsContinue: boolean
   readonly provenance: 'trusted' | 'untrusted'
+  /** `Lease-Task` and `Lease-Session`: what the request says it is for. */
+  readonly statedTask: string | undefined
+  readonly statedSession: string | undefined
   /** A valid W3C traceparent; undefined starts a new trace. */
   readonly traceparent: string | undefined
   /** Value for an OPTIONS request only. */

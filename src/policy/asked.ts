@@ -4,7 +4,7 @@ import type { PolicyInput } from './input_schema.ts'
 
 /** For `grantCoversRequest`. Constraints are not part of an input: a budget is spent after the decision. */
 export function asked({ lease, request }: PolicyInput): Asked {
-  const { verb, resource, sensitivity } = request
+  const { verb, resource, sensitivity, risk } = request
   return {
     lease: {
       grants: lease.granted.map(({ actions, resource: identifier, sensitivity: ceiling }) => ({
@@ -14,6 +14,6 @@ export function asked({ lease, request }: PolicyInput): Asked {
         constraints: {},
       })),
     },
-    mapped: { resource, operation: { verb, sensitivity } },
+    mapped: { resource, operation: { verb, sensitivity, risk } },
   }
 }

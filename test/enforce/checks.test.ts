@@ -95,6 +95,89 @@ describe('environmentMatches', () => {
   })
 })
 
+describe('leaseIsForStatedTask', () => {
+  const german = { system: 'jira', id: 'SÜP 1', purpose: 'p' }
+  const bare = { system: 'task', id: 'SUP-4711', purpose: 'p' }
+  const colons = { system: 'urn', id: 'a:b', purpose: 'p' }
+  test.each<[string, readonly string[], Partial<Lease>]>([
+    ['nothing', [], {}],
+    ['its task', ['Lease-Task', 'jira:SUP-4711'], {}],
+    ['its session', ['Lease-Session', 'ses_1'], {}],
+    ['both', ['Lease-Session', 'ses_1', 'Lease-Task', 'jira:SUP-4711'], {}],
+    [
+      'a task that is not ASCII as the gate writes it',
+      ['Lease-Task', 'jira%3AS%C3%9CP%201'],
+      { task: german },
+    ],
+    ['a task without a system', ['Lease-Task', 'SUP-4711'], { task: bare }],
+    ['the same with its system', ['Lease-Task', 'task:SUP-4711'], { task: bare }],
+    ['a task with a colon in it', ['Lease-Task', 'urn:a:b'], { task: colons }],
+  ])('a request that states %s passes', (_, headers, changes) => {
+    expect(decided(evidenceOf({ ask: { headers }, lease: leaseOf(changes) }))).toBe('accepted')
+  })
+
+  test.each<[string, readonly string[], readonly string[], object]>([
+    ['another task', ['Lease-Task', 'jira:SUP-4712'], ['task_mismatch'], { task: 'jira:SUP-4712' }],
+    ['a longer task', ['Lease-Task', 'jira:SUP-47110'], ['task_mismatch'], { task: 'jira:SUP-47110' }],
+    ['another system', ['Lease-Task', 'snow:SUP-4711'], ['task_mismatch'], { task: 'snow:SUP-4711' }],
+    ['no system', ['Lease-Task', 'SUP-4711'], ['task_mismatch'], { task: 'SUP-4711' }],
+    ['another case', ['Lease-Task', 'JIRA:SUP-4711'], ['task_mismatch'], { task: 'JIRA:SUP-4711' }],
+    ['two tasks', ['Lease-Task', 'jira:SUP-4711, jira:SUP-4712'], ['task_mismatch'], expect.anything()],
+    ['another session', ['Lease-Session', 'ses_2'], ['session_mismatch'], { session: 'ses_2' }],
+    ['a wildcard', ['Lease-Task', '*', 'Lease-Session', '*'], ['task_mismatch', 'session_mismatch'], {}],
+  ])('a request that states %s is refused and told what to ask for', (_, headers, reasons, answer) => {
+    expect(decide(evidenceOf({ ask: { headers } }), allowing)).toMatchObject({
+      code: 'lease_mismatch',
+      row: { status: 403, error: 'insufficient_scope', nextAction: 'request' },
+      facts: {
+        reasons,
+        answer,
+        missing: [
+          { type: 'lease', actions: ['read'], identifier: 'crm:customer/9821', sensitivity: 'confidential' },
+        ],
+      },
+    })
+  })
+})
+
+describe('max_risk', () => {
+  const operations = (['low', 'medium', 'high'] as const).map((risk) =>
+    operationOf(`GET /${risk}/{id}`, { risk }),
+  )
+  const at = (risk: string, maxRisk: unknown) => {
+    const lease = withGrants({ constraints: { max_risk: maxRisk } })
+    const ask: Ask = { target: `/crm/${risk}/9821` }
+    return decide(evidenceOf({ ask, lease, backend: backendOf({ operations }) }), allowing)
+  }
+
+  test.each([
+    ['low', 'low', 'accepted'],
+    ['low', 'high', 'accepted'],
+    ['medium', 'low', 'outside_lease'],
+    ['medium', 'medium', 'accepted'],
+    ['high', 'low', 'outside_lease'],
+    ['high', 'medium', 'outside_lease'],
+    ['high', 'high', 'accepted'],
+  ])('an operation of %s risk under a ceiling of %s: %s', (risk, ceiling, code) => {
+    expect(codeOf(at(risk, ceiling))).toBe(code)
+  })
+
+  test('the refusal names the ceiling that would do', () => {
+    expect(at('high', 'low')).toMatchObject({
+      facts: { reasons: ['risk_above_ceiling'], missing: [{ constraints: { max_risk: 'high' } }] },
+    })
+  })
+
+  test.each(['', 'none', 'HIGH', 3, null, true, ['high'], { high: 1 }])(
+    'F5 a ceiling of %j is none that can be enforced',
+    (ceiling) => {
+      const refusal = at('low', ceiling)
+      expect(refusal).toMatchObject({ facts: { reasons: ['constraint_not_enforceable'] } })
+      expect(JSON.stringify(refusal)).not.toContain('max_risk')
+    },
+  )
+})
+
 describe('grantCoversRequest', () => {
   test.each<[string, Partial<Grant>]>([
     ['exactly', { actions: ['read'], sensitivity: 'confidential' }],
@@ -179,6 +262,7 @@ test('the checks run in order, and a dead lease is refused before what it grants
     'leaseIsNotSuspended',
     'leaseHasNotExpired',
     'environmentMatches',
+    'leaseIsForStatedTask',
     'grantCoversRequest',
   ])
   const scene = { lease: withGrants(), backend: backendOf({ env: 'dev' }) }

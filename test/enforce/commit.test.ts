@@ -119,6 +119,40 @@ describe('the budget', () => {
     for (const lease of others) expect(await committed(permitOf({ lease }))).toBe('accepted')
   })
 
+  describe('over all that is handed on', () => {
+    const root = limited(3)
+    const child = limited(3, { id: 'lse_2', ancestors: ['lse_1'] })
+    const grandchild = limited(2, { id: 'lse_3', ancestors: ['lse_2', 'lse_1'] })
+
+    test('is shared: handing on multiplies no calls', async () => {
+      const asked = [child, grandchild, root, child, root, grandchild]
+      const codes: string[] = []
+      for (const lease of asked) codes.push(await committed(permitOf({ lease })))
+      const spent = 'budget_exhausted'
+      expect(codes).toEqual(['accepted', 'accepted', 'accepted', spent, spent, spent])
+    })
+
+    test('holds each lease to a smaller one of its own', async () => {
+      expect(await committed(permitOf({ lease: root }))).toBe('accepted')
+      expect(await committed(permitOf({ lease: grandchild }))).toBe('accepted')
+      expect(await committed(permitOf({ lease: grandchild }))).toBe('budget_exhausted')
+      expect(await committed(permitOf({ lease: child }))).toBe('accepted')
+    })
+
+    test('outlives a lease that was handed on and is over', async () => {
+      const brief = limited(3, { id: 'lse_2', ancestors: ['lse_1'], maxExpiresAt: now + 60 })
+      const kept: number[] = []
+      const budgets: CommitSources['budgets'] = {
+        spend: (key, max, expiresAt) => {
+          kept.push(expiresAt)
+          return store.budgets.spend(key, max, expiresAt)
+        },
+      }
+      for (const lease of [brief, root]) await committed(permitOf({ lease }), { budgets })
+      expect(kept[0]).toBeGreaterThanOrEqual(kept[1]!)
+    })
+  })
+
   test('that is spent is refused without an intent on record', async () => {
     await committed(permitOf({ ...write, lease: limited(0) }))
     expect(intents).toEqual([])

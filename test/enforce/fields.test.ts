@@ -206,6 +206,36 @@ describe('C4: the one header that policy reads', () => {
   })
 })
 
+describe('what a request says it is for', () => {
+  test('is taken as it is written', () => {
+    const headers = ['Lease-Task', 'jira:SUP-4711', 'LEASE-SESSION', 'ses_1']
+    expect(requestOf({ headers })).toMatchObject({ statedTask: 'jira:SUP-4711', statedSession: 'ses_1' })
+  })
+
+  test('need not be said', () => {
+    expect(requestOf()).toMatchObject({ statedTask: undefined, statedSession: undefined })
+  })
+
+  test.each([
+    ['a task twice', ['Lease-Task', 'jira:1', 'lease-task', 'jira:1']],
+    ['a session twice', ['Lease-Session', 'ses_1', 'Lease-Session', 'ses_2']],
+    ['a task without a name', ['Lease-Task', '']],
+    ['a session without a name', ['Lease-Session', '']],
+    ['a task that is not ASCII', ['Lease-Task', 'jira:S\u00dcP']],
+  ])('%s: refused', (_, headers) => {
+    expect(received({ headers })).toBe('malformed_request')
+  })
+
+  test('C2 an underscore does not make it', () => {
+    expect(requestOf({ headers: ['Lease_Task', 'jira:1'] }).statedTask).toBeUndefined()
+  })
+
+  test.each(['lease-task', 'Lease-Session'])('Connection cannot take %s away', (name) => {
+    const headers = ['Lease-Task', 'jira:1', 'Connection', name]
+    expect(received({ headers })).toBe('malformed_request')
+  })
+})
+
 test.each(['X-HTTP-Method-Override', 'x-http-method', 'X-METHOD-OVERRIDE'])('C6 %s: refused', (name) => {
   expect(received({ method: 'POST', headers: [name, 'DELETE'] })).toBe('malformed_request')
 })

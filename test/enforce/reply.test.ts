@@ -40,6 +40,22 @@ describe('a refusal', () => {
     })
   })
 
+  test('for another task says which, and which lease would do', () => {
+    const missing = [
+      { type: 'lease' as const, actions: ['read'], identifier: 'crm:customer/1', sensitivity: 'internal' },
+    ]
+    const facts = { reasons: ['task_mismatch'], missing, answer: { task: 'jira:SUP-1' } }
+    expect(JSON.parse(answered('lease_mismatch', facts).body)).toMatchObject({
+      status: 403,
+      code: 'lease_mismatch',
+      task: 'jira:SUP-1',
+      authorization_details: missing,
+    })
+    expect(challenge('lease_mismatch', facts)).toMatch(
+      /^Bearer error="insufficient_scope".* scope="crm:read", resource_metadata="/,
+    )
+  })
+
   test('carries its detail, its reasons and the lease that would have been enough', () => {
     const missing = [
       {

@@ -92,7 +92,6 @@ describe('C1, C2, C5, C7 fields that do not arrive', () => {
     ['Lease-Id: lse_forged', 'lease-id'],
     ['Lease-User: root', 'lease-user'],
     ['LEASE-AGENT: other', 'lease-agent'],
-    ['Lease-Task: jira:1', 'lease-task'],
     ['Decision-Id: dec_forged', 'decision-id'],
     ['Forwarded: for=10.0.0.1;host=evil.example', 'forwarded'],
   ] as const

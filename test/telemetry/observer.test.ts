@@ -57,6 +57,8 @@ const request: CleanRequest = {
   chunked: false,
   expectsContinue: false,
   provenance: 'untrusted',
+  statedTask: undefined,
+  statedSession: undefined,
   traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
   maxForwards: undefined,
   offersWebSocket: false,
