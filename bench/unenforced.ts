@@ -55,6 +55,7 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
     router: createRouter(backends),
     audiences: new Map(backends.map((backend) => [backend, []])),
     verifier: { verify: () => lease },
+    proofs: { verify: unused, nonce: () => '' },
     evidence: {
       revocations,
       approvals,

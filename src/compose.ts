@@ -7,6 +7,7 @@ import { type Closers, openParts, type Parts, type Roles, readiness } from './co
 import type { Config, Listen } from './config.ts'
 import { bind } from './http/bind.ts'
 import { createHealthListener } from './http/health.ts'
+import { renewCertificate } from './http/tls.ts'
 import type { Logger } from './telemetry/log.ts'
 
 export { openStore } from './compose_store.ts'
@@ -16,7 +17,7 @@ export interface Running {
   readonly control: Listen
   readonly metrics: Listen
   readonly policyDigest: () => string
-  /** Goes on in a new audit file and reads the policy again; for SIGHUP. What fails is logged. */
+  /** Goes on in a new audit file, reads certificates, policy and agents again; for SIGHUP. What fails is logged. */
   reload(): Promise<void>
   /** Stops accepting, drains within `limits.drain`, then closes everything. */
   close(): Promise<void>
@@ -31,6 +32,7 @@ export interface RunningGate extends Running {
 export function startGate(config: Config, log: Logger, { broker } = { broker: true }): Promise<RunningGate> {
   return start(config, log, { gate: true, broker }, async (parts, closers) => {
     const proxy = composeProxy(parts, closers)
+    parts.secured.set('proxy', proxy.server)
     const bound = await listenApart(parts, closers)
     closers.push(() => proxy.close(config.limits.drainMs))
     return { ...bound, proxy: await bind(proxy.server, 'proxy', config.listen.proxy) }
@@ -58,6 +60,7 @@ async function start<Bound>(
     const { policy, audit, identity } = parts
     const reload = async () => {
       await audit.reopen().catch((error) => log.error({ err: error }, 'the audit file stays the old one'))
+      renewCertificates(parts)
       await policy.reloadNow()
       await identity?.reloadNow()
     }
@@ -69,10 +72,22 @@ async function start<Bound>(
   }
 }
 
+/** What cannot be used is logged, and the listener goes on with what it has. */
+function renewCertificates({ secured, config: { tls }, log }: Parts): void {
+  for (const [name, server] of secured) {
+    try {
+      renewCertificate(server, tls[name])
+    } catch (error) {
+      log.error({ err: error }, `the certificate of tls.${name} stays the old one`)
+    }
+  }
+}
+
 /** The listeners beside the agents'. */
 async function listenApart(parts: Parts, closers: Closers) {
   const { listen } = parts.config
-  const control = await composeControl(parts)
+  const control = await composeControl(parts, closers)
+  parts.secured.set('control', control)
   const health = createHealthListener({
     metrics: () => parts.metrics.render(),
     readiness: () => readiness(parts),

@@ -1,7 +1,7 @@
 // The part of compose.ts that makes the control listener: parts in, a server with the endpoints of what this
 // process is, not yet bound. ADD AN ENDPOINT to the list of its role. Decides nothing.
 import type { Server } from 'node:http'
-import type { Parts } from './compose_parts.ts'
+import type { Closers, Parts } from './compose_parts.ts'
 import type { Config } from './config.ts'
 import { createControlListener, type Endpoint } from './http/control.ts'
 import { jwksEndpoint } from './http/jwks.ts'
@@ -11,12 +11,13 @@ import { revocationEndpoints } from './http/revocations.ts'
 import { openSecretFile } from './secret_file.ts'
 
 /** The control listener; the caller binds it. */
-export async function composeControl(parts: Parts): Promise<Server> {
+export async function composeControl(parts: Parts, closers: Closers): Promise<Server> {
   const { config, log } = parts
   return createControlListener({
     endpoints: [...operatorEndpoints(parts), ...(parts.roles.broker ? brokerEndpoints(parts) : [])],
     operators: await openOperators(config.control),
     publicUrl: config.broker.issuer,
+    tls: config.tls.control,
     onBug: (error) => log.error({ err: error }, 'a bug on the control listener; answered 500'),
   })
 }

@@ -11,6 +11,7 @@ import { createProxyListener } from './http/listen.ts'
 import { newTraceparent } from './http/trace.ts'
 import { createUpgrader } from './http/upgrade.ts'
 import { newId } from './lease/ids.ts'
+import { createProofVerifier } from './lease/proof.ts'
 import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
 
@@ -30,12 +31,13 @@ export function composeProxy(parts: Parts, closers: Closers): ReturnType<typeof 
     composeGate(parts),
     { forwarder, upgrader, inFlight, bodyIdleMs: config.limits.bodyIdleMs },
     config.limits,
+    config.tls.proxy,
   )
 }
 
 /** The pipeline's view of the world. */
 function composeGate(parts: Parts): Gate {
-  const { config, store, keys, policy, observer } = parts
+  const { config, store, keys, policy, proofs, observer } = parts
   const { publicOrigin, backends, issuers, limits } = config
   const verifier = createVerifier({ issuers, keys, statusLists: createStatusLists({ keys }) })
   const recent = new RecentCallCounter()
@@ -56,6 +58,7 @@ function composeGate(parts: Parts): Gate {
     router: createRouter(backends),
     audiences: audiencesOf(config),
     verifier,
+    proofs: createProofVerifier(proofs),
     evidence: {
       revocations: store.revocations,
       approvals: store.approvals,

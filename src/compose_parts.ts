@@ -1,11 +1,14 @@
 // The part of compose.ts that opens what gate and broker share: configuration in; audit, store, policy and keys
 // out, and whether they are fit for traffic. Opens in dependency order. Decides nothing.
+import type { Server } from 'node:http'
 import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
 import type { Config } from './config.ts'
 import type { Readiness } from './http/health.ts'
 import { type Keys, openKeys } from './lease/keys.ts'
+import { createNonces } from './lease/nonces.ts'
+import type { ProofOptions } from './lease/proof.ts'
 import { type KeyEvent, openSigningKeys, type SigningKeys } from './lease/signing_keys.ts'
 import type { Store } from './ports.ts'
 import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
@@ -38,7 +41,11 @@ export interface Parts {
   /** Undefined where this process neither signs nor reads the local broker's keys from their file. */
   readonly signing: SigningKeys | undefined
   readonly keys: Keys
+  /** How DPoP proofs are checked, at the gate and at the broker. */
+  readonly proofs: ProofOptions
   readonly observer: GateObserver
+  /** The listeners whose certificates are read again at a reload. */
+  readonly secured: Map<keyof Config['tls'], Server>
 }
 
 /** Opens everything; what is to be closed is added to `closers` as it is opened. */
@@ -66,11 +73,30 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
   const identity = roles.broker ? await composeIdentity({ config, log, metrics, audit, store }) : undefined
   if (identity !== undefined) closers.push(() => identity.close())
   const { signing, keys } = await openAllKeys(config, log, roles, closers)
+  const proofs = {
+    replay: store.replay,
+    nonces: createNonces(await store.secrets.shared('dpop-nonce')),
+    nonceRequired: config.proofs.nonce === 'required',
+  }
   closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
   metrics.auditFault(() => audit.fault() !== undefined)
-  return { config, roles, log, metrics, audit, policy, store, identity, signing, keys, observer }
+  return {
+    config,
+    roles,
+    log,
+    metrics,
+    audit,
+    policy,
+    store,
+    identity,
+    signing,
+    keys,
+    proofs,
+    observer,
+    secured: new Map(),
+  }
 }
 
 /** The keys that sign, and those that check: a broker alone checks nothing but its own tokens. */

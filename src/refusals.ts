@@ -142,6 +142,8 @@ export interface RefusalFacts {
   readonly missing?: readonly MissingDetail[]
   /** Methods for `Allow` (405). */
   readonly allow?: readonly string[]
+  /** For `DPoP-Nonce` (RFC 9449 §8.2). */
+  readonly nonce?: string
   /** Overrides the row's `Retry-After`, in seconds. */
   readonly retryAfter?: number
   /** Further members of the body, for codes whose specification has some. */

@@ -75,9 +75,12 @@ export function sayStarted(config: Config, gate: RunningGate): void {
   ])
 }
 
-function sharedFacts({ audit }: Config, { control, metrics, policyDigest }: Running): [string, string][] {
+function sharedFacts(
+  { audit, tls }: Config,
+  { control, metrics, policyDigest }: Running,
+): [string, string][] {
   return [
-    ['control', `http://${control.host}:${control.port}`],
+    ['control', `${tls.control === undefined ? 'http' : 'https'}://${control.host}:${control.port}`],
     ['metrics', `http://${metrics.host}:${metrics.port}/metrics  /healthz  /readyz`],
     ['policy', policyDigest()],
     ['audit', audit.file],

@@ -46,7 +46,7 @@ function backendsAreReachable(root: unknown, scope: RelationScope): void {
 }
 
 function backendsAreNotTheGate(root: unknown, scope: RelationScope): void {
-  const own = listeners(root).map(listenerUrl)
+  const own = listeners(root).flatMap((listen) => [listenerUrl(listen), listenerUrl(listen, true)])
   const origins = [textAt(root, ['public_origin']), ...own]
   for (const { path, value } of select(root, ['backends', '*', 'url'])) {
     const outcome = parseBackendUrl(String(value))

@@ -15,7 +15,7 @@ export function listeners(root: unknown): (Listen & { readonly path: ConfigPath 
   })
 }
 
-/** `http://host:port` of a listener. */
-export function listenerUrl({ host, port }: Listen): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+/** `http://host:port` of a listener, or `https://…` when it speaks TLS. */
+export function listenerUrl({ host, port }: Listen, tls = false): string {
+  return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -16,10 +16,10 @@ import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from
 /** What the caller is going to do with the configuration. */
 interface LoadOptions {
   /**
-   * `unused`: forwards nothing, so no credential need be there; `lease` and `revoke` are such. `policy`: that of
-   * a policy bundle has to be; a broker without a gate is such.
+   * `unused`: forwards and serves nothing, so no credential need be there; `lease` and `revoke` are such.
+   * `policy`: that of a policy bundle has to be; a broker without a gate is such.
    */
-  readonly credentials: 'needed' | 'unused' | 'policy'
+  readonly credentials: 'unused' | 'needed' | 'policy'
   /** `absent`: the policy directory need not be there yet; `policy init` makes it. */
   readonly policyDir?: 'absent'
 }
@@ -50,7 +50,8 @@ export function loadConfig(
   const parsed = configSchema.safeParse(value)
   for (const issue of parsed.error?.issues ?? []) reportIssue(issue, report)
   const reportRelation = (at: ConfigPath, message: string) => {
-    if (policyDir !== 'absent' || writePath(at) !== 'policy.dir') report(at, message)
+    const spare = credentials === 'unused' && at[0] === 'tls'
+    if (!spare && (policyDir !== 'absent' || writePath(at) !== 'policy.dir')) report(at, message)
   }
   checkRelations(value, { dir, report: reportRelation, lineOf: (at) => source.locate(at).line })
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
@@ -80,7 +81,7 @@ export function reportIssue(issue: ParseIssue, report: (path: ConfigPath, messag
 type ParseIssue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number]
 
 function build(file: ParsedConfig, dir: string): Config {
-  const issuer = file.broker.issuer ?? listenerUrl(file.listen.control)
+  const issuer = file.broker.issuer ?? listenerUrl(file.listen.control, file.tls.control !== undefined)
   const issuers = file.issuers ?? [issuerSchema.parse({ issuer, jwks: { local: true } })]
   return {
     dir,

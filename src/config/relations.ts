@@ -10,6 +10,7 @@ import type { ConfigPath } from './problems.ts'
 import { errorCode } from './references.ts'
 import { parseSeconds } from './scalars.ts'
 import { at, type Relation, type RelationScope, reportRepeats, select, textAt } from './select.ts'
+import { speaksTls, tlsRelations } from './tls.ts'
 
 /** Runs every relation. */
 export function checkRelations(root: unknown, scope: RelationScope): void {
@@ -24,6 +25,7 @@ const relations: readonly Relation[] = [
   localIssuerIsTheBroker,
   ...identityRelations,
   filesAreReadable,
+  ...tlsRelations,
   ...bundleRelations,
   ...backendRelations,
 ]
@@ -71,7 +73,8 @@ function keySourcesAreSingle(root: unknown, scope: RelationScope): void {
 
 function localIssuerIsTheBroker(root: unknown, scope: RelationScope): void {
   const control = listeners(root).find((e) => e.path[1] === 'control')
-  const own = textAt(root, ['broker', 'issuer']) ?? (control && listenerUrl(control))
+  const own =
+    textAt(root, ['broker', 'issuer']) ?? (control && listenerUrl(control, speaksTls(root, 'control')))
   const ttl = parseSeconds(textAt(root, ['broker', 'ttl']) ?? '300s', '1s', '1h')
   for (const { path, value } of select(root, ['issuers', '*'])) {
     if (at(value, ['jwks', 'local']) === undefined) continue

@@ -50,6 +50,31 @@ function leaseHasNotExpired({ lease, now }: Evidence): Refusal | undefined {
   return refuse('lease_expired', { detail: 'the lease token ended while the request was read' })
 }
 
+function leaseIsBoundWhereRequired({ lease, backend, mapped }: Evidence): Refusal | undefined {
+  if (lease.binding !== undefined || !needsBinding(backend.requireBinding, mapped.operation)) return undefined
+  return refuse('binding_required', {
+    detail: `${mapped.operation.verb} on this backend needs a token that is bound to a key (DPoP or mutual TLS)`,
+    reasons: ['binding_required'],
+  })
+}
+
+/** Each word asks for a bound token wherever the one before it does. */
+function needsBinding(
+  required: Evidence['backend']['requireBinding'],
+  { verb, risk }: Pick<Operation, 'verb' | 'risk'>,
+): boolean {
+  switch (required) {
+    case 'never':
+      return false
+    case 'high':
+      return risk === 'high'
+    case 'writes':
+      return risk === 'high' || (verb !== 'read' && verb !== 'list')
+    default:
+      return true
+  }
+}
+
 function environmentMatches({ lease, backend }: Evidence): Refusal | undefined {
   if (backend.env === undefined || backend.env === lease.agent.env) return undefined
   return refuse('outside_lease', {
@@ -95,6 +120,7 @@ export const checks: readonly Check[] = [
   leaseIsNotRevoked,
   leaseIsNotSuspended,
   leaseHasNotExpired,
+  leaseIsBoundWhereRequired,
   environmentMatches,
   leaseIsForStatedTask,
   grantCoversRequest,

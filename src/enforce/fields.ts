@@ -9,6 +9,7 @@ export type HeaderFacts = Pick<
   | 'headers'
   | 'nominated'
   | 'authorization'
+  | 'proofs'
   | 'contentType'
   | 'contentEncoding'
   | 'contentLength'
@@ -65,6 +66,7 @@ export function readFields(head: RawHead, rules: FieldRules): HeaderFacts | Refu
   const headers: string[] = []
   const single: Record<string, string> = Object.create(null)
   const connection: string[] = []
+  const proofs: string[] = []
   let size = 0
   let viaSeen = 0
   let traceparent: string | undefined
@@ -83,6 +85,8 @@ export function readFields(head: RawHead, rules: FieldRules): HeaderFacts | Refu
       return refuse('malformed_request', { detail: 'a header overrides the method' })
     } else if (name === 'connection') {
       connection.push(...listItems(value.toLowerCase()))
+    } else if (name === 'dpop') {
+      proofs.push(value)
     } else if (name === 'via') {
       viaSeen += listItems(value).filter((hop) => hop.split(/\s+/)[1] === rules.via).length
     } else if (name === 'traceparent') {
@@ -97,12 +101,13 @@ export function readFields(head: RawHead, rules: FieldRules): HeaderFacts | Refu
     })
   }
   if (viaSeen > 1) return refuse('loop_detected', { detail: 'Via names this gate twice' })
-  return readKnown(head, { single, connection, headers, traceparent })
+  return readKnown(head, { single, connection, proofs, headers, traceparent })
 }
 
 interface Scanned {
   readonly single: Readonly<Record<string, string>>
   readonly connection: readonly string[]
+  readonly proofs: readonly string[]
   readonly headers: readonly string[]
   readonly traceparent: string | undefined
 }
@@ -137,6 +142,7 @@ function readKnown(head: RawHead, scanned: Scanned): HeaderFacts | Refusal {
     headers,
     nominated: connection.filter((token) => token !== 'close' && token !== 'keep-alive'),
     authorization: single.authorization,
+    proofs: scanned.proofs,
     contentType: single['content-type'],
     contentEncoding: single['content-encoding'],
     expectsContinue: expect !== undefined && head.httpVersion === '1.1',

@@ -1,6 +1,7 @@
 // What a walk through the pipeline needs of the world and leaves behind: types only. http/proxy.ts
 // implements Exchange, telemetry implements Observer, compose.ts wires a Gate.
 import type { Lease } from '../lease/lease.ts'
+import type { ProofVerifier } from '../lease/proof.ts'
 import type { Consultation, Policy } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 import type { TokenVerifier } from './authenticate.ts'
@@ -23,6 +24,7 @@ export interface Gate extends PublicFacts {
   readonly router: Router
   readonly publicScheme: string
   readonly verifier: TokenVerifier
+  readonly proofs: ProofVerifier
   readonly evidence: EvidenceSources
   readonly policy: () => Policy
   readonly commits: CommitSources
@@ -76,6 +78,8 @@ export interface Trail {
   request: CleanRequest | undefined
   routed: Routed | undefined
   lease: Lease | undefined
+  /** What the client should make its next proof with. */
+  nonce: string | undefined
   permit: Permit | undefined
   policyDigest: string | undefined
   /** Undefined where a check refused before policy was asked. */

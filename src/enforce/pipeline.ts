@@ -2,7 +2,7 @@
 // gather → decide → commit → outbound → forward → reply. Each step takes the value of the one before it
 // and returns the next, or the refusal that ends the walk. Nothing is forwarded without a Permit.
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { admit, authenticate } from './authenticate.ts'
+import { admit, authenticate, usesProof } from './authenticate.ts'
 import { commit } from './commit.ts'
 import { decide } from './decide.ts'
 import type { Exchange, Gate, Outcome, Trail } from './gate.ts'
@@ -49,11 +49,12 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   trail.routed = routed
 
   const now = Math.floor(trail.startedAt / 1000)
-  const lease = await authenticate(routed, gate.verifier, gate.audiences.get(routed.backend)!, now)
+  const presented = await authenticate(routed, gate, now)
   observer.step(trail, 'authenticate')
-  if (isRefusal(lease)) return lease
-  trail.lease = lease
-  const authenticated = admit(routed, lease)
+  if (isRefusal(presented)) return presented
+  trail.lease = presented.lease
+  trail.nonce = presented.nonce
+  const authenticated = admit(routed, presented.lease)
   if (isRefusal(authenticated)) return authenticated
 
   const evidence = await gather(authenticated, gate.evidence, exchange)
@@ -95,6 +96,8 @@ function replyFacts(gate: Gate, trail: Trail): ReplyFacts {
   return {
     decisionId: trail.decisionId,
     leaseId: trail.lease?.id,
+    scheme: usesProof(trail.request) ? 'DPoP' : 'Bearer',
+    nonce: trail.refusal?.facts.nonce ?? trail.nonce,
     metadataUrl: metadataUrl(trail.routed?.backend, gate.publicOrigin),
     publicOrigin: gate.publicOrigin,
     via: gate.rules.via,
@@ -114,6 +117,7 @@ function newTrail({ head }: Pick<Exchange, 'head'>, gate: Gate): Trail {
     request: undefined,
     routed: undefined,
     lease: undefined,
+    nonce: undefined,
     permit: undefined,
     policyDigest: undefined,
     consultation: undefined,

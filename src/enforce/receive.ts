@@ -52,10 +52,11 @@ type Fields = Exclude<ReturnType<typeof readFields>, Refusal> & { readonly autho
 
 function readTarget(head: RawHead, rules: ReceiveRules, fields: Fields): CleanRequest | Refusal {
   const { host: _host, ...known } = fields
+  const connection = { peer: head.peer, certificate: head.certificate }
   if (head.target === '*') {
     if (head.method !== 'OPTIONS') return refuse('malformed_request', { detail: '`*` is for OPTIONS only' })
     const asterisk = { path: '*', segments: [], hasEncodedSlash: false, queryText: undefined, query: [] }
-    return { ...known, ...asterisk, method: head.method, peer: head.peer }
+    return { ...known, ...asterisk, ...connection, method: head.method }
   }
   const target = parseTarget(head.target, rules.encodedSlash)
   if ('problem' in target) {
@@ -75,5 +76,5 @@ function readTarget(head: RawHead, rules: ReceiveRules, fields: Fields): CleanRe
     })
   }
   const { path, segments, hasEncodedSlash, queryText, query } = target
-  return { ...known, method: head.method, path, segments, hasEncodedSlash, queryText, query, peer: head.peer }
+  return { ...known, ...connection, method: head.method, path, segments, hasEncodedSlash, queryText, query }
 }

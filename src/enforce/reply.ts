@@ -1,5 +1,6 @@
 // What goes back to the agent: a backend's answer with filtered headers, or a refusal as problem+json.
 // ADD A RESPONSE HEADER HERE. Pure; never tells one caller about another.
+import { proofAlgorithms } from '../lease/proof_text.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import type { OutboundRequest } from './outbound.ts'
 
@@ -7,6 +8,10 @@ import type { OutboundRequest } from './outbound.ts'
 export interface ReplyFacts {
   readonly decisionId: string
   readonly leaseId: string | undefined
+  /** How the caller sent its credential, if it did. */
+  readonly scheme: 'Bearer' | 'DPoP'
+  /** For the caller's next proof (RFC 9449 §8.2); undefined: it has the newest, or uses none. */
+  readonly nonce: string | undefined
   /** RFC 9728 metadata URL for the challenge. */
   readonly metadataUrl: string
   readonly publicOrigin: string
@@ -24,7 +29,7 @@ export interface OwnAnswer {
 /** Prefix of a problem's `type`; docs/refusals.md documents the codes. */
 const problemTypes = 'urn:leasegate:problem:'
 
-/** The refusal as RFC 9457 problem+json with its challenge (RFC 6750 §3). */
+/** The refusal as RFC 9457 problem+json with its challenge (RFC 6750 §3, RFC 9449 §7.1). */
 export function refusalAnswer({ code, row, facts }: Refusal, reply: ReplyFacts): OwnAnswer {
   const body = JSON.stringify({
     type: `${problemTypes}${code}`,
@@ -54,8 +59,8 @@ export function refusalAnswer({ code, row, facts }: Refusal, reply: ReplyFacts):
     code,
   ]
   if (reply.leaseId !== undefined) headers.push('lease-id', reply.leaseId)
-  const challenge = challengeOf({ code, row, facts } as Refusal, reply.metadataUrl)
-  if (challenge !== undefined) headers.push('www-authenticate', challenge)
+  for (const challenge of challengesOf({ row, facts }, reply)) headers.push('www-authenticate', challenge)
+  if (reply.nonce !== undefined) headers.push('dpop-nonce', reply.nonce)
   if (facts.allow !== undefined) headers.push('allow', facts.allow.join(', '))
   const retryAfter = facts.retryAfter ?? row.retryAfter
   if (retryAfter !== undefined) headers.push('retry-after', String(retryAfter))
@@ -63,8 +68,12 @@ export function refusalAnswer({ code, row, facts }: Refusal, reply: ReplyFacts):
   return { status: row.status, headers, body }
 }
 
-function challengeOf({ row, facts }: Refusal, metadataUrl: string): string | undefined {
-  if (row.status !== 401 && row.error === undefined) return undefined
+/**
+ * The challenge in the scheme that was used, with what was wrong. Who used no proof learns beside it that one is
+ * understood; who used one is not led back to a bearer token.
+ */
+function challengesOf({ row, facts }: Pick<Refusal, 'row' | 'facts'>, reply: ReplyFacts): string[] {
+  if (row.status !== 401 && row.error === undefined) return []
   const parts: string[] = []
   if (row.error !== undefined) parts.push(`error="${row.error}"`)
   if (row.error !== undefined) parts.push(`error_description="${quotable(facts.detail ?? row.title)}"`)
@@ -72,9 +81,12 @@ function challengeOf({ row, facts }: Refusal, metadataUrl: string): string | und
     actions.map((action) => `${identifier.split(':')[0]}:${action}`),
   )
   if (scopes !== undefined) parts.push(`scope="${quotable(scopes.join(' '))}"`)
-  parts.push(`resource_metadata="${metadataUrl}"`)
-  return `Bearer ${parts.join(', ')}`
+  parts.push(`resource_metadata="${reply.metadataUrl}"`)
+  if (reply.scheme === 'DPoP') return [`DPoP ${[algs, ...parts].join(', ')}`]
+  return [`Bearer ${parts.join(', ')}`, ...(row.status === 401 ? [`DPoP ${algs}`] : [])]
 }
+
+const algs = `algs="${proofAlgorithms.join(' ')}"`
 
 /** RFC 6750 §3: visible ASCII without quote and backslash. */
 function quotable(text: string): string {
@@ -91,6 +103,7 @@ const stopped = new Set([
   'connection',
   'content-location',
   'decision-id',
+  'dpop-nonce',
   'keep-alive',
   'lease-id',
   'lease-refusal',
@@ -162,6 +175,7 @@ export function backendHead(
   }
   headers.push('via', via, 'decision-id', reply.decisionId)
   if (reply.leaseId !== undefined) headers.push('lease-id', reply.leaseId)
+  if (reply.nonce !== undefined) headers.push('dpop-nonce', reply.nonce)
   return { status, headers }
 }
 

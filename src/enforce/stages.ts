@@ -15,6 +15,8 @@ export interface RawHead {
   readonly rawHeaders: readonly string[]
   /** Address of the connection's other end. */
   readonly peer: string
+  /** SHA-256 of the client certificate of this very connection, base64url; absent: it showed none. */
+  readonly certificate?: string | undefined
 }
 
 /** One query parameter, decoded. */
@@ -42,6 +44,8 @@ export interface CleanRequest {
   /** Lower-case names that `Connection` nominates. */
   readonly nominated: readonly string[]
   readonly authorization: string | undefined
+  /** Values of the `DPoP` fields, as sent. */
+  readonly proofs: readonly string[]
   readonly contentType: string | undefined
   readonly contentEncoding: string | undefined
   /** Bytes; undefined when not announced. */
@@ -59,6 +63,8 @@ export interface CleanRequest {
   /** A complete RFC 6455 offer. */
   readonly offersWebSocket: boolean
   readonly peer: string
+  /** SHA-256 of the client certificate of the connection, base64url. */
+  readonly certificate: string | undefined
 }
 
 /** What an operation makes of one request. */

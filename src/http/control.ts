@@ -1,11 +1,13 @@
 // The control listener: the broker's endpoints and the operators' calls. In: endpoints. Out: a server that
 // finds the endpoint, checks who calls, reads the body within bounds, and answers. ADD AN ENDPOINT in the file
 // of its part and to the list in compose.ts. Decides nothing about leases.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Form, SenderFacts } from '../broker/parties.ts'
+import type { TlsFiles } from '../config.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
 import { type Operator, operatorOf } from './operators.ts'
+import { certificateOf, createWebServer } from './tls.ts'
 
 /** A call that has found its endpoint. */
 export interface ControlCall {
@@ -53,6 +55,8 @@ export interface ControlParts {
   readonly operators: readonly Operator[]
   /** What the endpoints are published under: scheme, authority and perhaps a path, without a slash at the end. */
   readonly publicUrl: string
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsFiles | undefined
   /** Headers that every answer carries, beside its own. */
   readonly everyAnswer?: () => Readonly<Record<string, string>>
   /** Told of what should not happen; the caller gets a bare 500. */
@@ -61,7 +65,7 @@ export interface ControlParts {
 
 /** Builds the listener; the caller binds it. */
 export function createControlListener(parts: ControlParts): Server {
-  return createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (req, res) => {
+  return createWebServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, parts.tls, (req, res) => {
     const path = (req.url ?? '').split('?')[0]!
     const found = parts.endpoints.flatMap((endpoint) => {
       const params = match(endpoint.path, path)
@@ -125,7 +129,7 @@ async function serve(
 function senderOf(req: IncomingMessage, url: string): SenderFacts {
   return {
     proofs: req.headersDistinct.dpop ?? [],
-    certificate: undefined,
+    certificate: certificateOf(req.socket),
     method: req.method ?? '',
     url,
   }
@@ -158,7 +162,7 @@ function sendRefusal(
   everyAnswer: Readonly<Record<string, string>>,
 ): void {
   const { status, title } = row
-  const { detail = title, allow } = facts
+  const { detail = title, allow, nonce } = facts
   const bodies = {
     problem: { title, status, detail, code, reasons: facts.reasons },
     oauth: { error: row.error ?? code, error_description: detail },
@@ -172,6 +176,7 @@ function sendRefusal(
     ...(errors === 'set' && { 'content-language': 'en' }),
     ...(status === 401 && { 'www-authenticate': 'Bearer' }),
     ...(allow !== undefined && { allow: allow.join(', ') }),
+    ...(nonce !== undefined && { 'dpop-nonce': nonce }),
     ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
   }
   send(res, { status, body, headers }, {})

@@ -1,8 +1,9 @@
 // The agents' listener: node:http with every limit set, each event that can start or break a request led
 // into the pipeline, and an end that lets work under way finish. Decides nothing itself.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TlsFiles } from '../config.ts'
 import type { Gate } from '../enforce/gate.ts'
 import { handle, refuseUnparsed } from '../enforce/pipeline.ts'
 import { receive } from '../enforce/receive.ts'
@@ -10,6 +11,7 @@ import { route } from '../enforce/route.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { HttpExchange, type ProxyParts, peerOf, rawHead } from './proxy.ts'
 import { writeRawAnswer } from './raw_answer.ts'
+import { createWebServer } from './tls.ts'
 import { Turns } from './turns.ts'
 import type { Upgrader } from './upgrade.ts'
 import { WebSocketExchange } from './web_socket.ts'
@@ -27,11 +29,12 @@ export interface ListenerLimits {
   readonly requestTimeoutMs: number
 }
 
-/** Builds the listener; the caller binds it. */
+/** Builds the listener, over TLS when there are `tls` files; the caller binds it. */
 export function createProxyListener(
   gate: Gate,
   parts: ProxyParts & { readonly upgrader: Upgrader },
   limits: ListenerLimits,
+  tls?: TlsFiles,
 ): ProxyListener {
   const connections = new WeakMap<Duplex, Turns>()
   const turnsOf = (socket: Duplex): Turns => {
@@ -43,11 +46,9 @@ export function createProxyListener(
     const exchange = new HttpExchange(req, res, parts, awaitsContinue)
     turnsOf(req.socket).take(exchange, () => void handle(exchange, gate))
   }
-  const server = createServer({
-    ...serverOptions(limits),
-    shouldUpgradeCallback: (req: IncomingMessage) =>
-      connections.get(req.socket)?.last?.answered !== false && takesUpgrade(req, gate),
-  })
+  const shouldUpgradeCallback = (req: IncomingMessage) =>
+    connections.get(req.socket)?.last?.answered !== false && takesUpgrade(req, gate)
+  const server = createWebServer({ ...serverOptions(limits), shouldUpgradeCallback }, tls)
   // Node drops fields above this count in silence; receive counts them instead.
   server.maxHeadersCount = 0
   server.on('request', begin)
@@ -63,6 +64,11 @@ export function createProxyListener(
     void handle(new WebSocketExchange(req, socket, head, parts), gate)
   })
   server.on('clientError', (error: ParserError, socket) => {
+    // Nothing has been asked yet, and nothing can be answered in the clear.
+    if (isHandshakeFailure(error)) {
+      socket.destroy()
+      return
+    }
     const turns = turnsOf(socket)
     const refusal = refusalOf(error, limits)
     if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
@@ -97,6 +103,11 @@ function takesUpgrade(req: IncomingMessage, gate: Gate): boolean {
 interface ParserError extends Error {
   readonly code?: string
   readonly rawPacket?: Buffer
+}
+
+/** The TLS handshake failed, so no HTTP message began. */
+function isHandshakeFailure({ code }: ParserError): boolean {
+  return code !== undefined && /^(?:ERR_SSL_|ERR_TLS_|EPROTO$)/.test(code)
 }
 
 function refusalOf(error: ParserError, limits: ListenerLimits): Refusal {

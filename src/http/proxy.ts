@@ -9,6 +9,7 @@ import { type Refusal, refuse } from '../refusals.ts'
 import type { ForwardHandle } from './exchange.ts'
 import { endAnswer, type Forwarder } from './forward.ts'
 import type { Endable, InFlight } from './in_flight.ts'
+import { certificateOf } from './tls.ts'
 
 /** What every exchange of one listener shares. */
 export interface ProxyParts {
@@ -25,6 +26,7 @@ export function rawHead(req: IncomingMessage): RawHead {
     httpVersion: req.httpVersion,
     rawHeaders: req.rawHeaders,
     peer: peerOf(req.socket),
+    certificate: certificateOf(req.socket)?.thumbprint,
   }
 }
 

@@ -26,6 +26,7 @@ const details = {
   audience_not_allowed: 'The token is meant for another audience.',
   binding_not_supported: 'The token is bound in a way that is not known here: cnf holds jkt or x5t#S256.',
   binding_not_proven: 'The token is bound to a key and came without the proof of possession.',
+  binding_absent: 'The token is not bound to a DPoP key: send it as `Authorization: Bearer …`.',
   act_missing: 'The token names a person but no agent that acts for them.',
   act_malformed: 'The delegation in the token is incomplete.',
   act_too_deep: 'The delegation chain in the token is too long.',

@@ -1,7 +1,7 @@
 // Where the lease token is read from, and what a caller without one is told. What is in a token is tested
 // in test/lease.
 import { beforeAll, describe, expect, test } from 'vitest'
-import { admit, authenticate, type TokenVerifier } from '../../src/enforce/authenticate.ts'
+import { admit, authenticate, type Credentials } from '../../src/enforce/authenticate.ts'
 import { createRouter, route } from '../../src/enforce/route.ts'
 import { createVerifier } from '../../src/lease/verify.ts'
 import { accepted, backendOf, codeOf, now, requestOf } from '../support/evidence.ts'
@@ -10,20 +10,31 @@ import { testIssuer } from '../support/tokens.ts'
 const issuer = testIssuer({ now })
 const audiences = [issuer.audience]
 const token = issuer.token()
-let verifier: TokenVerifier
+const backend = backendOf()
+let credentials: Credentials
 beforeAll(async () => {
-  verifier = createVerifier({ issuers: [issuer.profile()], keys: await issuer.keys() })
+  credentials = {
+    verifier: createVerifier({ issuers: [issuer.profile()], keys: await issuer.keys() }),
+    proofs: {
+      verify: () => Promise.reject(new Error('nothing here has a proof')),
+      nonce: () => '',
+    },
+    audiences: new Map([
+      [backend, audiences],
+      [undefined, audiences],
+    ]),
+    publicScheme: 'https',
+  }
 })
 
 const routedWith = (headers: readonly string[], target = '/crm/customers/9821') =>
-  route(requestOf({ headers, target }), createRouter([backendOf()]))
-const authenticated = async (...headers: string[]) =>
-  authenticate(routedWith(headers), verifier, audiences, now)
+  route(requestOf({ headers, target }), createRouter([backend]))
+const authenticated = async (...headers: string[]) => authenticate(routedWith(headers), credentials, now)
 
 test('the token of the Authorization field becomes a lease', async () => {
   expect(accepted(await authenticated('Authorization', `Bearer ${token}`))).toMatchObject({
-    user: 'alice@example.com',
-    agent: { id: 'agent:support-triage' },
+    lease: { user: 'alice@example.com', agent: { id: 'agent:support-triage' } },
+    nonce: undefined,
   })
 })
 
@@ -63,7 +74,7 @@ test('what the verifier refuses is refused', async () => {
   expect(codeOf(await authenticated('Authorization', `Bearer ${header}.${payload}.AAAA`))).toBe(
     'lease_invalid',
   )
-  const late = authenticate(routedWith(['Authorization', `Bearer ${token}`]), verifier, audiences, now + 999)
+  const late = authenticate(routedWith(['Authorization', `Bearer ${token}`]), credentials, now + 999)
   expect(codeOf(await late)).toBe('lease_expired')
 })
 
@@ -80,13 +91,13 @@ describe('only an authenticated caller learns what is mapped', () => {
     'a stranger at %s is asked for a lease',
     async (target) => {
       const routed = routedWith([], target)
-      expect(codeOf(await authenticate(routed, verifier, audiences, now))).toBe('lease_missing')
+      expect(codeOf(await authenticate(routed, credentials, now))).toBe('lease_missing')
     },
   )
 
   test('a lease opens the refusal of the map', async () => {
     const routed = routedWith(['Authorization', `Bearer ${token}`], '/crm/secret')
-    const lease = accepted(await authenticate(routed, verifier, audiences, now))
+    const { lease } = accepted(await authenticate(routed, credentials, now))
     expect(codeOf(admit(routed, lease))).toBe('operation_unmapped')
   })
 })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { checks, coveringGrant } from '../../src/enforce/checks.ts'
 import { decide } from '../../src/enforce/decide.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
-import type { Grant, Lease } from '../../src/lease/lease.ts'
+import type { Binding, Grant, Lease } from '../../src/lease/lease.ts'
 import type { Revocation } from '../../src/ports.ts'
 import {
   type Ask,
@@ -82,6 +82,36 @@ describe('leaseHasNotExpired', () => {
     ['the first moment after it', now + 288 + 5, 'lease_expired'],
   ])('%s', (_, at, code) => {
     expect(decided(evidenceOf({}, { now: at }))).toBe(code)
+  })
+})
+
+describe('leaseIsBoundWhereRequired', () => {
+  const operations = [
+    operationOf('GET /customers/{id}', { verb: 'read', risk: 'low' }),
+    operationOf('POST /customers/{id}', { verb: 'list', risk: 'high' }),
+    operationOf('PATCH /customers/{id}', { verb: 'update', risk: 'medium' }),
+    operationOf('DELETE /customers/{id}', { verb: 'delete', risk: 'high' }),
+  ]
+  const lease = leaseOf({ grants: [grantOf({ actions: ['*'] })] })
+  const bindings: readonly Binding[] = [
+    { method: 'dpop', thumbprint: 'a'.repeat(43) },
+    { method: 'mtls', thumbprint: 'a'.repeat(43) },
+  ]
+
+  test.each([
+    ['never', []],
+    ['high', ['POST', 'DELETE']],
+    ['writes', ['POST', 'PATCH', 'DELETE']],
+    ['always', ['GET', 'POST', 'PATCH', 'DELETE']],
+  ] as const)('K1 %s: bearer tokens are refused for %j, bound ones for nothing', (requireBinding, refused) => {
+    const backend = backendOf({ operations, requireBinding })
+    for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) {
+      const code = refused.some((each) => each === method) ? 'binding_required' : 'accepted'
+      expect(decided(evidenceOf({ ask: { method }, backend, lease }))).toBe(code)
+      for (const binding of bindings) {
+        expect(decided(evidenceOf({ ask: { method }, backend, lease: { ...lease, binding } }))).toBe('accepted')
+      }
+    }
   })
 })
 
@@ -261,6 +291,7 @@ test('the checks run in order, and a dead lease is refused before what it grants
     'leaseIsNotRevoked',
     'leaseIsNotSuspended',
     'leaseHasNotExpired',
+    'leaseIsBoundWhereRequired',
     'environmentMatches',
     'leaseIsForStatedTask',
     'grantCoversRequest',

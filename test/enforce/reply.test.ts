@@ -9,6 +9,8 @@ const metadataUrl = 'https://gate.example/.well-known/oauth-protected-resource/c
 const reply: ReplyFacts = {
   decisionId: 'dec_1',
   leaseId: 'lse_1',
+  scheme: 'Bearer',
+  nonce: undefined,
   metadataUrl,
   publicOrigin: 'https://gate.example',
   via: 'leasegate',

@@ -52,7 +52,7 @@ describe('credentials', () => {
         send: (token) => fields(`Authorization_: Bearer ${token}`),
         ...none,
       },
-      ...['Basic eDp5', 'Digest x', 'DPoP abc', 'Negotiate abc', 'BearerX abc', 'Bearer a b'].map(
+      ...['Basic eDp5', 'Digest x', 'Negotiate abc', 'BearerX abc', 'Bearer a b'].map(
         (value) => ({
           row: 'D15c',
           name: value,

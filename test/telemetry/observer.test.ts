@@ -51,6 +51,7 @@ const request: CleanRequest = {
   headers: [],
   nominated: [],
   authorization: 'Bearer hunter2',
+  proofs: [],
   contentType: undefined,
   contentEncoding: undefined,
   contentLength: undefined,
@@ -63,6 +64,7 @@ const request: CleanRequest = {
   maxForwards: undefined,
   offersWebSocket: false,
   peer: '10.1.2.3',
+  certificate: undefined,
 }
 const evidence: Evidence = {
   request,
@@ -112,6 +114,7 @@ function trailOf(changes: Partial<Trail> = {}): Trail {
     request,
     routed: { request, backend, mapped },
     lease: leaseOf(),
+    nonce: undefined,
     permit: undefined,
     policyDigest: 'sha256:00',
     consultation: undefined,
