@@ -3,7 +3,7 @@
 
 import type { UnprovenToken } from '../lease/compact.ts'
 import { maxLeaseSeconds, type RevocationScope, revocationKey } from '../lease/lease.ts'
-import type { Revocation, Store } from '../ports.ts'
+import type { Leases, Revocation, Revocations } from '../ports.ts'
 import { isRefusal, type Refusal } from '../refusals.ts'
 import { sessionOf } from './identity/session.ts'
 import type { IdentityProvider } from './parties.ts'
@@ -42,7 +42,10 @@ export interface SignalTarget {
 }
 
 export interface SignalContext {
-  readonly store: Pick<Store, 'leases' | 'revocations'>
+  readonly store: {
+    readonly leases: Pick<Leases, 'usersOf'>
+    readonly revocations: Pick<Revocations, 'find' | 'revoke'>
+  }
   /** Of the leases that are ended: this broker's own. */
   readonly issuer: string
   /** Seconds since 1970. */

@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto'
 import { readLogoutToken } from '../broker/logout_token.ts'
 import { readSecurityEvent } from '../broker/security_event.ts'
-import { endLeases, type Signal, type SignalSources } from '../broker/signals.ts'
+import { endLeases, type Signal, type SignalContext, type SignalSources } from '../broker/signals.ts'
 import type { Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, Endpoint } from './control.ts'
@@ -12,7 +12,7 @@ import { type ObservedCall, type ObservedParts, observed } from './observed.ts'
 
 export interface SignalParts extends ObservedParts {
   readonly sources: SignalSources
-  readonly store: Pick<Store, 'leases' | 'revocations' | 'replay'>
+  readonly store: SignalContext['store'] & Pick<Store, 'replay'>
   /** Of this broker's leases. */
   readonly issuer: string
 }

@@ -2,7 +2,7 @@
 // wants the lease to end says so to the lease. A token that is not the caller's gets the same 200 as an unknown one.
 import type { ClientAuthenticator } from '../broker/parties.ts'
 import { revokeToken } from '../broker/revocation.ts'
-import type { Store } from '../ports.ts'
+import type { Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { callerOf, type TokenParts, tokenOf } from './callers.ts'
 import type { ControlAnswer, Endpoint } from './control.ts'
@@ -10,7 +10,10 @@ import { type ObservedCall, type ObservedParts, observed } from './observed.ts'
 
 export interface TokenRevocationParts extends ObservedParts, Pick<TokenParts, 'verifier' | 'audiences'> {
   readonly clients: ClientAuthenticator
-  readonly store: Pick<Store, 'leases' | 'revocations'>
+  readonly store: {
+    readonly leases: TokenParts['leases']
+    readonly revocations: Pick<Revocations, 'revoke'>
+  }
 }
 
 export function tokenRevocationEndpoints(parts: TokenRevocationParts): Endpoint[] {

@@ -120,7 +120,7 @@ function signature(input: string, { alg, privateKey, publicKey }: TestKey): Buff
   }
 }
 
-function defaultProfile(issuer: string, audience: string, alg: string): IssuerProfile {
+export function defaultProfile(issuer: string, audience: string, alg: string): IssuerProfile {
   return {
     issuer,
     audience,
