@@ -133,6 +133,7 @@ describe('a minimal file', () => {
         workflows: [],
         maxActDepth: 3,
         statusLists: [],
+        statusFromStore: true,
         claims: { user: 'sub', agent: 'act.sub', lease: 'lease', details: 'authorization_details' },
       },
     ])

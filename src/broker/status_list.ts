@@ -29,8 +29,8 @@ const windowSeconds = 3600
 /** A process takes places by the class: those that are equal modulo `classes`. One write to the store for each. */
 const classes = 512
 const classSize = listSize / classes
-/** Live leases that one look reads at most: more would hold up everything else in the process for too long. */
-const maxLiveLeases = 200_000
+/** More live leases would hold up everything else in the process for too long while they are read. */
+const defaultMaxLiveLeases = 200_000
 
 /** Number of the list that holds a lease which ends then. */
 function listOf(maxExpiresAt: number): number {
@@ -66,6 +66,7 @@ export function createStatusPlaces({
 }): StatusPlaces {
   const free = new Map<number, number[]>()
   const full = new Set<number>()
+  const claiming = new Map<number, Promise<void>>()
 
   function take(list: number): number | undefined {
     const places = free.get(list)
@@ -86,11 +87,21 @@ export function createStatusPlaces({
       const rest = (first + step) % classes
       if (!(await replay.use(`status_list:${list}:${rest}`, list * windowSeconds, now))) continue
       const places = Array.from({ length: classSize }, (_, at) => at * classes + rest)
-      free.set(list, [...(free.get(list) ?? []), ...places])
+      free.set(list, places)
       return
     }
     full.add(list)
     throw new Unavailable('the status list of that hour has no place left')
+  }
+
+  /** Whoever asks at the same time shares one class. */
+  function claimOnce(list: number, now: number): Promise<void> {
+    let claimed = claiming.get(list)
+    if (claimed === undefined) {
+      claimed = claim(list, now).finally(() => claiming.delete(list))
+      claiming.set(list, claimed)
+    }
+    return claimed
   }
 
   /** Of lists that have ended. */
@@ -108,7 +119,7 @@ export function createStatusPlaces({
       for (;;) {
         const idx = take(list)
         if (idx !== undefined) return { uri: uriOf(issuer, list), idx }
-        await claim(list, now)
+        await claimOnce(list, now)
       }
     },
   }
@@ -134,6 +145,8 @@ export interface StatusContentOptions {
   readonly store: Pick<Store, 'leases' | 'revocations'>
   /** Beyond this age of the revocation view there is no content. */
   readonly maxStalenessMs: number
+  /** Live leases that one look reads at most; with more there is no content. Default 200,000. */
+  readonly maxLiveLeases?: number
   /** A look at the store is good for so long, unless something is revoked. */
   readonly ttlSeconds: number
 }
@@ -162,6 +175,7 @@ export function createStatusContents({
   store,
   maxStalenessMs,
   ttlSeconds,
+  maxLiveLeases = defaultMaxLiveLeases,
 }: StatusContentOptions): StatusContents {
   const { leases, revocations } = store
   let heard = 0

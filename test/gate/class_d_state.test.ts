@@ -37,6 +37,7 @@ describe('lease state', () => {
       () => gate.token({}, { task: { system: 'jira', id: 'DEAD-1', purpose: 'p' } }),
     ],
     ['D17', { session: 'ses_dead' }, () => gate.token({}, { session: 'ses_dead' })],
+    ['D17', { token: 'ltk_dead' }, () => gate.token({ jti: 'ltk_dead' })],
     ['D17', { user: 'dead@example.com' }, () => gate.token({ sub: 'dead@example.com' })],
   ]
   test.each(scopes)('%s revoked by %o: refused from the acknowledgement on', async (_, ask, make) => {
@@ -53,6 +54,13 @@ describe('lease state', () => {
         expect(problem.reasons).toContain('lease_inactive')
       },
     })
+  })
+
+  test('D17 another token of the lease of a revoked token goes on', async () => {
+    const lease = { id: 'lse_of_two_tokens' }
+    expect((await gate.revoke({ token: 'ltk_one', reason: 'leaked' })).status).toBe(201)
+    expect((await gate.ask(message({ token: gate.token({ jti: 'ltk_one' }, lease) }))).status).toBe(401)
+    expect((await gate.ask(message({ token: gate.token({ jti: 'ltk_two' }, lease) }))).status).toBe(200)
   })
 
   test('D17 another version of a revoked agent version goes on', async () => {

@@ -95,6 +95,16 @@ function lists(open: Open): void {
     expect(await ids({ agent: "' OR 1=1 --", limit: 10 })).toEqual([])
   })
 
+  it('leases whose time is over can be left out of a list', async () => {
+    const store = await open()
+    const at = nowSeconds()
+    await store.leases.put(lease('lse_over', { maxExpiresAt: at }))
+    await store.leases.put(lease('lse_live', { maxExpiresAt: at + 1 }))
+    expect((await idsOf(store, { liveAt: at - 1, limit: 10 })).toSorted()).toEqual(['lse_live', 'lse_over'])
+    expect(await idsOf(store, { liveAt: at, limit: 10 })).toEqual(['lse_live'])
+    expect(await idsOf(store, { liveAt: at + 1, limit: 10 })).toEqual([])
+  })
+
   it('any filter finds exactly the leases that it names', async () => {
     const store = await open()
     const some = <const T>(...values: T[]) => fc.constantFrom(...values)

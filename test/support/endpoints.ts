@@ -69,7 +69,7 @@ export async function startTestBroker(endpoints: (parts: BrokerParts) => Endpoin
   const bugs: unknown[] = []
   const server = await listen(served, bugs)
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const keys = await openKeys([{ issuer: url, jwks: { local: true } }], { local: key.publicJwk })
+  const keys = await openKeys([{ issuer: url, jwks: { local: true } }], { local: () => [key.publicJwk] })
   const profile = { ...defaultProfile(url, audience, 'ES256'), statusFromStore: true }
   const broker: BrokerParts & Pick<TestBroker, 'issue' | 'post' | 'close'> = {
     ...{ url, issuer: url, store, file, key, bugs, told: [], ahead: 0, clients: secretClients() },
