@@ -50,6 +50,8 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
     publicOrigin,
     publicScheme: 'http',
     issuers: [],
+    proofAlgorithms: [],
+    certificateBound: false,
     backends,
     rules: { ...limits, authorities: new Set([authority]), encodedSlash: false, via },
     router: createRouter(backends),

@@ -5,13 +5,16 @@ import type { Closers, Parts } from './compose_parts.ts'
 import type { Config } from './config.ts'
 import { createControlListener, type Endpoint } from './http/control.ts'
 import { jwksEndpoint } from './http/jwks.ts'
+
 import { leaseEndpoints } from './http/leases.ts'
+import { metadataEndpoints } from './http/metadata.ts'
 import { type Operator, operator } from './http/operators.ts'
+
 import { revocationEndpoints } from './http/revocations.ts'
 import { openSecretFile } from './secret_file.ts'
 
 /** The control listener; the caller binds it. */
-export async function composeControl(parts: Parts, closers: Closers): Promise<Server> {
+export async function composeControl(parts: Parts, _closers: Closers): Promise<Server> {
   const { config, log } = parts
   return createControlListener({
     endpoints: [...operatorEndpoints(parts), ...(parts.roles.broker ? brokerEndpoints(parts) : [])],
@@ -30,8 +33,18 @@ function operatorEndpoints({ store, observer }: Parts): Endpoint[] {
 }
 
 /** What the broker alone serves: a gate without one has no keys to publish and nothing to issue. */
-function brokerEndpoints({ signing }: Parts): Endpoint[] {
-  return [jwksEndpoint(() => signing?.public() ?? [])]
+function brokerEndpoints({ config, signing }: Parts): Endpoint[] {
+  const endpoints = [jwksEndpoint(() => signing?.public() ?? [])]
+  const metadata = metadataEndpoints({
+    issuer: config.broker.issuer,
+    endpoints,
+    grantTypes: [],
+    clientAuthentication: [],
+    assertionAlgorithms: [],
+    proofAlgorithms: [],
+    certificateBound: config.tls.control?.clientCa !== undefined,
+  })
+  return [...endpoints, ...metadata]
 }
 
 /** Everybody who may call the control listener; a token file that is not there yet is made. */

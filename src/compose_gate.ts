@@ -47,6 +47,8 @@ function composeGate(parts: Parts): Gate {
     publicScheme: new URL(publicOrigin).protocol.slice(0, -1),
     issuers: issuers.map(({ issuer }) => issuer),
     backends,
+    proofAlgorithms: [],
+    certificateBound: config.tls.proxy?.clientCa !== undefined,
     rules: {
       authorities: new Set([authorityOf(publicOrigin), ...backends.flatMap(({ hosts }) => hosts)]),
       headerBytes: limits.headerBytes,

@@ -9,6 +9,10 @@ export interface PublicFacts {
   readonly publicOrigin: string
   readonly issuers: readonly string[]
   readonly backends: readonly Backend[]
+  /** What DPoP proofs may be signed with. */
+  readonly proofAlgorithms: readonly string[]
+  /** Whether clients may present certificates, to which tokens can be bound. */
+  readonly certificateBound: boolean
 }
 
 /** Well-known path of RFC 9728 §3; a backend's prefix follows it. */
@@ -37,13 +41,15 @@ export function metadataUrl(backend: Backend | undefined, publicOrigin: string):
 
 function metadataOf(request: CleanRequest, facts: PublicFacts): object | undefined {
   const below = request.path.slice(metadataPath.length)
-  if (below === '') return metadata(facts.publicOrigin, facts.backends, facts.issuers)
+  if (below === '') return metadata(facts.publicOrigin, facts.backends, facts)
   const backend = facts.backends.find(({ pathPrefix }) => pathPrefix === below)
   if (backend === undefined) return undefined
-  return metadata(`${facts.publicOrigin}${below}`, [backend], facts.issuers)
+  return { ...metadata(`${facts.publicOrigin}${below}`, [backend], facts), resource_name: backend.name }
 }
 
-function metadata(resource: string, backends: readonly Backend[], issuers: readonly string[]): object {
+function metadata(resource: string, backends: readonly Backend[], facts: PublicFacts): object {
+  const { issuers, proofAlgorithms, certificateBound } = facts
+  const boundOnly = backends.every(({ requireBinding }) => requireBinding === 'always')
   const scopes = backends.flatMap(({ name, operations }) => operations.map(({ verb }) => `${name}:${verb}`))
   return {
     resource,
@@ -51,5 +57,10 @@ function metadata(resource: string, backends: readonly Backend[], issuers: reado
     bearer_methods_supported: ['header'],
     scopes_supported: [...new Set(scopes)],
     authorization_details_types_supported: ['lease'],
+    // Members without anything to say are left out (RFC 9728 §3.2).
+    ...(proofAlgorithms.length > 0 && { dpop_signing_alg_values_supported: proofAlgorithms }),
+    ...(certificateBound && { tls_client_certificate_bound_access_tokens: true }),
+    // A certificate would do as well, where clients may have one.
+    ...(boundOnly && !certificateBound && { dpop_bound_access_tokens_required: true }),
   }
 }

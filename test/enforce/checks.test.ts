@@ -103,16 +103,21 @@ describe('leaseIsBoundWhereRequired', () => {
     ['high', ['POST', 'DELETE']],
     ['writes', ['POST', 'PATCH', 'DELETE']],
     ['always', ['GET', 'POST', 'PATCH', 'DELETE']],
-  ] as const)('K1 %s: bearer tokens are refused for %j, bound ones for nothing', (requireBinding, refused) => {
-    const backend = backendOf({ operations, requireBinding })
-    for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) {
-      const code = refused.some((each) => each === method) ? 'binding_required' : 'accepted'
-      expect(decided(evidenceOf({ ask: { method }, backend, lease }))).toBe(code)
-      for (const binding of bindings) {
-        expect(decided(evidenceOf({ ask: { method }, backend, lease: { ...lease, binding } }))).toBe('accepted')
+  ] as const)(
+    'K1 %s: bearer tokens are refused for %j, bound ones for nothing',
+    (requireBinding, refused) => {
+      const backend = backendOf({ operations, requireBinding })
+      for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) {
+        const code = refused.some((each) => each === method) ? 'binding_required' : 'accepted'
+        expect(decided(evidenceOf({ ask: { method }, backend, lease }))).toBe(code)
+        for (const binding of bindings) {
+          expect(decided(evidenceOf({ ask: { method }, backend, lease: { ...lease, binding } }))).toBe(
+            'accepted',
+          )
+        }
       }
-    }
-  })
+    },
+  )
 })
 
 describe('environmentMatches', () => {

@@ -9,6 +9,8 @@ const facts = {
   publicOrigin: 'https://gate.example',
   issuers: ['https://broker.example'],
   backends: [crm, desk],
+  proofAlgorithms: ['ES256', 'EdDSA'],
+  certificateBound: false,
 }
 const answered = (ask: Ask) => answerLocally(requestOf(ask), facts)
 const wellKnown = '/.well-known/oauth-protected-resource'
@@ -28,9 +30,15 @@ describe('the metadata of RFC 9728', () => {
       wellKnown,
       'https://gate.example',
       ['crm:read', 'crm:update', 'crm:delete', 'desk:read', 'desk:update', 'desk:delete'],
+      {},
     ],
-    [`${wellKnown}/crm`, 'https://gate.example/crm', ['crm:read', 'crm:update', 'crm:delete']],
-  ])('stands at %s', (target, resource, scopes) => {
+    [
+      `${wellKnown}/crm`,
+      'https://gate.example/crm',
+      ['crm:read', 'crm:update', 'crm:delete'],
+      { resource_name: 'crm' },
+    ],
+  ])('stands at %s', (target, resource, scopes, name) => {
     const answer = answered({ target })!
     expect(answer.status).toBe(200)
     expect(valuesOf(answer.headers, 'content-length')).toEqual([String(Buffer.byteLength(answer.body))])
@@ -40,7 +48,33 @@ describe('the metadata of RFC 9728', () => {
       bearer_methods_supported: ['header'],
       scopes_supported: scopes,
       authorization_details_types_supported: ['lease'],
+      dpop_signing_alg_values_supported: ['ES256', 'EdDSA'],
+      ...name,
     })
+  })
+
+  const always = backendOf({ requireBinding: 'always' })
+  const binding = (changes: Partial<typeof facts>) => {
+    const { body } = answerLocally(requestOf({ target: `${wellKnown}/crm` }), { ...facts, ...changes })!
+    return Object.keys(JSON.parse(body)).filter((member) => /^dpop|^tls/.test(member))
+  }
+  const [proofs, required] = ['dpop_signing_alg_values_supported', 'dpop_bound_access_tokens_required']
+  const certificates = 'tls_client_certificate_bound_access_tokens'
+  test.each([
+    ['nothing binds', { proofAlgorithms: [] }, []],
+    ['proofs do', {}, [proofs]],
+    ['certificates do as well', { certificateBound: true }, [proofs, certificates]],
+    ['a backend takes bound tokens only', { backends: [always] }, [proofs, required]],
+    ['it takes either', { backends: [always], certificateBound: true }, [proofs, certificates]],
+  ])('says how tokens are bound where %s', (_, changes, members) => {
+    expect(binding(changes)).toEqual(members)
+  })
+
+  test('requires proofs of the whole gate only where every backend does', () => {
+    const whole = (backends: (typeof crm)[]) =>
+      JSON.parse(answerLocally(requestOf({ target: wellKnown }), { ...facts, backends })!.body)
+    expect(whole([always, crm])).not.toHaveProperty(required)
+    expect(whole([always, { ...desk, requireBinding: 'always' }])).toMatchObject({ [required]: true })
   })
 
   test('stands where a challenge points to', () => {

@@ -52,14 +52,12 @@ describe('credentials', () => {
         send: (token) => fields(`Authorization_: Bearer ${token}`),
         ...none,
       },
-      ...['Basic eDp5', 'Digest x', 'Negotiate abc', 'BearerX abc', 'Bearer a b'].map(
-        (value) => ({
-          row: 'D15c',
-          name: value,
-          send: () => fields(`Authorization: ${value}`),
-          ...none,
-        }),
-      ),
+      ...['Basic eDp5', 'Digest x', 'Negotiate abc', 'BearerX abc', 'Bearer a b'].map((value) => ({
+        row: 'D15c',
+        name: value,
+        send: () => fields(`Authorization: ${value}`),
+        ...none,
+      })),
       {
         row: 'D15a',
         name: 'the same one twice',

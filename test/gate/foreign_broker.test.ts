@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeRevocation } from '../../src/broker/revocation.ts'
 import { createStatusContents, createStatusPlaces } from '../../src/broker/status_list.ts'
 import { statusListEndpoints } from '../../src/http/status_lists.ts'
-import { startTestBroker, type TestBroker } from '../support/broker.ts'
+import { startTestBroker, type TestBroker } from '../support/endpoints.ts'
 import { accepted } from '../support/evidence.ts'
 import { eventually, message, startTestGate, type TestGate } from '../support/gate.ts'
 

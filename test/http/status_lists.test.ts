@@ -14,7 +14,7 @@ import type { IssuedLease, LeaseAsk } from '../../src/lease/issue.ts'
 import { type Keys, openKeys } from '../../src/lease/keys.ts'
 import { createStatusLists } from '../../src/lease/status_list.ts'
 import { createVerifier } from '../../src/lease/verify.ts'
-import { audience, startTestBroker, type TestBroker } from '../support/broker.ts'
+import { audience, startTestBroker, type TestBroker } from '../support/endpoints.ts'
 import { accepted } from '../support/evidence.ts'
 import { defaultProfile } from '../support/tokens.ts'
 

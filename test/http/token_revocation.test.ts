@@ -3,7 +3,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { tokenRevocationEndpoints } from '../../src/http/token_revocation.ts'
 import { Unavailable } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
-import { asAgent, audience, bodyOf, observing, startTestBroker, type TestBroker } from '../support/endpoints.ts'
+import {
+  asAgent,
+  audience,
+  bodyOf,
+  observing,
+  startTestBroker,
+  type TestBroker,
+} from '../support/endpoints.ts'
 import { accepted } from '../support/evidence.ts'
 import { testIssuer } from '../support/tokens.ts'
 
