@@ -28,6 +28,15 @@ export interface Served {
   stop(signal: NodeJS.Signals): Promise<number | null>
 }
 
+/** Beside the usual; undefined: without it. */
+type Environment = Readonly<Record<string, string | undefined>>
+
+interface ServeOptions {
+  readonly limits?: string
+  readonly only?: 'gate' | 'broker'
+  readonly env?: Environment
+}
+
 export const cliPath = join(packageRoot, 'src/cli.ts')
 
 /** What the backend's credential is in these processes. */
@@ -127,13 +136,14 @@ export class Workplace implements AsyncDisposable {
     return { code, ...printed }
   }
 
-  /** Starts `serve` and waits until it answers. `limits`: arguments for `ulimit`. */
-  async serve({ limits }: { limits?: string } = {}): Promise<Served> {
-    const args = [cliPath, 'serve', '--config', this.config]
+  /** Starts `serve` and waits until it answers. `limits`: arguments for `ulimit`; `only`: one of its parts. */
+  async serve({ limits, only, env = {} }: ServeOptions = {}): Promise<Served> {
+    const part = only === undefined ? [] : ['--only', only]
+    const args = [cliPath, 'serve', '--config', this.config, ...part]
     const child =
       limits === undefined
-        ? this.#spawn(process.execPath, args, {})
-        : this.#spawn('bash', ['-c', `ulimit ${limits}; exec "$@"`, 'bash', process.execPath, ...args], {})
+        ? this.#spawn(process.execPath, args, env)
+        : this.#spawn('bash', ['-c', `ulimit ${limits}; exec "$@"`, 'bash', process.execPath, ...args], env)
     const served = running(child)
     await eventually(async () => {
       if (child.exitCode !== null) throw new Error(`serve ended with ${child.exitCode}: ${served.output()}`)
@@ -166,7 +176,7 @@ export class Workplace implements AsyncDisposable {
     rmSync(this.dir, { recursive: true, force: true })
   }
 
-  #spawn(command: string, args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess {
+  #spawn(command: string, args: readonly string[], env: Environment): ChildProcess {
     const { PATH } = process.env
     const child = spawn(command, args, {
       cwd: this.dir,
