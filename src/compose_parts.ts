@@ -121,7 +121,7 @@ function tellKeys(event: KeyEvent, log: Logger): void {
 }
 
 /** Everything that has to hold before traffic should be sent here. */
-export function readiness({ config, store, policy, audit, identity, keys }: Parts): Readiness[] {
+export function readiness({ config, store, policy, audit, identity, keys, signing }: Parts): Readiness[] {
   const ageMs = Math.round(store.revocations.ageMs(Date.now()))
   const { maxStalenessMs } = config.state
   const fault = audit.fault()
@@ -134,6 +134,7 @@ export function readiness({ config, store, policy, audit, identity, keys }: Part
     ...policy.readiness(),
     ...(identity?.readiness() ?? []),
     { name: 'audit', ready: fault === undefined, detail: fault ?? 'records are written' },
+    ...(signing === undefined ? [] : [{ name: 'signing keys', ready: true, detail: describeKeys(signing) }]),
     // One issuer that is down must not take the others' traffic away: its own tokens get 503.
     ...keys.status().map((status, _, all) => ({
       name: `keys of ${status.issuer}`,
@@ -141,4 +142,12 @@ export function readiness({ config, store, policy, audit, identity, keys }: Part
       detail: `${status.keys} usable`,
     })),
   ]
+}
+
+function describeKeys(signing: SigningKeys): string {
+  const published = signing.public()
+  const { kid } = signing.signer()
+  const next = published.slice(published.findIndex((key) => key.kid === kid) + 1)
+  const ahead = next.length === 0 ? '' : `, ${next.map((key) => key.kid).join(' and ')} next`
+  return `${kid} signs${ahead}, ${published.length} published`
 }
