@@ -17,6 +17,7 @@ import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { createObserver, type GateObserver } from './telemetry/observer.ts'
 import { inputRecorder } from './telemetry/policy_input.ts'
 import { createShadow } from './telemetry/shadow.ts'
+import { createUsageCounter } from './telemetry/usage.ts'
 import { version } from './version.ts'
 
 /** What this process is. */
@@ -56,6 +57,13 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     onLost: (count) => metrics.auditLost(count),
   })
   closers.push(() => audit.close())
+  const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
+  closers.push(() => store.close())
+  const usage = createUsageCounter({
+    leases: store.leases,
+    onError: (error) => log.warn({ err: error }, 'the usage of leases is not up to date'),
+  })
+  closers.push(() => usage.close())
   const shadow = createShadow({ audit, metrics, log })
   closers.push(() => shadow.close())
   const observer = createObserver({
@@ -65,9 +73,8 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     requests: config.log.requests,
     recordInput: inputRecorder(config.audit.policyInput),
     shadow,
+    usage,
   })
-  const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
-  closers.push(() => store.close())
   const policy = await composePolicy({ config, log, metrics, observer, shadow, store })
   closers.push(() => policy.close())
   const identity = roles.broker ? await composeIdentity({ config, log, metrics, audit, store }) : undefined

@@ -13,6 +13,7 @@ import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { InputRecorder } from './policy_input.ts'
 import type { Shadow } from './shadow.ts'
+import type { UsageCounter } from './usage.ts'
 
 /** The gate's eyes. */
 export interface GateObserver extends Observer, IntentLog, Pick<BrokerObserver, 'changed'> {
@@ -41,6 +42,8 @@ export interface ObserverParts {
   readonly recordInput: InputRecorder
   /** Policies in shadow see what policy was asked. */
   readonly shadow?: Pick<Shadow, 'finished'>
+  /** Adds up what was done under each lease. */
+  readonly usage?: Pick<UsageCounter, 'seen'>
 }
 
 /** One request in so many is timed step by step; the rest pay nothing for it. */
@@ -54,6 +57,7 @@ export function createObserver({
   requests,
   recordInput,
   shadow,
+  usage,
 }: ObserverParts): GateObserver {
   const terminal = process.stdout.isTTY === true
   const lines = requests === 'line' || (requests === 'auto' && terminal)
@@ -77,6 +81,7 @@ export function createObserver({
         metrics.upstream(facts.backend, (performance.now() - trail.forwardedAt) / 1000)
       }
       shadow?.finished(trail)
+      usage?.seen(trail, outcome)
       if (lines) process.stdout.write(`${requestLine(facts, { colour: terminal })}\n`)
     },
     bug: (trail, error) => log.error({ err: error, decision_id: trail.decisionId }, 'a bug; answered 500'),
