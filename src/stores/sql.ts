@@ -77,13 +77,15 @@ const tables = {
   deferrals: 'id',
 } as const
 
+const purgedAtOnce = 200
+
 /** Deletes what nobody can ask for any more, in small transactions so that other writers get their turn. */
 export async function purgeTables(sql: Sql, now: number): Promise<void> {
   for (const [table, key] of Object.entries(tables)) {
     const columns = key.replace(/[()]/g, '')
     const batch = `DELETE FROM ${table} WHERE ${key} IN
-      (SELECT ${columns} FROM ${table} WHERE keep_until < ? LIMIT 500)`
-    while ((await sql.write(() => sql.run(batch, now))) === 500);
+      (SELECT ${columns} FROM ${table} WHERE keep_until < ? LIMIT ${purgedAtOnce})`
+    while ((await sql.write(() => sql.run(batch, now))) === purgedAtOnce);
   }
 }
 
