@@ -1,9 +1,9 @@
 // In: the plain values of the file, valid or not. Out: the problems of its `tls` section: files that cannot be
 // used, and URLs that say http where TLS is spoken. Never: key material in a message.
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
-import type { ConfigPath } from './problems.ts'
 import { errorCode } from './references.ts'
 import { at, type Relation, type RelationScope, textAt } from './select.ts'
 
@@ -21,12 +21,13 @@ function tlsFilesFit(root: unknown, scope: RelationScope): void {
     const cert = pemAt(root, [...path, 'cert'], scope)
     const key = pemAt(root, [...path, 'key'], scope)
     const ca = pemAt(root, [...path, 'client_ca'], scope)
-    if (cert !== undefined) tryContext({ cert }, [...path, 'cert'], 'name a certificate in PEM form', scope)
-    if (ca !== undefined) tryContext({ ca }, [...path, 'client_ca'], 'name certificates in PEM form', scope)
+    const report = (member: string, message: string) => scope.report([...path, member], message)
+    if (cert !== undefined && !makesContext({ cert })) report('cert', 'name a certificate in PEM form')
+    if (ca !== undefined && !holdsCertificates(ca)) report('client_ca', 'name certificates in PEM form')
     if (key === undefined) continue
-    tryContext({ key }, [...path, 'key'], 'name a private key in PEM form, without a passphrase', scope)
-    if (cert !== undefined) {
-      tryContext({ cert, key }, [...path, 'key'], 'name the private key of tls certificate', scope)
+    if (!makesContext({ key })) report('key', 'name a private key in PEM form, without a passphrase')
+    else if (cert !== undefined && makesContext({ cert }) && !makesContext({ cert, key })) {
+      report('key', 'name the private key of the certificate beside it')
     }
   }
 }
@@ -42,16 +43,23 @@ function pemAt(root: unknown, path: string[], scope: RelationScope): Buffer | un
   }
 }
 
-function tryContext(
-  pem: Parameters<typeof createSecureContext>[0],
-  path: ConfigPath,
-  message: string,
-  scope: RelationScope,
-): void {
+function makesContext(pem: Parameters<typeof createSecureContext>[0]): boolean {
   try {
     createSecureContext(pem)
+    return true
   } catch {
-    scope.report(path, message)
+    return false
+  }
+}
+
+/** A TLS context takes any text for a list of authorities, and then trusts none. */
+function holdsCertificates(pem: Buffer): boolean {
+  const blocks =
+    pem.toString('latin1').match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
+  try {
+    return blocks.map((block) => new X509Certificate(block)).length > 0
+  } catch {
+    return false
   }
 }
 

@@ -90,6 +90,12 @@ describe('a refusal', () => {
     expect(valuesOf(answered(code, { close: true }).headers, 'connection')).toEqual(['close'])
   })
 
+  test('hands out the nonce for the next proof, when there is a newer one', () => {
+    expect(valuesOf(answered('policy_denied').headers, 'dpop-nonce')).toEqual([])
+    const { headers } = refusalAnswer(refuse('policy_denied'), { ...reply, nonce: 'newest' })
+    expect(valuesOf(headers, 'dpop-nonce')).toEqual(['newest'])
+  })
+
   test('says when to come back, the facts before the row', () => {
     expect(valuesOf(answered('evidence_unavailable').headers, 'retry-after')).toEqual(['2'])
     expect(valuesOf(answered('evidence_unavailable', { retryAfter: 7 }).headers, 'retry-after')).toEqual([
@@ -123,6 +129,29 @@ describe('a challenge', () => {
     expect(challenge(code, { detail: 'why' })).toBe(
       `Bearer error="${error}", error_description="why", resource_metadata="${metadataUrl}"`,
     )
+  })
+
+  test.each([
+    ['lease_missing', 401],
+    ['lease_invalid', 401],
+    ['binding_required', 401],
+    ['outside_lease', 403],
+    ['credential_ambiguous', 400],
+  ] as const)('%s offers a proof beside it where asking again with one could help', (code, status) => {
+    const offered = status === 401 ? ['DPoP algs="ES256 EdDSA"'] : []
+    expect(valuesOf(answered(code).headers, 'www-authenticate').slice(1)).toEqual(offered)
+  })
+
+  test.each([
+    ['lease_invalid', 'invalid_token'],
+    ['proof_invalid', 'invalid_dpop_proof'],
+    ['proof_nonce_required', 'use_dpop_nonce'],
+    ['outside_lease', 'insufficient_scope'],
+  ] as const)('%s, to a request under the scheme DPoP, is in that scheme alone', (code, error) => {
+    const { headers } = refusalAnswer(refuse(code, { detail: 'why' }), { ...reply, scheme: 'DPoP' })
+    expect(valuesOf(headers, 'www-authenticate')).toEqual([
+      `DPoP algs="ES256 EdDSA", error="${error}", error_description="why", resource_metadata="${metadataUrl}"`,
+    ])
   })
 
   test('F1 names the scope that is missing', () => {
@@ -166,6 +195,11 @@ describe('the head of an answer', () => {
     })
   })
 
+  test('with the nonce for the next proof, when there is a newer one', () => {
+    const head = accepted(backendHead(200, ['DPoP-Nonce', 'forged'], asked(), { ...reply, nonce: 'newest' }))
+    expect(valuesOf(head.headers, 'dpop-nonce')).toEqual(['newest'])
+  })
+
   test('may come as octets', () => {
     expect(
       valuesOf(passedHead([Buffer.from('X-A'), Buffer.from('caf\xe9', 'latin1')]).headers, 'x-a'),
@@ -177,6 +211,7 @@ describe('the head of an answer', () => {
     'Authentication-Info',
     'Connection',
     'Content-Location',
+    'DPoP-Nonce',
     'Keep-Alive',
     'Lease-Refusal',
     'Proxy-Authenticate',

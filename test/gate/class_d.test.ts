@@ -26,7 +26,7 @@ describe('credentials', () => {
   const missing = ({ headers }: RawAnswer, problem: Readonly<Record<string, unknown>>) => {
     expect(problem.error).toBeUndefined()
     expect(headers['www-authenticate']).toBe(
-      `Bearer resource_metadata="${publicOrigin}/.well-known/oauth-protected-resource/crm"`,
+      `Bearer resource_metadata="${publicOrigin}/.well-known/oauth-protected-resource/crm", DPoP algs="ES256 EdDSA"`,
     )
   }
   const fields = (...list: string[]) => message({ fields: list })

@@ -42,6 +42,7 @@ function trailOf({ id = 'lse_1', verb = 'read', refusal, forwardedAt, startedAt 
     policyDigest: undefined,
     consultation: undefined,
     forwardedAt,
+    nonce: undefined,
     refusal,
   }
 }
