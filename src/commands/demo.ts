@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { makeRevocation } from '../broker/revocation.ts'
+import { revokeAll } from '../broker/lifecycle.ts'
 import { openStore, startGate } from '../compose.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config.ts'
@@ -16,6 +16,7 @@ import type { Store } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { packageRoot } from '../version.ts'
+
 import { sayStarted } from './serve.ts'
 import { say, style } from './terminal.ts'
 
@@ -75,9 +76,8 @@ function stopServer(server: Server): void {
 
 async function revokeLease(id: string, store: Store): Promise<void> {
   const ask = { scope: 'lease', value: id, reason: 'demo', by: 'demo' } as const
-  const entry = makeRevocation(ask, Math.floor(Date.now() / 1000))
-  if (isRefusal(entry)) throw new Error(entry.facts.detail)
-  await store.revocations.revoke(entry)
+  const revoked = await revokeAll(ask, store, Date.now() / 1000)
+  if (isRefusal(revoked)) throw new Error(revoked.facts.detail)
 }
 
 async function perform(steps: readonly Step[]): Promise<number> {

@@ -1,11 +1,11 @@
 // `leasegate revoke`: one write to the state store; every gate on it refuses from then on.
 import { type Command, Option } from 'commander'
 import { leaseState } from '../broker/lease_state.ts'
-import { makeRevocation } from '../broker/revocation.ts'
-import { openStore } from '../compose.ts'
+import { revokeAll } from '../broker/lifecycle.ts'
 import type { RevocationScope } from '../lease/lease.ts'
 import type { Revocation, Store } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
+import { failure, withStore } from './lease/with_store.ts'
 import { loadStateConfig } from './state_config.ts'
 import { count, operator, say, sayJson, snaked, style, UsageError } from './terminal.ts'
 
@@ -54,17 +54,14 @@ async function revoke(options: RevokeOptions): Promise<void> {
     by: operator(),
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
   }
-  const entry = makeRevocation(ask, Math.floor(Date.now() / 1000))
-  if (isRefusal(entry)) throw new UsageError(entry.facts.detail ?? entry.row.title)
-  const store = await openStore(loadStateConfig(options.config))
-  try {
-    await store.revocations.revoke(entry)
+  await withStore(loadStateConfig(options.config), async (store) => {
+    const revoked = await revokeAll(ask, store, Date.now() / 1000)
+    if (isRefusal(revoked)) throw failure(revoked)
+    const { entry } = revoked
     const killed = await countKilled(entry, store)
     if (options.json === true) sayJson(snaked({ ...entry, recordedLeases: killed }))
     else sayRevoked(entry, killed)
-  } finally {
-    await store.close()
-  }
+  })
 }
 
 function sayRevoked({ scope, value, reason }: Revocation, killed: number): void {

@@ -1,6 +1,7 @@
 // `/leases`: what operators see of leases and do with them, and how an agent ends its own. In: calls. Out: the
 // document of a lease, or the refusal. An id that somebody may not see is answered as one that nobody knows, on
 // the same path through this file.
+import { readLeaseQuery } from '../broker/lease_query.ts'
 import { describeLease, findLeases } from '../broker/lease_search.ts'
 import { leaseView } from '../broker/lease_view.ts'
 import { changeLease, type LifecycleVerb, lifecycleVerbs } from '../broker/lifecycle.ts'
@@ -10,7 +11,6 @@ import type { LeaseRecord, Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { type HolderParts, proveHolder } from './lease_holder.ts'
-import { readLeaseQuery } from './lease_query.ts'
 import type { Operator } from './operators.ts'
 import { orUnavailable } from './store_answer.ts'
 

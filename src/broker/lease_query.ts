@@ -1,10 +1,10 @@
-// In: the query of `GET /leases`. Out: which leases are meant, or the refusal that says what is wrong with it.
-// An unknown parameter, or one that stands twice, is refused: a filter that is not understood must not widen
-// the answer.
-import { type LeaseSearch, lifeStates } from '../broker/lease_search.ts'
-import { parseAgent, parseTask } from '../broker/names.ts'
+// In: the query of `GET /leases`, or the options of `leasegate lease list`. Out: which leases are meant, or the
+// refusal that says what is wrong with it. An unknown parameter, or one that stands twice, is refused: a filter
+// that is not understood must not widen the answer. Pure.
 import { isPlainText } from '../lease/text.ts'
 import { type Refusal, refuse } from '../refusals.ts'
+import { type LeaseSearch, lifeStates } from './lease_search.ts'
+import { parseAgent, parseTask } from './names.ts'
 
 const defaultLimit = 100
 const maxLimit = 1_000
@@ -12,8 +12,8 @@ const defaultUnusedSeconds = 600
 const names = ['agent', 'user', 'task', 'session', 'state', 'limit', 'unused', 'older_than'] as const
 type Name = (typeof names)[number]
 
-/** Reads the query. `older_than` is seconds, or `10m` and the like; it belongs to `unused=true`. */
-export function readLeaseQuery(query: URLSearchParams): LeaseSearch | Refusal {
+/** Reads names and values. `older_than` is seconds, or `10m` and the like; it belongs to `unused=true`. */
+export function readLeaseQuery(query: Iterable<readonly [string, string]>): LeaseSearch | Refusal {
   const given = new Map<Name, string>()
   for (const [name, value] of query) {
     const known = names.find((each) => each === name)
