@@ -13,8 +13,6 @@ export interface KnownLease {
   readonly children?: readonly string[]
 }
 
-export type LeaseView = ReturnType<typeof leaseView>
-
 /** The document: who, which agent, what, why, when, what happened. Times are seconds since 1970. */
 export function leaseView({ record, state, usage, children }: KnownLease) {
   const { id, issuer, tenant, session, decision } = record

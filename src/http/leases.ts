@@ -11,7 +11,7 @@ import type { LeaseRecord, Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { type HolderParts, proveHolder } from './lease_holder.ts'
-import type { Operator } from './operators.ts'
+import { isWithin } from './operators.ts'
 import { orUnavailable } from './store_answer.ts'
 
 export interface LeaseParts {
@@ -53,7 +53,7 @@ async function list({ query, operator }: ControlCall, parts: LeaseParts): Promis
 }
 
 async function show(call: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
-  const record = await readOwn(call, parts, (found) => mayAct(call.operator, found))
+  const record = await readOwn(call, parts, (found) => isWithin(call.operator, found))
   if (isRefusal(record)) return record
   return { status: 200, body: leaseView(await describeLease(record, parts.store, parts.now())) }
 }
@@ -71,7 +71,7 @@ async function change(
   const holder = operator === undefined ? await proveHolder(call, parts.holder, now) : undefined
   if (isRefusal(holder)) return holder
   const record = await readOwn(call, parts, (found) =>
-    holder === undefined ? mayAct(operator, found) : holder.holds(found),
+    holder === undefined ? isWithin(operator, found) : holder.holds(found),
   )
   if (isRefusal(record)) return record
   const by = operator?.name ?? record.agent
@@ -91,11 +91,6 @@ async function readOwn(
 ): Promise<LeaseRecord | Refusal> {
   const record = await store.leases.get(params.id ?? '')
   return record !== undefined && isOwn(record) ? record : refuse('lease_unknown')
-}
-
-/** Whether an operator may see and end a lease: nobody else may, and one with a tenant that tenant's only. */
-export function mayAct(operator: Operator | undefined, { tenant }: Pick<LeaseRecord, 'tenant'>): boolean {
-  return operator !== undefined && (operator.tenant === undefined || operator.tenant === tenant)
 }
 
 function readReason(body: unknown): string | Refusal {

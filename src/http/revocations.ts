@@ -6,8 +6,7 @@ import { type RevocationScope, revocationScopes } from '../lease/lease.ts'
 import type { Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
-import { mayAct } from './leases.ts'
-import type { Operator } from './operators.ts'
+import { isWithin, type Operator } from './operators.ts'
 import { orUnavailable } from './store_answer.ts'
 
 /** The endpoint on `store`; `now` in seconds. */
@@ -53,7 +52,7 @@ async function beyondTenant(
     })
   }
   const record = await leases.get(value)
-  return record !== undefined && mayAct(operator, record) ? undefined : refuse('lease_unknown')
+  return record !== undefined && isWithin(operator, record) ? undefined : refuse('lease_unknown')
 }
 
 function readAsk(body: unknown, caller: string) {

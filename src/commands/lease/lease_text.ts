@@ -26,7 +26,7 @@ export function grantFacts(record: LeaseRecord, now: number): Fact[] {
 export function leaseFacts(known: KnownLease, now: number): Fact[] {
   const { record, usage, children = [] } = known
   const { login, binding, decision, session, delegatedBy, ancestors } = record
-  const loggedIn = login === undefined ? '' : style.dim(`  ${login.subject} at ${login.issuer}`)
+  const loggedIn = login === undefined ? '' : style.dim(`  ${shown(login.subject)} at ${shown(login.issuer)}`)
   const facts: readonly (Fact | undefined)[] = [
     ['who', `${record.user}${loggedIn}`],
     ['agent', agentOf(record)],
