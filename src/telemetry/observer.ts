@@ -1,6 +1,5 @@
 // Where the end of every walk is seen: one audit record, one count, one line for people. Also writes what
 // a consequential call intends before it is forwarded. Never throws, never waits but for an intent.
-import type { BrokerObserver } from '../broker/observer.ts'
 import type { IntentLog } from '../enforce/commit.ts'
 import type { Permit } from '../enforce/decide.ts'
 import type { Observer, Outcome, StepName, Trail } from '../enforce/gate.ts'
@@ -16,7 +15,7 @@ import type { Shadow } from './shadow.ts'
 import type { UsageCounter } from './usage.ts'
 
 /** The gate's eyes. */
-export interface GateObserver extends Observer, IntentLog, Pick<BrokerObserver, 'changed'> {
+export interface GateObserver extends Observer, IntentLog {
   /** A revocation entered the view of this process. */
   revoked(entry: Revocation): void
   /** The live policy changed, or a change of it was rejected. */
@@ -91,10 +90,6 @@ export function createObserver({
       const { scope, value, issuer, cutoff, reason, by, at } = entry
       log.warn({ scope, value, reason, by }, 'revoked')
       audit.append(auditEvent('revocation', { scope, value, issuer, cutoff, reason, by, at }))
-    },
-    changed({ id, tenant, agent, user, state, version, changed }) {
-      log.info({ lease_id: id, state, ...changed }, 'lease changed')
-      audit.append(auditEvent('lease', { lease_id: id, tenant, agent, user, state, version, ...changed }))
     },
     policy: (change) => audit.append(auditEvent('policy', change)),
   }

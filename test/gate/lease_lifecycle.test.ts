@@ -86,12 +86,12 @@ describe('D16', () => {
     await order('suspend', 'lse_audited')
     await order('complete', 'lse_audited')
     const changes = () =>
-      gate.audit().filter(({ event, lease_id }) => event === 'lease' && lease_id === 'lse_audited')
+      gate.audit().filter(({ event, lease_id }) => event === 'lease_state' && lease_id === 'lse_audited')
     await expect.poll(() => changes().length).toBe(2)
-    const common = { by: 'operator', reason: 'odd reads', agent: 'agent:support-triage' }
+    const changed = { by: 'operator', reason: 'odd reads' }
     expect(changes()).toMatchObject([
-      { ...common, state: 'suspended', version: 1 },
-      { ...common, state: 'completed', version: 2 },
+      { state: 'suspended', version: 1, changed },
+      { state: 'completed', version: 2, changed },
     ])
   })
 })

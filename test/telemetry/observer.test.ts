@@ -11,7 +11,6 @@ import { createLogger } from '../../src/telemetry/log.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { createObserver } from '../../src/telemetry/observer.ts'
 import { inputRecorder } from '../../src/telemetry/policy_input.ts'
-import { leaseRecord } from '../support/leases.ts'
 import { leaseOf, operationOf } from './facts.ts'
 
 const operation = operationOf()
@@ -302,15 +301,6 @@ describe('the observer', () => {
     })
     expect(durable[0]).not.toContain('hunter2')
     expect(observer.fault()).toBe('full')
-  })
-
-  it('records a change of a lease: which, what it is now, who and why', () => {
-    const { observer, records, logged } = observed()
-    const changed = { at: 1, by: 'ops:kim', reason: 'odd reads' }
-    observer.changed(leaseRecord({ state: 'suspended', version: 1, changed }))
-    const told = { lease_id: 'lse_1', state: 'suspended', by: 'ops:kim', reason: 'odd reads', at: 1 }
-    expect(JSON.parse(records[0]!)).toMatchObject({ event: 'lease', version: 1, ...told })
-    expect(logged()).toContain('lease changed')
   })
 
   it('records a revocation and logs a bug', () => {
