@@ -72,6 +72,13 @@ export interface LeaseRecord {
   readonly user: string
   /** The user as the identity provider knows them; absent where no provider spoke for them. */
   readonly login?: { readonly issuer: string; readonly subject: string }
+  /** What the provider said about them, for policy when it is asked again; absent: nobody did. */
+  readonly asserted?: {
+    readonly kind: 'user' | 'workflow'
+    readonly groups: readonly string[]
+    readonly authTime?: number
+    readonly acr?: string
+  }
   readonly agent: string
   readonly agentVersion: string
   readonly agentEnv: string

@@ -93,6 +93,8 @@ export interface Subject {
   readonly binding: Binding | undefined
   /** Details that the provider has already settled (ID-JAG); nothing beyond them is granted. */
   readonly details: readonly unknown[] | undefined
+  /** `iat` of the token: what was revoked since is over. Absent: it counts as older than any revocation. */
+  readonly issuedAt?: number
   readonly expiresAt: number
 }
 

@@ -47,6 +47,8 @@ export interface Endpoint {
   readonly takes: 'nothing' | 'json' | 'form' | 'jwt'
   /** How a refusal is written: RFC 9457, RFC 6749 §5.2 or RFC 8935 §2.3. */
   readonly errors: 'problem' | 'oauth' | 'set'
+  /** Headers that each of its answers carries, refusals too. */
+  readonly headers?: () => Readonly<Record<string, string>>
   readonly serve: (call: ControlCall) => Promise<ControlAnswer | Refusal> | ControlAnswer | Refusal
 }
 
@@ -77,7 +79,7 @@ export function createControlListener(parts: ControlParts): Server {
         return refuse('internal_error')
       })
       .then((answer) => {
-        const headers = parts.everyAnswer?.() ?? {}
+        const headers = { ...parts.everyAnswer?.(), ...found[0]?.endpoint.headers?.() }
         if (isRefusal(answer)) sendRefusal(res, answer, found[0]?.endpoint.errors ?? 'problem', headers)
         else send(res, answer, headers)
       })
@@ -165,7 +167,7 @@ function sendRefusal(
   const { detail = title, allow, nonce } = facts
   const bodies = {
     problem: { title, status, detail, code, reasons: facts.reasons },
-    oauth: { error: row.error ?? code, error_description: detail },
+    oauth: { error: row.error ?? code, error_description: oauthText(detail) },
     set: { err: code, description: detail },
   }
   const body = { ...bodies[errors], ...facts.answer }
@@ -180,6 +182,11 @@ function sendRefusal(
     ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
   }
   send(res, { status, body, headers }, {})
+}
+
+/** What `error_description` may hold (RFC 6749 §5.2). */
+function oauthText(text: string): string {
+  return text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/gu, '?')
 }
 
 function send(

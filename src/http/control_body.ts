@@ -37,6 +37,9 @@ export async function readForm(req: IncomingMessage): Promise<Form | Refusal> {
   return parseForm(bytes.toString('latin1'))
 }
 
+/** May stand several times in RFC 8693 §2.1 and RFC 8707 §2; a lease is for one. */
+const targets: ReadonlySet<string> = new Set(['resource', 'audience'])
+
 /** The form in its encoded text. */
 export function parseForm(text: string): Form | Refusal {
   const form = new Map<string, string>()
@@ -49,7 +52,10 @@ export function parseForm(text: string): Form | Refusal {
     if (name === undefined || value === undefined) {
       return refuse('invalid_request', { detail: 'a form parameter is not percent-encoded UTF-8' })
     }
-    if (seen.has(name)) return refuse('invalid_request', { detail: 'a form parameter stands twice' })
+    if (seen.has(name)) {
+      const code = targets.has(name) ? 'invalid_target' : 'invalid_request'
+      return refuse(code, { detail: 'a form parameter stands twice' })
+    }
     seen.add(name)
     if (value !== '') form.set(name, value)
   }

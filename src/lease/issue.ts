@@ -33,6 +33,7 @@ export interface LeaseAsk {
   /** Default: none. */
   readonly tenant?: string
   readonly login?: NonNullable<LeaseRecord['login']>
+  readonly asserted?: NonNullable<LeaseRecord['asserted']>
   /** The key its tokens are bound to. Default: bearer. */
   readonly binding?: Binding
   /** The agents and leases it is handed on from, nearest first. Default: none. */
@@ -167,13 +168,14 @@ function scopeOf(details: readonly LeaseDetail[]): string {
 }
 
 function makeRecord(claims: LeaseClaims, ask: LeaseAsk): LeaseRecord {
-  const { agent, login, binding, status, decision, renews } = ask
+  const { agent, login, asserted, binding, status, decision, renews } = ask
   return {
     id: claims.lease.id,
     issuer: claims.iss,
     tenant: ask.tenant ?? '',
     user: claims.sub,
     ...(login !== undefined && { login }),
+    ...(asserted !== undefined && { asserted }),
     agent: agent.id,
     agentVersion: agent.version,
     agentEnv: agent.env,

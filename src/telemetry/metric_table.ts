@@ -107,6 +107,18 @@ export const metricTable = {
     labels: ['source'],
     help: '1 while a policy runs in shadow, 0 while one should but cannot. Alert on 0.',
   },
+  brokerRequests: {
+    name: 'leasegate_broker_requests_total',
+    type: 'counter',
+    labels: ['endpoint', 'grant', 'outcome'],
+    help: 'Requests to the broker by what became of them; outcome is the refusal, or ok.',
+  },
+  leasesIssued: {
+    name: 'leasegate_leases_issued_total',
+    type: 'counter',
+    labels: [],
+    help: 'New leases; a renewal is none.',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

@@ -43,6 +43,9 @@ export interface Metrics {
   /** A request was denied because policy gave no usable answer. */
   policyFault(): void
   auditLost(records: number): void
+  /** One request to the broker. `endpoint` and `grant` are words of the code, never of the request. */
+  brokerRequest(endpoint: string, grant: string | undefined, code: RefusalCode | undefined): void
+  leaseIssued(): void
   /** A policy in shadow: both are read at each scrape. `running` is undefined while none is wanted. */
   shadow(
     source: string,
@@ -161,9 +164,12 @@ function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V
   return next
 }
 
-function createCounters(
-  registry: Registry,
-): Pick<Metrics, 'policyReload' | 'agentsReload' | 'policyFault' | 'auditLost'> {
+type CounterSetters = Pick<
+  Metrics,
+  'policyReload' | 'agentsReload' | 'policyFault' | 'auditLost' | 'brokerRequest' | 'leaseIssued'
+>
+
+function createCounters(registry: Registry): CounterSetters {
   const reloads = new Counter(registered(metricTable.policyReloads, registry))
   const agents = new Counter(registered(metricTable.agentsReloads, registry))
   for (const counter of [reloads, agents]) {
@@ -171,7 +177,11 @@ function createCounters(
   }
   const faults = new Counter(registered(metricTable.policyFaults, registry))
   const lost = new Counter(registered(metricTable.auditLost, registry))
+  const asked = new Counter(registered(metricTable.brokerRequests, registry))
+  const issued = new Counter(registered(metricTable.leasesIssued, registry))
   return {
+    brokerRequest: (endpoint, grant = 'none', code) => asked.inc({ endpoint, grant, outcome: code ?? 'ok' }),
+    leaseIssued: () => issued.inc(),
     policyReload: (result) => reloads.inc({ result }),
     agentsReload: (result) => agents.inc({ result }),
     policyFault: () => faults.inc(),

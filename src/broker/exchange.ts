@@ -1,0 +1,164 @@
+// START HERE: how a lease is asked for and given. In: the form of a token request and what its sender proves.
+// Out: a signed token whose lease is stored, or the refusal. The steps in order: grant → asker → proposal →
+// decision → bounds → token → record. Each takes the value of the one before; nothing is signed that policy, the
+// request, the user's token or the parent lease does not allow.
+import { newId } from '../lease/ids.ts'
+import { Unavailable } from '../ports.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { readAsk } from './ask.ts'
+import { type Asker, proveAsker } from './asker.ts'
+import { boundGrant } from './bounds.ts'
+import { decideIssue } from './decide_issue.ts'
+import { defer, resume, unknownCode } from './deferred.ts'
+import { proposeDelegation } from './delegation.ts'
+import { type Given, give } from './give.ts'
+import { accessTokenType, type GrantRequest, readGrant } from './grant.ts'
+import type { BrokerTrail } from './observer.ts'
+import { proposeOnBehalf } from './on_behalf.ts'
+import { isOwnToken, proveParent } from './parent.ts'
+import type { Form, SenderFacts } from './parties.ts'
+import type { BrokerParts } from './parts.ts'
+import type { Proposal } from './proposal.ts'
+import { proposeRenewal } from './renewal.ts'
+
+export type { BrokerParts } from './parts.ts'
+
+/** One call of the token endpoint. */
+export interface TokenRequest {
+  readonly form: Form
+  readonly sender: SenderFacts
+  /** Address of the connection's other end. */
+  readonly peer: string
+}
+
+export interface Broker {
+  /** Answers a request: the lease is durable before this resolves. Never rejects but for a bug. */
+  token(request: TokenRequest): Promise<Given | Refusal>
+  /** For the next proof of possession; every answer carries one. */
+  nonce(): string
+}
+
+/** The broker over its parts. Every request ends in `observer.finished` once. */
+export function createBroker(parts: BrokerParts): Broker {
+  return {
+    nonce: () => parts.senders.nonce(parts.now()),
+    async token(request) {
+      const trail = beginTrail(request.peer, parts.now() * 1000)
+      let answer: Given | Refusal = refuse('internal_error')
+      try {
+        answer = await walk(request, trail, parts)
+      } catch (error) {
+        if (!(error instanceof Unavailable)) throw error
+        answer = refuse('evidence_unavailable', {
+          detail: 'the state cannot be read now',
+          cause: error.message,
+        })
+      } finally {
+        parts.observer.finished(trail, isRefusal(answer) ? answer : undefined)
+      }
+      return answer
+    },
+  }
+}
+
+function beginTrail(peer: string, startedAt: number): BrokerTrail {
+  return {
+    decisionId: newId('dec_', startedAt),
+    startedAt,
+    endpoint: 'token',
+    peer,
+    grant: undefined,
+    agent: undefined,
+    user: undefined,
+    task: undefined,
+    lease: undefined,
+    policyDigest: undefined,
+    reasons: [],
+    fault: undefined,
+  }
+}
+
+async function walk(
+  { form, sender }: TokenRequest,
+  trail: BrokerTrail,
+  parts: BrokerParts,
+): Promise<Given | Refusal> {
+  const grant = readGrant(form)
+  if (isRefusal(grant)) return grant
+  trail.grant = grant.kind
+  const asker = await proveAsker(grant.actor, { form, sender }, parts)
+  if (isRefusal(asker)) return asker
+  trail.agent = asker.client.entry.agent
+  if (!viewIsFresh(parts)) {
+    return refuse('evidence_unavailable', { cause: 'the view of revocations is too old to issue on' })
+  }
+  const asked =
+    grant.kind === 'deferred'
+      ? await resume(grant.code, asker, parts)
+      : { proposal: await propose(grant, form, asker, parts), approved: undefined }
+  if (isRefusal(asked)) return asked
+  const { proposal, approved } = asked
+  if (isRefusal(proposal)) return proposal
+  if (grant.kind === 'exchange') trail.grant = proposal.kind
+  trail.user = proposal.user.id
+  trail.task = proposal.task
+  const decision = decideIssue(proposal, approved?.by, parts)
+  trail.policyDigest = decision.digest
+  trail.reasons = decision.reasons
+  trail.fault = decision.fault
+  if (isRefusal(decision.result)) return decision.result
+  const { agent, terms, approval } = decision.result
+  const bounded = boundGrant(proposal, terms, { ttlSeconds: parts.ttlSeconds, now: parts.now() })
+  if (isRefusal(bounded)) return bounded
+  if (approval !== undefined) return defer(proposal, asker, approval, parts)
+  if (approved !== undefined && !(await approved.redeem())) return unknownCode()
+  const issued = await give({ proposal, agent, bounded }, trail, parts)
+  if (!isRefusal(issued)) trail.lease = issued.record
+  return issued
+}
+
+/** Written so that an age that is no number is too old. */
+function viewIsFresh({ store, now, maxStalenessMs }: BrokerParts): boolean {
+  return store.revocations.ageMs(now() * 1000) <= maxStalenessMs
+}
+
+type Proposable = Exclude<GrantRequest, { readonly kind: 'deferred' }>
+
+/** What is asked for, for whom, on what ground. */
+async function propose(
+  grant: Proposable,
+  form: Form,
+  asker: Asker,
+  parts: BrokerParts,
+): Promise<Proposal | Refusal> {
+  const { audiences, profile, issuer } = parts
+  if (grant.kind === 'exchange' && grant.subject.type === accessTokenType) {
+    if (isOwnToken(grant.subject.token, issuer))
+      return proposeFromLease(grant.subject.token, form, asker, parts)
+  }
+  const subject =
+    grant.kind === 'jwt_bearer'
+      ? await parts.subjects.verify(grant.assertion, 'id_jag', asker.client, parts.now())
+      : await parts.subjects.verify(grant.subject.token, grant.subject.type, asker.client, parts.now())
+  if (isRefusal(subject)) return subject
+  const ask = readAsk(form, { audiences, audience: profile.audience, profile })
+  return isRefusal(ask) ? ask : proposeOnBehalf({ subject, asker, ask }, parts, parts.now())
+}
+
+/** Renewal by the agent alone; with the token of another agent, handing on. */
+async function proposeFromLease(
+  token: string,
+  form: Form,
+  asker: Asker,
+  parts: BrokerParts,
+): Promise<Proposal | Refusal> {
+  const parent = await proveParent(token, asker, parts)
+  if (isRefusal(parent)) return parent
+  const { audiences, profile } = parts
+  const ask = readAsk(form, { audiences, audience: parent.lease.audience, profile })
+  if (isRefusal(ask)) return ask
+  const from = asker.client.entry
+  return asker.actor === undefined
+    ? proposeRenewal(parent, asker, ask, parts)
+    : proposeDelegation(parent, { from, child: asker.actor }, ask, parts)
+}
