@@ -12,6 +12,7 @@ import { newTraceparent } from './http/trace.ts'
 import { createUpgrader } from './http/upgrade.ts'
 import { newId } from './lease/ids.ts'
 import { createProofVerifier } from './lease/proof.ts'
+import { proofAlgorithms } from './lease/proof_text.ts'
 import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
 
@@ -47,7 +48,7 @@ function composeGate(parts: Parts): Gate {
     publicScheme: new URL(publicOrigin).protocol.slice(0, -1),
     issuers: issuers.map(({ issuer }) => issuer),
     backends,
-    proofAlgorithms: [],
+    proofAlgorithms,
     certificateBound: config.tls.proxy?.clientCa !== undefined,
     rules: {
       authorities: new Set([authorityOf(publicOrigin), ...backends.flatMap(({ hosts }) => hosts)]),

@@ -1,6 +1,7 @@
 // The part of compose.ts that opens what gate and broker share: configuration in; audit, store, policy and keys
 // out, and whether they are fit for traffic. Opens in dependency order. Decides nothing.
 import type { Server } from 'node:http'
+import type { BrokerObserver } from './broker/observer.ts'
 import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
@@ -12,6 +13,7 @@ import type { ProofOptions } from './lease/proof.ts'
 import { type KeyEvent, openSigningKeys, type SigningKeys } from './lease/signing_keys.ts'
 import type { Store } from './ports.ts'
 import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
+import { createBrokerObserver } from './telemetry/broker.ts'
 import type { Logger } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { createObserver, type GateObserver } from './telemetry/observer.ts'
@@ -45,6 +47,7 @@ export interface Parts {
   /** How DPoP proofs are checked, at the gate and at the broker. */
   readonly proofs: ProofOptions
   readonly observer: GateObserver
+  readonly brokerObserver: BrokerObserver
   /** The listeners whose certificates are read again at a reload. */
   readonly secured: Map<keyof Config['tls'], Server>
 }
@@ -75,6 +78,7 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     shadow,
     usage,
   })
+  const brokerObserver = createBrokerObserver({ audit, metrics, log })
   const policy = await composePolicy({ config, log, metrics, observer, shadow, store })
   closers.push(() => policy.close())
   const identity = roles.broker ? await composeIdentity({ config, log, metrics, audit, store }) : undefined
@@ -102,6 +106,7 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     keys,
     proofs,
     observer,
+    brokerObserver,
     secured: new Map(),
   }
 }
@@ -109,7 +114,10 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
 /** The keys that sign, and those that check: a broker alone checks nothing but its own tokens. */
 async function openAllKeys(config: Config, log: Logger, roles: Roles, closers: Closers) {
   const { keyFile, rotateKeysMs } = config.broker
-  const issuers = config.issuers.filter(({ jwks }) => roles.gate || 'local' in jwks)
+  const listed = roles.gate ? config.issuers : []
+  const { profile } = config.broker
+  const own = roles.broker && !listed.some(({ issuer }) => issuer === profile.issuer) ? [profile] : []
+  const issuers = [...listed, ...own]
   let signing: SigningKeys | undefined
   if (roles.broker || issuers.some(({ jwks }) => 'local' in jwks)) {
     const onEvent = (event: KeyEvent) => tellKeys(event, log)

@@ -42,6 +42,8 @@ export interface Config {
   readonly tls: { readonly proxy: TlsFiles | undefined; readonly control: TlsFiles | undefined }
   readonly broker: {
     readonly issuer: string
+    /** How its own tokens are read: its entry under `issuers`, or as if it stood there with the defaults. */
+    readonly profile: IssuerConfig
     /** ES256 private keys that leases are signed with; created on first start. */
     readonly keyFile: string
     /** Age at which a new signing key is made. */

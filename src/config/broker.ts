@@ -2,15 +2,20 @@
 // Never: opens a file.
 import { resolve } from 'node:path'
 import type { IdentityProvider } from '../broker/parties.ts'
-import type { Config, TlsFiles } from '../config.ts'
+import type { Config, IssuerConfig, TlsFiles } from '../config.ts'
 import type { ParsedConfig } from './schema.ts'
 
 type ParsedProvider = ParsedConfig['broker']['identity_providers'][number]
 
-/** The broker's part of the configuration; `issuer` as written or by default. */
-export function buildBroker(file: ParsedConfig['broker'], issuer: string, dir: string): Config['broker'] {
+/** The broker's part of the configuration; `profile`: how its own tokens are read. */
+export function buildBroker(
+  file: ParsedConfig['broker'],
+  profile: IssuerConfig,
+  dir: string,
+): Config['broker'] {
   return {
-    issuer,
+    issuer: profile.issuer,
+    profile,
     keyFile: resolve(dir, file.key_file),
     rotateKeysMs: file.rotate_keys,
     ttlSeconds: file.ttl,

@@ -91,7 +91,7 @@ function build(file: ParsedConfig, dir: string): Config {
     state: buildState(file.state, dir),
     issuers: issuers.map((entry) => buildIssuer(entry, file.public_origin, dir)),
     tls: { proxy: buildTls(file.tls.proxy, dir), control: buildTls(file.tls.control, dir) },
-    broker: buildBroker(file.broker, issuer, dir),
+    broker: buildBroker(file.broker, ownProfile(file, issuer, dir), dir),
     control: buildControl(file.control, dir),
     proofs: file.proofs,
     policy: buildPolicy(file.policy, dir),
@@ -152,6 +152,12 @@ function buildIssuer(entry: ParsedIssuer, publicOrigin: string, dir: string): Is
     statusFromStore: url === undefined && file === undefined,
     claims: entry.claims,
   }
+}
+
+/** How the broker's own tokens are read, also where no gate here takes them. */
+function ownProfile(file: ParsedConfig, issuer: string, dir: string): IssuerConfig {
+  const listed = file.issuers?.find(({ jwks }) => jwks.local === true)
+  return buildIssuer(listed ?? issuerSchema.parse({ issuer, jwks: { local: true } }), file.public_origin, dir)
 }
 
 function buildLimits(limits: ParsedConfig['limits']): Config['limits'] {
