@@ -86,22 +86,22 @@ export class AgentLease {
   /** Ends the lease: the task is done. Afterwards every call is refused, here and at the gate. */
   async complete(): Promise<void> {
     this.#completed = true
-    const { fetch, prover, broker } = this.#parts
     const token = this.#current
-    if (token === undefined) return
-    const url = `${broker.replace(/\/$/, '')}/leases/${token.leaseId}/complete`
-    const headers = async () => ({
-      ...(await this.#credentials('POST', url, token.token)),
-      'content-type': 'application/json',
-    })
-    const body = JSON.stringify({ reason: 'the task is done' })
-    let answer = await fetch(url, { method: 'POST', headers: await headers(), body, redirect: 'error' })
-    if (prover.learn(answer) && answer.status === 401) {
-      answer = await fetch(url, { method: 'POST', headers: await headers(), body, redirect: 'error' })
+    this.#current = undefined
+    if (token !== undefined) await this.#end(token, 'the task is done')
+  }
+
+  async #end({ token, leaseId }: LeaseToken, reason: string): Promise<void> {
+    const { fetch, prover, broker } = this.#parts
+    const url = `${broker.replace(/\/$/, '')}/leases/${leaseId}/complete`
+    const post = async () => {
+      const headers = { ...(await this.#credentials('POST', url, token)), 'content-type': 'application/json' }
+      return fetch(url, { method: 'POST', headers, body: JSON.stringify({ reason }), redirect: 'error' })
     }
+    let answer = await post()
+    if (prover.learn(answer) && answer.status === 401) answer = await post()
     if (!answer.ok)
       throw new LeaseUnavailable(`the broker did not complete the lease: it answered ${answer.status}`)
-    this.#current = undefined
   }
 
   async #send(request: Request): Promise<Response> {
@@ -129,9 +129,11 @@ export class AgentLease {
     const wider = union(this.#details, refusal.missing)
     if (wider.length === this.#details.length) return false
     // What could be done before is kept when the wider lease is refused.
-    const token = await this.#obtain(wider)
+    const narrower = this.#current
+    this.#current = await this.#obtain(wider)
     this.#details = wider
-    this.#current = token
+    // Nothing is lost when this fails: the narrower lease runs out by itself.
+    if (narrower !== undefined) await this.#end(narrower, 'a wider lease took its place').catch(() => {})
     return true
   }
 

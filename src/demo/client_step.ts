@@ -32,7 +32,7 @@ export function clientStep({ config, parties }: DemoFacts): Step {
           lines.push(`${answer.status} ${name ?? ''} under ${answer.headers.get('lease-id') ?? 'no lease'}`)
         }
         await lease.complete()
-        return { lines: [...lines, `completed ${lease.granted.length === 0 ? 'the lease' : ''}`.trim()] }
+        return { lines: [...lines, 'completed'] }
       } catch (error) {
         if (error instanceof LeaseRefused) return { lines: [error.message], problem: 'the agent was refused' }
         throw error

@@ -4,7 +4,7 @@ import type { DemoFacts, Step } from './steps.ts'
 const details = [
   {
     type: 'lease',
-    actions: ['read', 'update'],
+    actions: ['read'],
     identifier: 'crm:customer/9821',
     sensitivity: 'confidential',
   },

@@ -73,11 +73,11 @@ export function stepsFor(facts: DemoFacts): readonly Step[] {
     }),
     callStep({
       ...read,
-      title: '5. A write, while the lease is in stage observe',
+      title: '5. A write',
       method: 'PATCH',
       status: 403,
-      code: 'policy_denied',
-      why: 'observe only reads',
+      code: 'outside_lease',
+      why: 'the lease is for reading',
     }),
     revokeStep(facts),
     callStep({
