@@ -131,7 +131,7 @@ function buildCredential(
   if (credential.method !== 'private_key_jwt') return credential
   const { method, jwks, jwks_file: file } = credential
   if ((jwks === undefined) === (file === undefined)) report('write exactly one of jwks and jwks_file')
-  if (file === undefined) return { method, jwks: jwks?.keys ?? [] }
+  if (jwks !== undefined || file === undefined) return { method, jwks: jwks?.keys ?? [] }
   const name = file.replace('./', '')
   const keys = keySets.get(name)
   if (keys === undefined) report('name a key set that is there: jwks_file lies in the same directory')

@@ -1,0 +1,139 @@
+// An OpenID provider that is none of ours: the package oidc-provider on a loopback port, where alice logs in
+// without being asked. Its tokens are fetched with oauth4webapi: discovery, authorization code, PKCE.
+import { generateKeyPairSync } from 'node:crypto'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import * as oauth from 'oauth4webapi'
+import Provider from 'oidc-provider'
+
+/** What `aud` of its tokens is. */
+export const audience = 'leasegate'
+
+const clientId = audience
+const clientSecret = 'a-secret-between-the-provider-and-its-test-client'
+const redirectUri = 'http://127.0.0.1/callback'
+const resource = 'urn:leasegate'
+
+export interface TestProvider {
+  readonly issuer: string
+  /** Fresh tokens of a new login of alice. */
+  login(): Promise<{ readonly idToken: string; readonly accessToken: string }>
+  close(): void
+}
+
+/** Starts one. */
+export async function startIdentityProvider(): Promise<TestProvider> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const provider = new Provider(issuer, configuration())
+  const callback = provider.callback()
+  server.on('request', (req: IncomingMessage, res: ServerResponse) => {
+    if (req.url?.startsWith('/interaction/') !== true) return callback(req, res)
+    interact(provider, req, res).catch(() => res.writeHead(500).end())
+  })
+  return {
+    issuer,
+    login: () => login(issuer),
+    close() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+function configuration() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const account = { email: 'alice@example.com', email_verified: true, groups: ['support'] }
+  return {
+    jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'idp-1', alg: 'RS256', use: 'sig' }] },
+    // Left out, each is announced on the console.
+    ttl: { Interaction: 60, Session: 60, Grant: 60, AccessToken: 300, IdToken: 300 },
+    cookies: { keys: ['a key that signs cookies'] },
+    clients: [
+      {
+        client_id: clientId,
+        client_secret: clientSecret,
+        redirect_uris: [redirectUri],
+        backchannel_logout_uri: 'http://127.0.0.1/logout',
+        backchannel_logout_session_required: true,
+      },
+    ],
+    claims: { openid: ['sub'], email: ['email', 'email_verified', 'groups'] },
+    conformIdTokenClaims: false,
+    findAccount: (_: unknown, id: string) => ({ accountId: id, claims: () => ({ sub: id, ...account }) }),
+    interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
+    features: {
+      devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: () => ({
+          scope: 'lease',
+          audience,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
+    },
+  }
+}
+
+/** Logs alice in and grants whatever is asked for. */
+async function interact(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const { prompt, session } = await provider.interactionDetails(req, res)
+  if (prompt.name === 'login') {
+    return provider.interactionFinished(req, res, { login: { accountId: 'usr_alice' } })
+  }
+  const grant = new provider.Grant({ accountId: session?.accountId ?? '', clientId })
+  grant.addOIDCScope('openid email')
+  grant.addResourceScope(resource, 'lease')
+  await provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } })
+}
+
+async function login(issuer: string) {
+  const insecure = { [oauth.allowInsecureRequests]: true }
+  const url = new URL(issuer)
+  const server = await oauth.processDiscoveryResponse(url, await oauth.discoveryRequest(url, insecure))
+  const verifier = oauth.generateRandomCodeVerifier()
+  const query = new URLSearchParams({
+    client_id: clientId,
+    response_type: 'code',
+    redirect_uri: redirectUri,
+    scope: 'openid email lease',
+    resource,
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+  })
+  const client = { client_id: clientId }
+  const back = await follow(`${server.authorization_endpoint}?${query}`)
+  const params = oauth.validateAuthResponse(server, client, back)
+  const answer = await oauth.authorizationCodeGrantRequest(
+    server,
+    client,
+    oauth.ClientSecretBasic(clientSecret),
+    params,
+    redirectUri,
+    verifier,
+    { ...insecure, additionalParameters: { resource } },
+  )
+  const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer)
+  return { idToken: tokens.id_token!, accessToken: tokens.access_token }
+}
+
+/** Goes from redirect to redirect as a browser does, until one leads back to the client. */
+async function follow(start: string): Promise<URL> {
+  const cookies = new Map<string, string>()
+  for (let url = new URL(start), hops = 0; hops < 10; hops++) {
+    const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    const answer = await fetch(url, { redirect: 'manual', headers: { cookie } })
+    await answer.body?.cancel()
+    for (const line of answer.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line)!
+      cookies.set(name!, value!)
+    }
+    url = new URL(answer.headers.get('location') ?? '', url)
+    if (url.href.startsWith(redirectUri)) return url
+  }
+  throw new Error('the provider never came back')
+}
