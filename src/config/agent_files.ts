@@ -4,19 +4,21 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { z } from 'zod'
 import type { AgentCredential, AgentEntry, AgentRegistry } from '../broker/parties.ts'
 import { agentName } from '../lease/lease.ts'
-import { agentSchema, jwksSchema, type ParsedAgent } from './agent_schema.ts'
+import {
+  type AgentFile,
+  type AgentRules,
+  checkAgentRelations,
+  type Report,
+  workloadKey,
+} from './agent_relations.ts'
+import { agentSchema, jwksSchema, type ParsedAgent, type ParsedJwks } from './agent_schema.ts'
 import { parseSource } from './document.ts'
 import { reportIssue } from './load.ts'
-import { ConfigError, type ConfigPath, type ConfigProblem, nearest, writePath } from './problems.ts'
+import { ConfigError, type ConfigProblem, writePath } from './problems.ts'
 import { errorCode } from './references.ts'
-
-/** What agents' files are held against. */
-export interface AgentRules {
-  /** Issuers of the identity providers with `subjects: agents`. */
-  readonly workloadIssuers: readonly string[]
-}
 
 /** What a directory holds at one moment. Equal versions: equal content. */
 export interface AgentReading {
@@ -57,55 +59,71 @@ export async function readAgentFiles(dir: string): Promise<AgentReading> {
   return { dir, version: version.digest('hex'), files, faults }
 }
 
-type Report = (path: ConfigPath, message: string) => void
 type Jwks = readonly Readonly<Record<string, unknown>>[]
 
-/** One agent, and how to report a problem at a path of its file. */
-interface AgentFile {
-  readonly entry: AgentEntry
-  readonly report: Report
+/** What files were parsed to, by their text: of a thousand files one changes at a time. */
+export interface AgentMemo {
+  readonly agents: Map<string, ParsedAgent>
+  readonly keySets: Map<string, ParsedJwks>
+}
+
+/** An empty one, for one directory. */
+export function createMemo(): AgentMemo {
+  return { agents: new Map(), keySets: new Map() }
 }
 
 /** The agents of a reading. Throws `ConfigError`. */
-export function parseAgents({ dir, files, faults }: AgentReading, rules: AgentRules): AgentRegistry {
+export function parseAgents(
+  { dir, files, faults }: AgentReading,
+  rules: AgentRules,
+  memo: AgentMemo = createMemo(),
+): AgentRegistry {
   const problems = [...faults]
 
-  /** Value of a file, with the way to report problems of it; undefined, and reported, when it is no YAML. */
-  function parseFile(name: string): { value: unknown; report: Report } | undefined {
-    const file = join(dir, name)
-    const source = parseSource(files.get(name) ?? '')
-    problems.push(...source.faults.map((fault) => ({ file, path: '', ...fault })))
-    if (source.faults.length > 0) return undefined
-    const report: Report = (path, message) => {
-      problems.push({ file, ...source.locate(path), path: writePath(path), message })
+  function reporter(name: string): Report {
+    return (path, message) => {
+      const { line, column } = parseSource(files.get(name) ?? '').locate(path)
+      problems.push({ file: join(dir, name), line, column, path: writePath(path), message })
     }
-    return { value: source.value, report }
+  }
+
+  /** Undefined, and reported, when the file is not as the schema has it. */
+  function parseFile<T>(name: string, schema: z.ZodType<T>, known: Map<string, T>): T | undefined {
+    const text = files.get(name) ?? ''
+    if (known.has(text)) return known.get(text)
+    const source = parseSource(text)
+    problems.push(...source.faults.map((fault) => ({ file: join(dir, name), path: '', ...fault })))
+    if (source.faults.length > 0) return undefined
+    const { data, error } = schema.safeParse(source.value)
+    for (const issue of error?.issues ?? []) reportIssue(issue, reporter(name))
+    if (data !== undefined) known.set(text, data)
+    return data
   }
 
   // JSON is YAML, so a key set is read, and its problems placed, as the agents' files are.
   const keySets = new Map<string, Jwks>()
-  for (const name of files.keys()) {
-    const file = name.endsWith('.json') ? parseFile(name) : undefined
-    if (file === undefined) continue
-    const parsed = jwksSchema.safeParse(file.value)
-    for (const issue of parsed.error?.issues ?? []) reportIssue(issue, file.report)
-    keySets.set(name, parsed.data?.keys ?? [])
-  }
-
   const agents: AgentFile[] = []
-  for (const name of files.keys()) {
-    const file = name.endsWith('.json') ? undefined : parseFile(name)
-    if (file === undefined) continue
-    if (name.endsWith('.yml')) file.report([], 'call it .yaml: no other name is read')
-    const parsed = agentSchema.safeParse(file.value)
-    for (const issue of parsed.error?.issues ?? []) reportIssue(issue, file.report)
-    if (!parsed.success) continue
-    agents.push({ entry: buildEntry(parsed.data, keySets, file.report), report: file.report })
+  const names = [...files.keys()]
+  for (const name of names.filter((each) => each.endsWith('.json'))) {
+    keySets.set(name, parseFile(name, jwksSchema, memo.keySets)?.keys ?? [])
   }
-  for (const relation of [namesAreDistinct, credentialsAreDistinct, delegatesExist]) relation(agents)
-  workloadIssuersAreKnown(agents, rules)
+  for (const name of names.filter((each) => !each.endsWith('.json'))) {
+    const report = reporter(name)
+    if (name.endsWith('.yml')) report([], 'call it .yaml: no other name is read')
+    const file = parseFile(name, agentSchema, memo.agents)
+    if (file !== undefined) agents.push({ entry: buildEntry(file, keySets, report), report })
+  }
+  forget(memo, new Set(files.values()))
+  checkAgentRelations(agents, rules)
   if (problems.length > 0) throw new ConfigError(problems)
   return createRegistry(agents.map(({ entry }) => entry))
+}
+
+/** Lets go of texts that are in no file any more. */
+function forget({ agents, keySets }: AgentMemo, texts: ReadonlySet<string>): void {
+  for (const map of [agents, keySets]) {
+    for (const text of map.keys()) if (!texts.has(text)) map.delete(text)
+  }
 }
 
 function buildEntry(file: ParsedAgent, keySets: ReadonlyMap<string, Jwks>, report: Report): AgentEntry {
@@ -138,84 +156,6 @@ function buildCredential(
   return { method, jwks: keys ?? [] }
 }
 
-/** Reports whatever two places both hold. `values` gives what one agent holds, with its place. */
-function reportShared(
-  agents: readonly AgentFile[],
-  message: string,
-  values: (entry: AgentEntry) => readonly { readonly path: ConfigPath; readonly value: string }[],
-): void {
-  const holders = new Map<string, AgentEntry>()
-  for (const { entry, report } of agents) {
-    for (const { path, value } of values(entry)) {
-      const holder = holders.get(value)
-      if (holder === undefined) holders.set(value, entry)
-      else report(path, `${message} (client_id ${holder.clientId})`)
-    }
-  }
-}
-
-function namesAreDistinct(agents: readonly AgentFile[]): void {
-  reportShared(agents, 'choose another: it is taken', ({ clientId }) => [
-    { path: ['client_id'], value: clientId },
-  ])
-  reportShared(agents, 'name each agent once: this one has a file', ({ agent }) => [
-    { path: ['agent'], value: agent },
-  ])
-}
-
-function credentialsAreDistinct(agents: readonly AgentFile[]): void {
-  reportShared(agents, 'give every agent a credential of its own: another has this one', ({ credentials }) =>
-    credentials.flatMap((credential, index) =>
-      identitiesOf(credential).map((value) => ({ path: ['credentials', index], value })),
-    ),
-  )
-  for (const { entry, report } of agents) {
-    const kids = entry.credentials.flatMap((each) => (each.method === 'private_key_jwt' ? each.jwks : []))
-    if (new Set(kids.map(({ kid }) => kid)).size < kids.length) {
-      report(['credentials'], 'give every key of the agent a kid of its own')
-    }
-  }
-}
-
-/** What proves the credential, in one text each: a key by its public members, everything else by its name. */
-function identitiesOf(credential: AgentCredential): string[] {
-  switch (credential.method) {
-    case 'private_key_jwt':
-      return credential.jwks.map(({ kty, crv, x, y, n, e }) => JSON.stringify([kty, crv, x, y, n, e]))
-    case 'tls_client_auth':
-      return [`san ${credential.san}`]
-    case 'self_signed_tls_client_auth':
-      return [`certificate ${credential.thumbprint}`]
-    case 'workload_jwt':
-      return [`workload ${workloadKey(credential.issuer, credential.subject)}`]
-  }
-}
-
-function delegatesExist(agents: readonly AgentFile[]): void {
-  const known = agents.map(({ entry }) => entry.agent)
-  for (const { entry, report } of agents) {
-    for (const [index, agent] of entry.delegatesTo.entries()) {
-      if (known.includes(agent)) continue
-      report(['delegates_to', index], `name an agent that has a file${hint(agent, known)}`)
-    }
-  }
-}
-
-function workloadIssuersAreKnown(agents: readonly AgentFile[], { workloadIssuers }: AgentRules): void {
-  for (const { entry, report } of agents) {
-    for (const [index, credential] of entry.credentials.entries()) {
-      if (credential.method !== 'workload_jwt' || workloadIssuers.includes(credential.issuer)) continue
-      const message = 'name the issuer of an identity provider with subjects: agents'
-      report(['credentials', index, 'issuer'], message + hint(credential.issuer, workloadIssuers))
-    }
-  }
-}
-
-function hint(name: string, known: readonly string[]): string {
-  const near = nearest(name, known)
-  return near === undefined ? '' : `; did you mean ${near}?`
-}
-
 function createRegistry(entries: readonly AgentEntry[]): AgentRegistry {
   const byClientId = new Map(entries.map((entry) => [entry.clientId, entry]))
   const byAgent = new Map(entries.map((entry) => [entry.agent, entry]))
@@ -232,8 +172,4 @@ function createRegistry(entries: readonly AgentEntry[]): AgentRegistry {
     byWorkload: (issuer, subject) => byWorkload.get(workloadKey(issuer, subject)),
     all: () => entries,
   }
-}
-
-function workloadKey(issuer: string, subject: string): string {
-  return JSON.stringify([issuer, subject])
 }

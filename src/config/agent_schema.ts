@@ -62,6 +62,9 @@ function isPublicKey(jwk: Readonly<Record<string, unknown>>): boolean {
 /** A JWK set (RFC 7517 §5), in an agent's file or in one beside it. */
 export const jwksSchema = section({ keys: list(jwk).min(1, 'name at least one key') })
 
+/** What the schema of a key set gives. */
+export type ParsedJwks = z.output<typeof jwksSchema>
+
 const methods = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'workload_jwt'] as const
 
 const credential = z.discriminatedUnion(

@@ -3,7 +3,8 @@
 // set before it live.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentRegistry } from '../broker/parties.ts'
-import { type AgentReading, type AgentRules, parseAgents, readAgentFiles } from './agent_files.ts'
+import { type AgentReading, createMemo, parseAgents, readAgentFiles } from './agent_files.ts'
+import type { AgentRules } from './agent_relations.ts'
 import { ConfigError } from './problems.ts'
 
 /** What became of a change of the files. */
@@ -23,13 +24,14 @@ export interface LiveAgents extends AgentRegistry {
   close(): void
 }
 
-const pollMs = 250
+const pollMs = 1000
 const settleMs = 50
 
-/** Opens the directory and looks at it four times a second. Rejects with `ConfigError` when it cannot be used. */
+/** Opens the directory and looks at it every second. Rejects with `ConfigError` when it cannot be used. */
 export async function openAgents(dir: string, { onEvent, ...rules }: OpenAgentsOptions): Promise<LiveAgents> {
   const first = await readAgentFiles(dir)
-  let current = parseAgents(first, rules)
+  const memo = createMemo()
+  let current = parseAgents(first, rules, memo)
   let seen = first.version
   const closing = new AbortController()
 
@@ -37,7 +39,7 @@ export async function openAgents(dir: string, { onEvent, ...rules }: OpenAgentsO
     const reading = await readSettled(dir)
     seen = reading.version
     try {
-      current = parseAgents(reading, rules)
+      current = parseAgents(reading, rules, memo)
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
       onEvent({ type: 'rejected', problems: error.message.split('\n') })
