@@ -61,8 +61,7 @@ async function start<Bound>(
     const reload = async () => {
       await audit.reopen().catch((error) => log.error({ err: error }, 'the audit file stays the old one'))
       renewCertificates(parts)
-      await policy.reloadNow()
-      await identity?.reloadNow()
+      await Promise.all([policy.reloadNow(), identity?.reloadNow()])
     }
     return { ...bound, policyDigest: () => policy.current.digest, reload, close }
   } catch (error) {

@@ -89,7 +89,7 @@ export function readTimes(
   if (!(now >= issuedAt - clockTolerance)) return jwtFault('issued_in_the_future')
   if (!(now >= notBefore - clockTolerance)) return jwtFault('not_yet_valid')
   if (!(expiresAt > issuedAt)) return jwtFault('time_malformed')
-  if (maxAgeSeconds !== undefined && !(now <= issuedAt + maxAgeSeconds + clockTolerance)) {
+  if (maxAgeSeconds !== undefined && !(now < issuedAt + maxAgeSeconds + clockTolerance)) {
     return jwtFault('too_old')
   }
   if (maxAheadSeconds !== undefined && !(expiresAt <= now + maxAheadSeconds + clockTolerance)) {

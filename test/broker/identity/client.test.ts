@@ -164,6 +164,14 @@ describe('H2: a client assertion', () => {
     expect(no(await asserted(text))).toMatchObject({ code: 'invalid_client' })
   })
 
+  test.each(['ES384', 'RS256', 'PS256', 'EdDSA', 'HS256'] as const)(
+    'under an algorithm (%s) of which the agent has no key is refused like any other',
+    async (alg) => {
+      const text = token(claimsOf.assertion(), testKey(keysOf.agent.kid, alg))
+      expect(no(await asserted(text))).toEqual({ code: 'invalid_client', cause: 'agent_not_proven' })
+    },
+  )
+
   test('is used once, also when it comes eight times at once', async () => {
     const text = assertion()
     const answers = await Promise.all(Array.from({ length: 8 }, () => asserted(text)))

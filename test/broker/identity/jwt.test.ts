@@ -88,7 +88,7 @@ describe('times', () => {
           now < exp + 5 &&
           exp <= now + 305 &&
           iat <= now + 5 &&
-          now <= iat + 605 &&
+          now < iat + 605 &&
           iat < exp &&
           (nbf === undefined || (nbf > 0 && nbf <= now + 5))
         expect(isRefusal(readTimes(claims, rules))).toBe(!fits)
