@@ -1,5 +1,6 @@
 // Which agent asks: each way to prove it, and every way in which a proof is refused. An agent that does not
 // exist and a credential that is wrong get the same answer.
+import * as oauth from 'oauth4webapi'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { AgentClient, ClientCertificate } from '../../../src/broker/parties.ts'
 import { isRefusal, type Refusal } from '../../../src/refusals.ts'
@@ -63,6 +64,16 @@ describe('an agent proves who it is', () => {
     const client = yes(await asserted(assertion({}, header)))
     expect(client).toMatchObject({ method: 'private_key_jwt', instance: '', key: undefined })
     expect(client.entry).toBe(world.agents.byClientId('support-triage'))
+  })
+
+  test('with what an OAuth client of somebody else sends', async () => {
+    const algorithm = { name: 'ECDSA', namedCurve: 'P-256' }
+    const key = keysOf.agent.privateKey.toCryptoKey(algorithm, false, ['sign'])
+    const body = new URLSearchParams()
+    const authenticator = oauth.PrivateKeyJwt({ key, kid: keysOf.agent.kid })
+    await authenticator({ issuer: brokerIssuer }, { client_id: 'support-triage' }, body, new Headers())
+    const client = await world.clients.authenticate(new Map(body), sender, Date.now() / 1000)
+    expect(yes(client).entry.clientId).toBe('support-triage')
   })
 
   test('with a certificate that its name stands in', async () => {
