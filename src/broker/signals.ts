@@ -1,5 +1,5 @@
 // What an identity provider tells about its users and their sessions, and what it ends here. In: a signal whose
-// token is proven. Out: revocations. A provider can end what it once vouched for, and nothing of another provider.
+// token is proven. Out: revocations of its own sessions, and of the users that leases were issued to on its word.
 
 import type { UnprovenToken } from '../lease/compact.ts'
 import { maxLeaseSeconds, type RevocationScope, revocationKey } from '../lease/lease.ts'

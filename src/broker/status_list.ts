@@ -30,7 +30,7 @@ const windowSeconds = 3600
 const classes = 512
 const classSize = listSize / classes
 /** More live leases would hold up everything else in the process for too long while they are read. */
-const defaultMaxLiveLeases = 200_000
+const defaultMaxLiveLeases = 100_000
 
 /** Number of the list that holds a lease which ends then. */
 function listOf(maxExpiresAt: number): number {
@@ -145,7 +145,7 @@ export interface StatusContentOptions {
   readonly store: Pick<Store, 'leases' | 'revocations'>
   /** Beyond this age of the revocation view there is no content. */
   readonly maxStalenessMs: number
-  /** Live leases that one look reads at most; with more there is no content. Default 200,000. */
+  /** Live leases that one look reads at most; with more there is no content. Default 100,000. */
   readonly maxLiveLeases?: number
   /** A look at the store is good for so long, unless something is revoked. */
   readonly ttlSeconds: number
