@@ -104,11 +104,14 @@ function readSubject(id: unknown, issuer: string): SignalSubject | undefined | R
  * user further than leases are known by: rather too many leases are ended than too few.
  */
 function readComplex(id: Record<string, unknown>, issuer: string): SignalSubject | undefined | Refusal {
-  const { session, user } = id
-  if (session === undefined) return user === undefined ? undefined : readSimple(user, issuer)
-  const read = readSimple(session, issuer)
-  if (isRefusal(read) || read === undefined) return read
-  return isObject(session) && session.format === 'opaque' ? { ...read, users: [] } : read
+  const user = id.user === undefined ? undefined : readSimple(id.user, issuer)
+  const session = id.session === undefined ? undefined : readSimple(id.session, issuer)
+  if (isRefusal(user)) return user
+  if (isRefusal(session)) return session
+  // Also for a session in a form that is not known here.
+  if (session === undefined) return user
+  // What is opaque here is a session, and no user.
+  return session.sessions.length === 0 ? session : { ...session, users: [] }
 }
 
 /** Complex subjects hold simple ones only (SSF 1.0 §3.2). */

@@ -67,6 +67,8 @@ async function revoke(options: RevokeOptions): Promise<void> {
 function sayRevoked({ scope, value, reason }: Revocation, killed: number): void {
   say(`${style.red('revoked')} ${scope} ${style.bold(value)}  ${style.dim(reason)}`)
   if (killed > 0) say(`  ends ${count(killed, 'recorded lease')}`)
+  // Records are of leases, so nothing can be said of a single token.
+  else if (scope === 'token') return
   // Only this broker's leases are recorded, so nothing may be wrong; a misspelt name looks just the same.
   else say(style.yellow(`  no recorded lease has this ${scope}: is it spelt as in \`leasegate lease list\`?`))
 }

@@ -338,6 +338,11 @@ describe('a security event', () => {
           { session: true, user: false },
         ],
         [
+          'a user whose session is named in another way: all of the user',
+          (user) => ({ format: 'complex', user: issSub(user), session: { format: 'jwt_id', jti: 'j' } }),
+          { session: true, user: true },
+        ],
+        [
           'a user on a device: all of the user',
           (user) => ({ format: 'complex', user: issSub(user), device: { format: 'opaque', id: 'd' } }),
           { session: true, user: true },
@@ -499,6 +504,11 @@ describe('a security event', () => {
       [
         'an email with a line break',
         () => tokenOf({ sub_id: { format: 'email', email: 'a@b\n' } }),
+        'invalid_request',
+      ],
+      [
+        'a session of a user who is none',
+        () => tokenOf({ sub_id: { format: 'complex', user: {}, session: { format: 'opaque', id: 's' } } }),
         'invalid_request',
       ],
       [
