@@ -15,20 +15,20 @@ import { accepted } from '../support/evidence.ts'
 import { testIssuer } from '../support/tokens.ts'
 
 let broker: TestBroker
-let isDown = false
+let failure: Error | undefined
 
 beforeAll(async () => {
   broker = await startTestBroker((parts) => {
     const { leases, revocations } = parts.store
     const revoke: typeof revocations.revoke = (entry) =>
-      isDown ? Promise.reject(new Unavailable('down')) : revocations.revoke(entry)
+      failure === undefined ? revocations.revoke(entry) : Promise.reject(failure)
     const store = { leases, revocations: { revoke } }
     return tokenRevocationEndpoints({ ...observing(parts), ...parts, store, audiences: [audience] })
   })
 })
 afterAll(() => broker.close())
 afterEach(() => {
-  isDown = false
+  failure = undefined
   expect(broker.bugs).toEqual([])
 })
 
@@ -117,12 +117,24 @@ describe('refused is', () => {
 
   test('everything that the store does not take, so that the caller knows the token is still good', async () => {
     const { token } = await broker.issue()
-    isDown = true
+    failure = new Unavailable('down')
     const answer = await revoke(token)
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2'])
     expect(await isRevoked(token)).toBe(false)
     expect(broker.told.at(-1)?.refusal?.code).toBe('evidence_unavailable')
   })
+})
+
+test('a bug is a bare 500, and told of as one', async () => {
+  const { token } = await broker.issue()
+  failure = new TypeError('a bug that knows a secret')
+  const answer = await revoke(token)
+  expect([answer.status, await bodyOf(answer)]).toEqual([
+    500,
+    { error: 'internal_error', error_description: 'Internal error' },
+  ])
+  expect(broker.told.at(-1)?.refusal?.code).toBe('internal_error')
+  expect(broker.bugs.splice(0)).toEqual([failure])
 })
 
 test('a process that comes later knows of it', async () => {

@@ -59,7 +59,8 @@ describe('a valid token', () => {
     const { revocationKeys } = await accepted(broker.token())
     expect(revocationKeys).toContain('agent_version\nagent:support-triage@3.2.1')
     expect(revocationKeys).toContain('task\njira:SUP-4711\nhttps://broker.example')
-    expect(revocationKeys).toHaveLength(12)
+    expect(revocationKeys).toContain('token\nltk_01TEST\nhttps://broker.example')
+    expect(revocationKeys).toHaveLength(14)
   })
 
   test('is frozen to the last member', async () => {
