@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { revocationKey } from '../../src/lease/lease.ts'
-import { covers, decodeEntry, encodeEntry, merge } from '../../src/stores/entry.ts'
+import type { Suspension } from '../../src/ports.ts'
+import { covers, decodeEntry, encodeEntry, keyOf, merge, rankOf } from '../../src/stores/entry.ts'
 import { decodeValue, revokeArguments } from '../../src/stores/scripts.ts'
 import { Freshness, RevocationView } from '../../src/stores/view.ts'
-import { revocation } from './samples.ts'
+import { revocation, suspension } from './samples.ts'
 
 const times = fc.record({
   cutoff: fc.double({ min: 0, max: 1e10, noNaN: true }),
@@ -33,6 +34,38 @@ describe('the view of revocations', () => {
       expect(shuffled.find([key], 0)).toMatchObject({ cutoff, expiresAt })
     })
     fc.assert(property)
+  })
+
+  it('ends with the latest version of a suspension, the stricter of two alike, in whatever order they arrive', () => {
+    const version = fc.record({ version: fc.nat(3), suspended: fc.boolean(), expiresAt: fc.nat(99) })
+    const arriving = fc.array(
+      version.map((over) => suspension('lse_1', over)),
+      { minLength: 1 },
+    )
+    const inForce = (all: readonly Suspension[]) => {
+      const view = new RevocationView()
+      for (const entry of all) view.put(entry)
+      expect(view.size).toBe(1)
+      const { version, expiresAt } = view.suspension({ id: 'lse_1', ancestors: [] }) ?? {}
+      return { version, expiresAt }
+    }
+    const property = fc.property(arriving, (entries) => {
+      const ranked = entries.toSorted((a, b) => rankOf(b) - rankOf(a))
+      expect(inForce(entries)).toEqual(inForce(ranked))
+      expect(inForce(entries)).toEqual(inForce(entries.toReversed()))
+      const wanted = ranked[0]!.suspended ? ranked[0]!.version : undefined
+      expect(inForce(entries).version).toBe(wanted)
+    })
+    fc.assert(property)
+  })
+
+  it('forgets a suspension when its time is over, and gives its key', () => {
+    const view = new RevocationView()
+    view.put(suspension('lse_1', { expiresAt: 99 }))
+    view.put(suspension('lse_2', { expiresAt: 100 }))
+    expect(view.purge(100)).toEqual([keyOf(suspension('lse_1'))])
+    expect(view.suspension({ id: 'lse_1', ancestors: [] })).toBeUndefined()
+    expect(view.suspension({ id: 'lse_2', ancestors: [] })).toBeDefined()
   })
 
   it('merging twice changes nothing, and says so by identity', () => {
