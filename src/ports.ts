@@ -28,8 +28,8 @@ export interface Revocation {
 }
 
 /**
- * Whether a lease is suspended. The later `version` wins, whatever order entries arrive in; it is the
- * `version` of the lease's record.
+ * Whether a lease is suspended. The later `version` wins, whatever order entries arrive in (of two alike, the
+ * one that suspends); it is the `version` of the lease's record.
  */
 export interface Suspension {
   readonly lease: string
@@ -202,6 +202,7 @@ export interface Deferral {
 }
 
 export interface Deferrals {
+  /** Inserts; one that is known stays as it is. */
   put(deferral: Deferral): Promise<void>
   get(id: string): Promise<Deferral | undefined>
   /** Notes a poll at `now`; `tooFast` when the one before it was less than `interval` ago. */

@@ -166,8 +166,8 @@ class SqliteFile implements Sql {
     if (!this.#unsynced) return
     this.#unsynced = false
     try {
-      await using wal = await open(`${this.#path}-wal`, 'r')
-      await wal.datasync()
+      const wal = await open(`${this.#path}-wal`, 'r')
+      await wal.datasync().finally(() => wal.close())
     } catch {
       // A checkpoint or the kernel does it, later.
     }

@@ -53,20 +53,7 @@ export function keyedLeases(redis: Commands, key: KeyName, now: () => number): L
         const result = transitioned(record, asked)
         return { result, next: result.outcome === 'changed' ? result.record : undefined }
       }),
-    async list({ limit, liveAt = 0, ...filter }) {
-      const index = narrowest(filter, key)
-      const found: LeaseRecord[] = []
-      for (let start = 0; found.length < limit; start += page) {
-        const ids = await redis.newest(index, start, start + page - 1)
-        if (ids.length === 0) break
-        for (const text of await redis.mget(ids.map(leaseKey))) {
-          const record = text === null ? undefined : decodeLease(text)
-          const lives = record !== undefined && record.maxExpiresAt > liveAt
-          if (lives && matches(record, filter)) found.push(record)
-        }
-      }
-      return found.slice(0, Math.max(0, Math.floor(limit)))
-    },
+    list: (filter) => listLeases(redis, key, filter),
     async addUsage(uses) {
       if (uses.length === 0) return
       const keys = uses.flatMap(({ id }) => [leaseKey(id), key('usage', id)])
@@ -91,14 +78,35 @@ function loginKey(key: KeyName, { issuer, subject }: NonNullable<LeaseRecord['lo
   return key('login', JSON.stringify([issuer, subject]))
 }
 
-function indexesOf(record: LeaseRecord, key: KeyName): string[] {
+/** What a filter can name of a record. */
+function filedUnder(record: LeaseRecord) {
   const { agent, user, session, tenant, state } = record
-  const values = { agent, user, task: taskOf(record), session, tenant, state }
-  return [key('leases'), ...Object.entries(values).map(([kind, value]) => key('leases', kind, value))]
+  return { agent, user, task: taskOf(record), session, tenant, state }
+}
+
+function indexesOf(record: LeaseRecord, key: KeyName): string[] {
+  const values = Object.entries(filedUnder(record))
+  return [key('leases'), ...values.map(([kind, value]) => key('leases', kind, value))]
+}
+
+async function listLeases(redis: Commands, key: KeyName, filter: LeaseFilter): Promise<LeaseRecord[]> {
+  const { limit, liveAt = 0 } = filter
+  const index = narrowest(filter, key)
+  const found: LeaseRecord[] = []
+  for (let start = 0; found.length < limit; start += page) {
+    const ids = await redis.newest(index, start, start + page - 1)
+    if (ids.length === 0) break
+    for (const text of await redis.mget(ids.map((id) => key('lease', id)))) {
+      const record = text === null ? undefined : decodeLease(text)
+      const lives = record !== undefined && record.maxExpiresAt > liveAt
+      if (lives && matches(record, filter)) found.push(record)
+    }
+  }
+  return found.slice(0, Math.max(0, Math.floor(limit)))
 }
 
 /** The index that is likely to hold the fewest leases: most are `active`, and often of one tenant. */
-function narrowest(filter: Omit<LeaseFilter, 'limit'>, key: KeyName): string {
+function narrowest(filter: LeaseFilter, key: KeyName): string {
   const last = filter.state === 'active' ? (['tenant', 'state'] as const) : (['state', 'tenant'] as const)
   for (const kind of ['session', 'task', 'user', 'agent', ...last] as const) {
     const value = filter[kind]
@@ -107,9 +115,8 @@ function narrowest(filter: Omit<LeaseFilter, 'limit'>, key: KeyName): string {
   return key('leases')
 }
 
-function matches(record: LeaseRecord, filter: Omit<LeaseFilter, 'limit'>): boolean {
-  const { agent, user, session, tenant, state } = record
-  const values = { agent, user, task: taskOf(record), session, tenant, state }
+function matches(record: LeaseRecord, filter: LeaseFilter): boolean {
+  const values = filedUnder(record)
   const kinds = Object.keys(values) as (keyof typeof values)[]
   return kinds.every((kind) => filter[kind] === undefined || filter[kind] === values[kind])
 }

@@ -112,7 +112,10 @@ export async function openWorld(change: (parts: BrokerParts) => BrokerParts = (p
   const store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2000, now: nowMs })
   const key = await openLocalKey(join(dir, 'broker.key'))
   const profile = { ...testIssuer({ issuer, audience: gate }).profile(), maxActDepth: 3 }
-  const keys = await openKeys([{ issuer, jwks: { local: true } }], { local: () => [key.publicJwk], now: nowMs })
+  const keys = await openKeys([{ issuer, jwks: { local: true } }], {
+    local: () => [key.publicJwk],
+    now: nowMs,
+  })
   const verifier = createVerifier({ issuers: [profile], keys, statusLists })
   const agents = new Map<string, AgentEntry>()
   const subjects = new Map<string, Subject>()

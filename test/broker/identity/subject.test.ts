@@ -1,6 +1,6 @@
 // For whom a lease is asked for: what each kind of subject token gives, and every way in which one is refused.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { sessionOf } from '../../../src/broker/identity/subject.ts'
+import { sessionOf } from '../../../src/broker/identity/session.ts'
 import type { Subject } from '../../../src/broker/parties.ts'
 import type { Refusal } from '../../../src/refusals.ts'
 import type { Json } from '../../support/tokens.ts'
