@@ -26,6 +26,7 @@ export function readLeaseQuery(query: Iterable<readonly [string, string]>): Leas
   if (given.has('state') && state === undefined) return wrong(`state is one of ${lifeStates.join(', ')}`)
   const limit = wholeNumber(given.get('limit') ?? String(defaultLimit))
   if (limit === undefined || limit > maxLimit) return wrong(`limit is a number from 1 to ${maxLimit}`)
+  if (given.get('agent')?.includes('@') === true) return wrong('name the agent without @version')
   const unusedSeconds = readUnused(given)
   if (unusedSeconds === 'wrong') return wrong('unused is true; older_than goes with it, such as 600 or 10m')
   return {

@@ -289,7 +289,16 @@ describe('GET /leases', () => {
   })
 
   const malformed = [
-    ...['?nonsense=1', '?user=', '?user=a&user=b', '?state=dead', '?limit=0', '?limit=1001', '?limit=1e3'],
+    ...[
+      '?nonsense=1',
+      '?agent=triage@1.0',
+      '?user=',
+      '?user=a&user=b',
+      '?state=dead',
+      '?limit=0',
+      '?limit=1001',
+      '?limit=1e3',
+    ],
     ...['?limit=-1', '?unused=yes', '?older_than=10m', '?unused=true&older_than=soon', '?tenant=other'],
     ...['?unused=true&older_than=0', '?user=%E2%80%AE', '?user=a%0Ab'],
   ]
