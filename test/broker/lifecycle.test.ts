@@ -283,7 +283,7 @@ describe('the state of a lease', () => {
   })
 
   test('is never active where the store says something unknown', async () => {
-    const record = await put({ state: 'on_fire' as LeaseRecord['state'] })
+    const record = leaseRecord({ issuedAt: now, state: 'on_fire' as LeaseRecord['state'] })
     expect(leaseState(record, store.revocations, now)).toEqual({ state: 'on_fire' })
   })
 })
