@@ -55,10 +55,12 @@ export function changeKeyFile(
   change: (keys: KeySet) => Promise<KeySet | undefined>,
 ): Promise<KeyFile> {
   return orKeyFileError(file, async () => {
+    const noneYet = new KeyFileError(`${file}: there is no key file yet; the broker makes it`)
+    if ((await readFile(file)) === undefined) throw noneYet
     const unlock = await lock(`${file}.lock`)
     try {
       const before = await readFile(file)
-      if (before === undefined) throw new KeyFileError(`${file}: there is no key file yet`)
+      if (before === undefined) throw noneYet
       const keys = await change(before.keys)
       if (keys === undefined) return before
       if (keys.length > maxKeys) throw new KeyFileError(`${file}: is full until a key in it is over; wait`)
