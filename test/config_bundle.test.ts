@@ -86,6 +86,8 @@ describe('policy.bundle', () => {
       'policy.bundle.credential.value: set the environment variable TOKEN: it is missing',
     ])
     expect(loadConfig(join(dir, 'config.yaml'), {}, { credentials: 'unused' }).policy.bundle).toBeDefined()
+    // A broker forwards nothing, but needs its policy.
+    expect(() => loadConfig(join(dir, 'config.yaml'), {}, { credentials: 'policy' })).toThrow(/TOKEN/)
   })
 
   it.each([

@@ -106,6 +106,30 @@ describe('configurations in the documents', () => {
   })
 })
 
+describe('docs/broker.md', () => {
+  const files = blocks(read('docs/broker.md'), 'yaml').filter((yaml) => /^# (?:broker|gate)\.yaml/.test(yaml))
+  const load = (yaml: string) => {
+    const file = join(dir, 'config.yaml')
+    writeFileSync(file, `${yaml}\nbackends: ${JSON.stringify(parse(read('config.example.yaml')).backends)}`)
+    return loadConfig(file, {}, { credentials: 'policy' })
+  }
+
+  it('shows two files that fit together', () => {
+    const [broker, gate] = files.map(load)
+    expect(files).toHaveLength(2)
+    expect(gate!.state).toEqual(broker!.state)
+    expect(gate!.audit.file).not.toBe(broker!.audit.file)
+    const ports = [
+      gate!.listen.proxy,
+      ...[broker!, gate!].flatMap(({ listen }) => [listen.control, listen.metrics]),
+    ]
+    expect(new Set(ports.map(({ port }) => port)).size).toBe(5)
+    const { issuer } = broker!.broker
+    expect(gate!.issuers).toMatchObject([{ issuer, jwks: { url: `${issuer}/jwks` } }])
+    expect(gate!.issuers[0]!.audience).toBe(broker!.issuers[0]!.audience)
+  })
+})
+
 interface JsonSchema {
   readonly properties?: Readonly<Record<string, JsonSchema>>
   readonly additionalProperties?: JsonSchema | boolean

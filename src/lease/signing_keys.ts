@@ -41,8 +41,10 @@ export interface SigningKeyOptions {
 
 /** How often the file is looked at: whoever reads it knows a change within a second. */
 const pollMs = 400
-/** After a rotation that failed, milliseconds. */
-const retryMs = 60_000
+/** After a rotation that failed, e.g. in a directory that may only be read, seconds. */
+const retrySeconds = 600
+/** A key from further ahead was made on a clock that was wrong; it would never be old. Seconds. */
+const clockErrorSeconds = 86_400
 
 /**
  * What processes on this machine need to notice a key before it signs, seconds; the shortest time that
@@ -152,9 +154,12 @@ class FollowedKeys implements SigningKeys {
     const { rotateMs, overlapSeconds: aheadSeconds = publishedAheadSeconds } = this.#options
     if (rotateMs === undefined) return
     const now = this.#now()
-    const isYoung = (keys: KeySet) => now < keys.at(-1)!.created + rotateMs / 1000
+    const isYoung = (keys: KeySet) => {
+      const age = now - keys.at(-1)!.created
+      return age < rotateMs / 1000 && age > -clockErrorSeconds
+    }
     if (isYoung(this.#known()) || now < this.#retryAt) return
-    this.#retryAt = now + retryMs / 1000
+    this.#retryAt = now + retrySeconds
     await change(this.#file, { aheadSeconds }, now, isYoung)
     this.#retryAt = 0
     await this.#reread()

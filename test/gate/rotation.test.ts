@@ -189,7 +189,14 @@ describe('gate and broker in processes of their own', () => {
     await expect(fetch(`${broker.origin}/crm/customers/9821`)).rejects.toThrow()
     expect((await fetch(`http://127.0.0.1:${gate.ports.control}/jwks`)).status).toBe(401)
     expect((await fetch(`${brokerUrl()}/.well-known/oauth-authorization-server`)).status).toBe(200)
-    for (const place of [gate, broker]) expect((await place.get('/readyz')).status).toBe(200)
+    const checks = async (place: Workplace) => {
+      const response = await place.get('/readyz')
+      expect(response.status).toBe(200)
+      const { checks } = (await response.json()) as { checks: { name: string }[] }
+      return checks.map(({ name }) => name)
+    }
+    expect(await checks(broker)).toContain('signing keys')
+    expect(await checks(gate)).not.toContain('signing keys')
 
     const operator = readFileSync(broker.path('data/control.token'), 'utf8').trim()
     const revoked = await fetch(`${brokerUrl()}/revocations`, {

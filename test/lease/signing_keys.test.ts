@@ -2,6 +2,7 @@
 // process that follows the file. Time is a variable; files are real.
 import {
   chmodSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -142,6 +143,31 @@ describe('by age', () => {
     const next = kids(two[0]!)[1]
     expect(two.map((keys) => keys.signer().kid)).toEqual([next, next])
     expect((await readKeyFile(file))!.keys).toHaveLength(2)
+  })
+
+  test('a key of a clock that ran ahead does not stay the next for ever', async () => {
+    await openKeyFile(file, now)
+    const lost = (await rotateKeys(file, planned, now + 10 * (month / 1000)))!.at(-1)!.kid
+    const keys = await follow({ rotateMs: month })
+    await eventually(() => !kids(keys).includes(lost), 'a key of this time')
+    const [first, next] = kids(keys)
+    expect(keys.signer().kid).toBe(first)
+    now += publishedAheadSeconds
+    expect(keys.signer().kid).toBe(next)
+  })
+
+  test('where no file can be made the keys before sign on, and it is told', async () => {
+    const events: KeyEvent[] = []
+    const keys = await follow({ rotateMs: month, onEvent: (event) => events.push(event) })
+    const first = keys.signer().kid
+    mkdirSync(`${file}.lock`)
+    utimesSync(`${file}.lock`, 1, 1)
+    now += month / 1000
+    await eventually(() => events.length > 0, 'the fault')
+    expect(events).toEqual([
+      { type: 'fault', fault: expect.stringContaining('cannot be used as a key file') },
+    ])
+    expect(keys.signer().kid).toBe(first)
   })
 
   test('a process that may not make keys makes none', async () => {
