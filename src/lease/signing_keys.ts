@@ -1,8 +1,7 @@
 // In: the broker's key file, whoever changes it. Out: the key that signs now and the keys to publish, at any
 // time and without I/O. Makes a new key when the newest is old. Never signs with a key before it has been
 // published for a while, never withdraws one while tokens that it signed are good.
-import type { PublicJwk } from './jose.ts'
-import { generatePrivateJwk } from './jose.ts'
+import { generatePrivateJwk, type PublicJwk } from './jose.ts'
 import { changeKeyFile, KeyFileError, markOf, openKeyFile, readKeyFile } from './key_file.ts'
 import {
   type KeySet,
@@ -68,6 +67,7 @@ export async function rotateKeys(file: string, rotation: Rotation, now: number):
   return change(file, rotation, now, isAhead)
 }
 
+/** Rotates unless what is in the file by now `isDone`. */
 async function change(
   file: string,
   rotation: Rotation,
