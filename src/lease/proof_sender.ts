@@ -9,12 +9,6 @@ import { type ProofFault, proofFacts } from './proof_faults.ts'
 export function createSenderVerifier(options: ProofOptions): SenderVerifier {
   const proofs = createProofVerifier(options)
 
-  function refused(fault: ProofFault, now: number): Refusal {
-    return fault === 'proof_nonce'
-      ? refuse('use_dpop_nonce', { ...proofFacts(fault), nonce: proofs.nonce(now) })
-      : refuse('invalid_dpop_proof', proofFacts(fault))
-  }
-
   return {
     nonce: proofs.nonce,
     async verify({ proofs: sent, certificate, method, url }, now) {
@@ -22,11 +16,13 @@ export function createSenderVerifier(options: ProofOptions): SenderVerifier {
       if (proof === undefined) {
         return certificate && { method: 'mtls', thumbprint: certificate.thumbprint }
       }
-      if (second !== undefined) return refused('proof_repeated', now)
+      if (second !== undefined) return refused('proof_repeated')
       const proven = await proofs.verify({ proof, method, url }, now)
-      return typeof proven === 'string'
-        ? refused(proven, now)
-        : { method: 'dpop', thumbprint: proven.thumbprint }
+      return typeof proven === 'string' ? refused(proven) : { method: 'dpop', thumbprint: proven.thumbprint }
     },
   }
+}
+
+function refused(fault: ProofFault): Refusal {
+  return refuse(fault === 'proof_nonce' ? 'use_dpop_nonce' : 'invalid_dpop_proof', proofFacts(fault))
 }

@@ -12,7 +12,7 @@ import type { PublicJwk } from '../../src/lease/jose.ts'
 import { openKeys } from '../../src/lease/keys.ts'
 import { proveSignature } from '../../src/lease/signature.ts'
 import { isRefusal } from '../../src/refusals.ts'
-import { audience, observing, startTestBroker, type TestBroker } from '../support/broker.ts'
+import { audience, observing, startTestBroker, type TestBroker } from '../support/endpoints.ts'
 import { defaultProfile } from '../support/tokens.ts'
 
 const idp = 'http://127.0.0.1:1/idp'
