@@ -5,11 +5,18 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
 import { startWebSocketBackend, type WebSocketBackend } from '../support/backends.ts'
-import { authority, grantsFor, message, publicOrigin, startTestGate, type TestGate } from '../support/gate.ts'
+import {
+  authority,
+  eventually,
+  grantsFor,
+  message,
+  publicOrigin,
+  startTestGate,
+  type TestGate,
+} from '../support/gate.ts'
 import { type ProofAsk, prover } from '../support/proofs.ts'
 import type { RawAnswer } from '../support/raw.ts'
 import { encode, type Json } from '../support/tokens.ts'
@@ -523,21 +530,24 @@ describe('a WebSocket', () => {
     })
 
   test('opens with a proof, once', async () => {
+    const before = gate.records().length
     const token = boundToken({ authorization_details: grantsFor('sockets', ['thing/*']) })
     const proof = agent.proof({ url: `${publicOrigin}/sockets/things/1`, token, nonce })
     const socket = offer(token, proof)
     expect(await settled(socket)).toBe('open')
     expect(await settled(offer(token, proof))).toBe('Unexpected server response: 401')
     socket.terminate()
-    await sleep(0)
+    await eventually(() => gate.records().length === before + 2, 'the records of both')
   })
 })
 
 test('nothing of a proof is in the log or the audit file', async () => {
   const token = boundToken()
   const proof = agent.proof({ url, token, nonce, claims: { jti: 'never-written-down' } })
+  const before = gate.records().length
   await gate.ask(signed({ proof: () => proof }, token))
   await gate.ask(signed({ proof: () => proof }, token))
+  await eventually(() => gate.records().length === before + 2, 'the records of both')
   const written = `${gate.logText()}${gate.auditText()}`
   for (const part of [...proof.split('.'), 'never-written-down', nonce]) expect(written).not.toContain(part)
 })

@@ -10,17 +10,21 @@ beforeAll(async () => {
 })
 afterAll(() => gate.close())
 
+interface Asked {
+  readonly method: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
 /** `fetch` to the gate under its public name. */
-const toGate: typeof fetch = async (input, init) => {
-  const { pathname } = new URL(String(input))
-  const fields = [...new Headers(init?.headers)].map(([name, value]) => `${name}: ${value}`)
-  const answer = await gate.ask(message({ method: init?.method ?? 'GET', target: pathname, fields }))
+async function toGate(url: string, { method, headers }: Asked): Promise<Response> {
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  const answer = await gate.ask(message({ method, target: new URL(url).pathname, fields }))
   return new Response(new Uint8Array(answer.body), { status: answer.status, headers: answer.headers })
 }
 
 test.each(['ES256', 'Ed25519'] as const)('with a key for %s', async (alg) => {
   const pair = await oauth.generateKeyPair(alg)
-  const handle = oauth.DPoP({ client_id: 'support-triage' }, pair)
+  const handle = oauth.DPoP({}, pair)
   const token = gate.token({ cnf: { jkt: await handle.calculateThumbprint() } })
   const call = () =>
     oauth.protectedResourceRequest(
