@@ -28,6 +28,8 @@ const path = join(dir, 'state.db')
 const agent = prover()
 const other = prover()
 const target = '/crm/customers/9821'
+/** A name of the backend alone. */
+const ownHost = 'crm.gate.example'
 const url = `${publicOrigin}${target}`
 let gate: TestGate
 let second: TestGate
@@ -40,6 +42,7 @@ beforeAll(async () => {
   const config = { state: { path } }
   gate = await startTestGate({
     config,
+    crm: { require_binding: 'never', hosts: [ownHost] },
     backends: {
       sockets: {
         url: sockets.url,
@@ -312,6 +315,13 @@ describe('E4 a proof for another request', () => {
   test('HEAD, judged as the GET it mirrors, is not GET in a proof', async () => {
     const send = () => signed({ method: 'HEAD', claims: { htm: 'GET' } })
     await expectRefused(gate, { send, status: 401, code: 'proof_invalid' })
+  })
+
+  test('a proof names the host it is sent to, where a backend has one of its own', async () => {
+    const at = (host: string) => ({ target: '/customers/9821', url: `http://${host}/customers/9821` })
+    const send = (host: string) => signed(at(host)).replace(`Host: ${authority}`, `Host: ${ownHost}`)
+    expect((await gate.ask(send(ownHost))).status).toBe(200)
+    await expectRefused(gate, { send: () => send(authority), ...invalid })
   })
 
   test('a Host that is not configured is no request at all, whatever the proof says', async () => {
