@@ -6,7 +6,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -46,11 +45,8 @@ func lint(compiler *ast.Compiler, req request) []diagnostic {
 // looks are one at the decision on requests, with everything that is about nothing else, and one at each topic. What the
 // configuration maps are requests: no topic has any.
 func looks(compiler *ast.Compiler, req request) []look {
-	isTopic := func(pkg ast.Ref) bool {
-		return slices.ContainsFunc(req.Topics, func(t topic) bool { return t.covers(pkg) })
-	}
 	out := []look{{
-		covers:      func(pkg ast.Ref) bool { return !isTopic(pkg) },
+		covers:      func(pkg ast.Ref) bool { return !req.isTopic(pkg) },
 		schema:      req.Schema,
 		entrypoints: refsTo(req.Entrypoints),
 		operations:  req.Operations,

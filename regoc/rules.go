@@ -1,5 +1,6 @@
 // Policy sources in; the rules that can be asked for alone out, with a WebAssembly module that has each of
-// them as an entry point, so that the host can time them. Functions and tests are left out.
+// them as an entry point, so that the host can time them on requests. Functions and tests are left out, and so are the
+// rules that answer other questions.
 //
 //go:build js && wasm
 
@@ -28,7 +29,7 @@ func rules(ctx context.Context, req request) reply {
 	if err != nil {
 		return refuse(err)
 	}
-	found, err := findRules(policyModules(modules))
+	found, err := findRules(req.withoutTopics(policyModules(modules)))
 	if err != nil {
 		return refuse(err)
 	}

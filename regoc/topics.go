@@ -6,6 +6,8 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -18,33 +20,45 @@ type topic struct {
 	Schema     any    `json:"schema"`
 }
 
+func (t topic) pkg() ast.Ref {
+	entrypoint := refTo(t.Entrypoint)
+	return entrypoint[:len(entrypoint)-1]
+}
+
 // covers tells whether a package is the one that answers, lies below it, or has its tests.
 func (t topic) covers(pkg ast.Ref) bool {
-	own := refTo(t.Entrypoint)
-	own = own[:len(own)-1]
+	own := t.pkg()
 	tests := own[:len(own)-1].Append(ast.StringTerm(lastName(own) + "_test"))
 	return pkg.HasPrefix(own) || pkg.HasPrefix(tests)
 }
 
 // topicsOf are the topics of which the policy has the package, tests apart.
 func (r request) topicsOf(modules map[string]*ast.Module) []topic {
-	var out []topic
-	for _, t := range r.Topics {
-		pkg := refTo(t.Entrypoint)
-		pkg = pkg[:len(pkg)-1]
+	has := func(t topic) bool {
 		for path, module := range modules {
-			if !isTestFile(path) && module.Package.Path.Equal(pkg) {
-				out = append(out, t)
-				break
+			if !isTestFile(path) && module.Package.Path.Equal(t.pkg()) {
+				return true
 			}
 		}
+		return false
 	}
+	return slices.DeleteFunc(slices.Clone(r.Topics), func(t topic) bool { return !has(t) })
+}
+
+// withoutTopics are the modules about requests.
+func (r request) withoutTopics(modules map[string]*ast.Module) map[string]*ast.Module {
+	out := maps.Clone(modules)
+	maps.DeleteFunc(out, func(_ string, module *ast.Module) bool { return r.isTopic(module.Package.Path) })
 	return out
+}
+
+func (r request) isTopic(pkg ast.Ref) bool {
+	return slices.ContainsFunc(r.Topics, func(t topic) bool { return t.covers(pkg) })
 }
 
 // entrypointsOf are all that this policy answers.
 func (r request) entrypointsOf(modules map[string]*ast.Module) []string {
-	out := append([]string{}, r.Entrypoints...)
+	out := slices.Clone(r.Entrypoints)
 	for _, t := range r.topicsOf(modules) {
 		out = append(out, t.Entrypoint)
 	}

@@ -1,6 +1,9 @@
 // What every answer of a policy has in common: lists of words, an approval, or something thrown instead. Pure;
 // repairs nothing.
 
+/** The fault of a policy that has no answer to an input. */
+export const undefinedDecision = 'the decision is undefined'
+
 /** The fault of an approval that is anything else. */
 export const malformedApproval = 'the approval is not { approvers, expires_in }'
 

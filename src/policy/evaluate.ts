@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import * as sdk from '@open-policy-agent/opa-wasm'
 import type { IssuePolicy } from '../broker/issue_decision.ts'
 import type { Effect, Policy, PolicyAnswer } from '../ports.ts'
-import { describe, isRecord, isTexts, malformedApproval, readApproval } from './answer.ts'
+import { describe, isRecord, isTexts, malformedApproval, readApproval, undefinedDecision } from './answer.ts'
 import { issuePolicy } from './issue.ts'
 
 // The part of the SDK used here. Its own types name exports of its CommonJS file that the ESM entry keeps
@@ -29,9 +29,6 @@ export const decisionEntrypoint = 'leasegate/authz/decision'
 
 /** Bytes of one input; a larger one is denied. Bodies in it are bounded well below this by configuration. */
 export const maxInputBytes = 1024 * 1024
-
-/** The fault of a policy that has no answer to an input. */
-export const undefinedDecision = 'the decision is undefined'
 
 const initialPages = 5
 // 64 MiB: an evaluation that wants more traps, is denied, and the memory is given back.

@@ -4,7 +4,14 @@ import { type DenyCode, denyCodes, type GrantTerms, type IssueAnswer } from '../
 import type { LeaseConstraints, LeaseDetail } from '../lease/allow.ts'
 import { isAction, isIdentifier, isSensitivity } from '../lease/details.ts'
 import { risks, type Stage, stages } from '../lease/lease.ts'
-import { isPositive, isRecord, isTexts, malformedApproval, readApproval } from './answer.ts'
+import {
+  isPositive,
+  isRecord,
+  isTexts,
+  malformedApproval,
+  readApproval,
+  undefinedDecision,
+} from './answer.ts'
 
 const maxDetails = 64
 
@@ -14,7 +21,7 @@ const maxDetails = 64
  */
 export function readIssueAnswer(results: unknown): IssueAnswer {
   const row: unknown = Array.isArray(results) ? results[0] : undefined
-  if (!isRecord(row)) return issueFailed('the decision is undefined')
+  if (!isRecord(row)) return issueFailed(undefinedDecision)
   const decision = row.result
   if (!isRecord(decision)) return issueFailed('the decision is not an object')
   const { effect, reasons, grant, code, approval, ...others } = decision

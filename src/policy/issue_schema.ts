@@ -19,13 +19,13 @@ function integer(description: string, example: number) {
 }
 
 const detail = z.strictObject({
-  type: z.literal('lease'),
+  type: about(z.literal('lease'), 'of the detail (RFC 9396 §2)', 'lease'),
   actions: about(z.array(z.string()), 'verbs', ['read']),
   identifier: text('exact, or ending in `/*`: everything below', 'crm:customer/9821'),
   sensitivity: about(z.enum(sensitivities), 'ceiling', 'confidential'),
   constraints: about(
     z.strictObject({ max_calls: z.number().int().optional(), max_risk: z.enum(risks).optional() }).optional(),
-    'what limits it further; may be absent, as may each of them',
+    '`max_calls`, `max_risk`; may be absent, as may each of them',
     { max_calls: 20 },
   ),
 })
@@ -71,7 +71,7 @@ const task = z.strictObject({
 const request = z.strictObject({
   kind: about(
     z.enum(['exchange', 'delegation', 'renewal']),
-    'a first lease, a part of another agent’s lease, or a further token of a lease',
+    "a first lease, a part of another agent's lease, or a further token of a lease",
     'exchange',
   ),
   details: about(
@@ -98,7 +98,7 @@ const parent = z.strictObject({
 
 const context = z.strictObject({
   now: integer('seconds since 1970', 1_795_300_012),
-  weekday: about(z.enum(weekdays), 'of `now`, UTC', 'sun'),
+  weekday: about(z.enum(weekdays), 'of `now`, UTC', 'sat'),
   hour: integer('of `now`, 0 to 23, UTC', 22),
   minute: integer('of `now`, 0 to 59, UTC', 26),
   approved_by: about(
@@ -118,9 +118,6 @@ export const issueInputSchema = z.strictObject({
   parent: about(parent.nullable(), 'null for a first lease', null),
   context,
 })
-
-/** One input of issue policy. */
-export type IssueInput = z.infer<typeof issueInputSchema>
 
 /** JSON Schema (draft 7, the newest that OPA's type checker reads) of `issueInputSchema`, as stored text. */
 export function issueSchemaText(): string {

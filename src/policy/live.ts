@@ -3,14 +3,19 @@
 // after any failure, the one before stays. Never compiles in this process.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Activation } from '../ports.ts'
+import { undefinedDecision } from './answer.ts'
 import { type Diagnostic, fileError, isError, PolicyError } from './diagnostic.ts'
-import { type LoadedPolicy, loadPolicy, type PolicyModule, undefinedDecision } from './evaluate.ts'
+import { type LoadedPolicy, loadPolicy, type PolicyModule } from './evaluate.ts'
+import { issueEntrypoint, noIssueEntrypoint } from './issue.ts'
+import { sampleQuestion } from './issue_sample.ts'
 import { sampleInput } from './sample.ts'
 import type { PolicySource, Reading } from './source.ts'
 import type { PolicySources } from './sources.ts'
 import { runToolchain } from './toolchain.ts'
 
 const retryMs = 10_000
+/** Faults of a policy that has nothing to say about the sample question. */
+const silences: ReadonlySet<string> = new Set([noIssueEntrypoint, undefinedDecision])
 const toolchainFailed = 'toolchain_failed'
 
 export interface OpenPolicyOptions {
@@ -200,7 +205,8 @@ async function compile(reading: Reading, signal: AbortSignal): Promise<Compiled>
 
 /**
  * A module compiled elsewhere may be anything: what it would ask of its host is refused by name, and so is a
- * module whose answer to the sample input the gate cannot read. No answer at all is one: the sample is nobody's.
+ * module whose answer to the sample input, or to the sample question about issuing, cannot be read. No answer at all
+ * is one: the sample is nobody's.
  * Throws `PolicyError`.
  */
 export async function load(module: PolicyModule): Promise<LoadedPolicy> {
@@ -215,8 +221,12 @@ export async function load(module: PolicyModule): Promise<LoadedPolicy> {
     throw fileError('', 'builtin_unavailable', `the policy calls ${hostBuiltins.join(', ')}`)
   }
   const { fault } = policy.evaluate(JSON.stringify(sampleInput))
-  if (fault === undefined || fault === undefinedDecision) return policy
-  throw fileError('', 'decision_invalid', `${fault}; asked with the sample input of docs/policy.md`)
+  if (fault !== undefined && fault !== undefinedDecision) {
+    throw fileError('', 'decision_invalid', `${fault}; asked with the sample input of docs/policy.md`)
+  }
+  const answer = policy.issue.decide(sampleQuestion)
+  if (answer.effect !== 'deny' || answer.fault === undefined || silences.has(answer.fault)) return policy
+  throw fileError('', 'decision_invalid', `${answer.fault}; asked ${issueEntrypoint} with a sample question`)
 }
 
 /** What kept a source from being live, as diagnostics: those of the policy, or one about the toolchain. */

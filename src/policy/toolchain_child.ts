@@ -8,6 +8,8 @@ import { setFlagsFromString } from 'node:v8'
 import { brotliDecompressSync } from 'node:zlib'
 import { type Diagnostic, isError } from './diagnostic.ts'
 import { ask as askEngine, decisionEntrypoint, openEngine } from './evaluate.ts'
+import { askIssue } from './issue.ts'
+import { sampleQuestion } from './issue_sample.ts'
 import type { MappedOperation } from './mapped.ts'
 import { sampleInput } from './sample.ts'
 import { secondOpinion, type TestPlace, type TestReply, type TraceReply } from './second_opinion.ts'
@@ -54,7 +56,7 @@ export type Operation =
   | 'reads'
   | 'bundle'
   | 'explain'
-  /** Asks the module about the sample input once, because nobody could interrupt it in the gate. */
+  /** Asks the module about the sample input and the sample question once, because nobody could interrupt it in the gate. */
   | 'rehearse'
 
 /** A packed OPA bundle, and whose signature it has to carry. */
@@ -189,7 +191,9 @@ async function rehearse(wasm: Uint8Array | undefined, data: Tree): Promise<void>
   if (wasm === undefined) return
   announce({ entrypoint: decisionEntrypoint, file: '', line: 0, column: 0, engine: 'WebAssembly' })
   try {
-    askEngine(await openEngine({ wasm, data }), JSON.stringify(sampleInput))
+    const engine = await openEngine({ wasm, data })
+    askEngine(engine, JSON.stringify(sampleInput))
+    askIssue(engine, sampleQuestion)
   } catch {
     // No module: said where it is loaded.
   }

@@ -1,13 +1,14 @@
-// The table of the input in docs/policy.md, made from the schema: between its two markers stands exactly what
+// The tables of the inputs in docs/policy.md, made from their schemas: between its two markers stands exactly what
 // comes out here (`vitest -u` writes it). And every field says what it is, with an example that fits.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { inputSchemaText } from '../../src/policy/input_schema.ts'
+import { issueSchemaText } from '../../src/policy/issue_schema.ts'
 
 interface Schema {
-  readonly type?: string
+  readonly type?: string | readonly string[]
   readonly const?: unknown
   readonly enum?: readonly string[]
   readonly properties?: Readonly<Record<string, Schema>>
@@ -24,7 +25,10 @@ interface Field {
 }
 
 const document = join(import.meta.dirname, '../../docs/policy.md')
-const fields = fieldsOf(JSON.parse(inputSchemaText()), '')
+const schemas: readonly (readonly [marker: string, schema: Schema])[] = [
+  ['input', JSON.parse(inputSchemaText())],
+  ['issue input', JSON.parse(issueSchemaText())],
+]
 
 /** Everything that is said something about, `[]` for the members of a list. */
 function fieldsOf(schema: Schema, path: string): Field[] {
@@ -49,15 +53,15 @@ function valuesOf(schema: Schema): string {
   if (type === 'array') return `list of ${valuesOf(items!)}s`
   if (typeof additionalProperties === 'object') return `object of ${valuesOf(additionalProperties)}s`
   if (type === 'integer') return minimum === 0 ? 'integer, 0 or more' : 'integer'
-  return type ?? 'any JSON'
+  return typeof type === 'object' ? type.join(' or ') : (type ?? 'any JSON')
 }
 
 function code(value: unknown): string {
   return `\`${JSON.stringify(value)}\``
 }
 
-function table(): string {
-  const rows = fields.map(
+function table(schema: Schema): string {
+  const rows = fieldsOf(schema, '').map(
     ({ path, schema }) =>
       `| \`${path}\` | ${valuesOf(schema)} | ${code(schema.examples![0])} | ${schema.description} |`,
   )
@@ -65,17 +69,19 @@ function table(): string {
 }
 
 describe('docs/policy.md', () => {
-  it('has the table that the schema gives', async () => {
-    const markers = /(<!-- input -->\n)[\s\S]*?(\n<!-- \/input -->)/
-    const text = readFileSync(document, 'utf8')
-    expect(text).toMatch(markers)
-    await expect(text.replace(markers, (_, open, close) => `${open}${table()}${close}`)).toMatchFileSnapshot(
-      document,
-    )
+  it('has the tables that the schemas give', async () => {
+    let text = readFileSync(document, 'utf8')
+    for (const [marker, schema] of schemas) {
+      const markers = new RegExp(`(<!-- ${marker} -->\\n)[\\s\\S]*?(\\n<!-- /${marker} -->)`)
+      expect(text).toMatch(markers)
+      text = text.replace(markers, (_, open, close) => `${open}${table(schema)}${close}`)
+    }
+    await expect(text).toMatchFileSnapshot(document)
   })
 })
 
-describe('every field of the input', () => {
+describe.each(schemas)('every field of the %s', (_marker, input) => {
+  const fields = fieldsOf(input, '')
   const leaves = (schema: Schema, path = ''): string[] =>
     schema.properties === undefined
       ? [path]
@@ -85,7 +91,7 @@ describe('every field of the input', () => {
 
   it('says what it is', () => {
     const described = fields.map(({ path }) => path)
-    expect(leaves(JSON.parse(inputSchemaText())).filter((path) => !described.includes(path))).toEqual([])
+    expect(leaves(input).filter((path) => !described.includes(path))).toEqual([])
     expect(fields.filter(({ schema }) => (schema.description ?? '') === '')).toEqual([])
   })
 

@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import type { IssueQuestion } from '../../src/broker/issue_decision.ts'
 import { issueInput } from '../../src/policy/issue.ts'
+import { sampleQuestion as asking } from '../../src/policy/issue_sample.ts'
 import { issueInputSchema, issueSchemaText } from '../../src/policy/issue_schema.ts'
-import { asking, monday, reads, requesting } from './issue_samples.ts'
 import { shippedDir } from './support.ts'
 
+const monday = asking.now
+const [reads] = asking.request.details!
+const requesting = (changes: Partial<IssueQuestion['request']>): IssueQuestion => ({
+  ...asking,
+  request: { ...asking.request, ...changes },
+})
 const seen = (question: IssueQuestion) => JSON.parse(issueInput(question))
 const sample = seen(asking)
 
@@ -13,16 +19,19 @@ describe('the schema of what issue policy sees', () => {
     await expect(issueSchemaText()).toMatchFileSnapshot(`${shippedDir}/issue_input.schema.json`)
   })
 
-  const parent = { id: 'lse_1', stage: 'draft', details: [reads] } as const
+  const parent = { id: 'lse_1', stage: 'draft', details: [reads!] } as const
   const planner = { id: 'agent:planner', version: '1.4.0', profile: 'planner' }
   it.each([
     ['a first request', asking],
     ['details left to policy', requesting({ details: undefined, task: undefined })],
-    ['constraints', requesting({ details: [{ ...reads, constraints: { max_calls: 3, max_risk: 'low' } }] })],
+    ['constraints', requesting({ details: [{ ...reads!, constraints: { max_calls: 3, max_risk: 'low' } }] })],
     ['a renewal', { ...asking, kind: 'renewal', parent }],
     ['a delegation', { ...asking, kind: 'delegation', parent, delegatedBy: [planner] }],
     ['a yes', { ...asking, approvedBy: ['carol@example.com'] }],
-    ['a login of an unknown time and kind', { ...asking, user: { ...asking.user, authTime: undefined } }],
+    [
+      'a login of an unknown time and kind',
+      { ...asking, user: { ...asking.user, authTime: undefined, acr: undefined } },
+    ],
   ] satisfies [string, IssueQuestion][])('takes %s', (_name, question) => {
     expect(issueInputSchema.safeParse(seen(question)).error).toBeUndefined()
   })
@@ -49,7 +58,7 @@ describe('what issue policy sees', () => {
         issuer: 'https://login.example.com',
         groups: ['support'],
         auth_time: monday - 3600,
-        acr: null,
+        acr: 'mfa',
       },
       agent: {
         id: 'agent:support-triage',
