@@ -27,6 +27,7 @@ decision := {"effect": "allow", "reasons": []} if {
 permitted if {
 	lease_covers_request
 	stage_permits_verb
+	profile_permits_env
 	profile_permits_stage
 	profile_permits_verb
 	profile_permits_sensitivity
@@ -83,6 +84,14 @@ reading if input.request.verb in {"list", "read"}
 stage_permits_verb if reading
 
 stage_permits_verb if input.lease.stage in {"draft", "execute"}
+
+# METADATA
+# title: Profile permits environment
+# scope: document
+# description: The agent runs where its profile is meant for; without a list that is anywhere.
+profile_permits_env if not data.profiles[input.lease.agent.profile].envs
+
+profile_permits_env if input.lease.agent.env in data.profiles[input.lease.agent.profile].envs
 
 # METADATA
 # title: Profile permits stage
@@ -225,6 +234,8 @@ deny_reasons contains "stage_observe_is_read_only" if {
 	input.lease.stage == "observe"
 	not reading
 }
+
+deny_reasons contains "agent_env_not_permitted" if not profile_permits_env
 
 deny_reasons contains "agent_profile_lacks_stage" if not profile_permits_stage
 

@@ -175,6 +175,12 @@ test_an_observer_does_not_write if {
 	denied(object.union(updating, {"lease": {"stage": "observe"}}), {"stage_observe_is_read_only"})
 }
 
+test_an_environment_outside_the_profile_is_denied if {
+	these := object.union(profiles, {"support": {"envs": ["dev"]}})
+	answer_under(reading, these) == {"effect": "deny", "reasons": {"agent_env_not_permitted"}}
+	answer_under(object.union(reading, {"lease": {"agent": {"env": "dev"}}}), these) == {"effect": "allow", "reasons": []}
+}
+
 test_a_stage_outside_the_profile_is_denied if {
 	trial := object.union(updating, {"lease": {"agent": {"profile": "support-trial"}}})
 	denied(trial, {"agent_profile_lacks_stage"})

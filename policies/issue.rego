@@ -106,12 +106,17 @@ env_permitted if input.agent.env in profile.envs
 
 # METADATA
 # title: Delegation permitted
-# description: Every agent that hands the lease on has a profile that may.
+# description: Every agent that hands the lease on has a profile that may, and a delegation names one.
 delegation_permitted if {
+	delegating_agent_named
 	every agent in input.delegated_by {
 		data.profiles[agent.profile].delegates == true
 	}
 }
+
+delegating_agent_named if input.request.kind != "delegation"
+
+delegating_agent_named if count(input.delegated_by) > 0
 
 # METADATA
 # title: Stage permitted

@@ -250,6 +250,10 @@ test_an_agent_that_may_not_delegate_does_not if {
 	answer_under(handed_on, these) == {"effect": "deny", "code": "access_denied", "reasons": reasons}
 }
 
+test_a_delegation_by_nobody_is_none if {
+	denied(with_request({"kind": "delegation"}), "access_denied", {"delegation_not_permitted"})
+}
+
 test_a_delegating_agent_without_a_profile_passes_nothing_on if {
 	gone := object.union(planned, {"profile": "unheard-of"})
 	reasons := {
@@ -365,7 +369,9 @@ test_a_renewal_goes_on_without_another_yes if {
 	parent := {"id": "lse_1", "stage": "draft", "details": drafting.request.details}
 	renewal := object.union(drafting, {"parent": parent, "request": {"kind": "renewal"}})
 	granted(renewal, {})
-	answer(object.union(renewal, {"request": {"kind": "delegation"}})).effect == "approve"
+	delegation := object.union(renewal, {"delegated_by": [planned], "request": {"kind": "delegation"}})
+	drafts := object.union(profiles, {"planner": support})
+	answer_under(delegation, drafts).effect == "approve"
 	answer(object.union(renewal, {"parent": {"stage": "observe"}})).effect == "approve"
 }
 
