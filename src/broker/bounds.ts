@@ -1,12 +1,13 @@
 // In: a proposal and what policy granted. Out: what is issued: asked ∩ granted ∩ every bound, or the refusal. The
-// last word on authority before a token is signed: whatever policy says, it only narrows. Pure.
+// last word on authority before a token is signed: whatever policy says, it only narrows. Exact
+// details have been held against the bounds before policy was asked. Pure.
 import type { LeaseDetail } from '../lease/allow.ts'
 import { type Stage, stages } from '../lease/lease.ts'
 import { firstBeyond, inCommon, upToRisk, withRiskCeiling } from '../lease/subset.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { backendOf } from './ask.ts'
 import type { GrantTerms } from './issue_decision.ts'
-import { type Proposal, refuseBeyond, refuseDetail } from './proposal.ts'
+import { type Proposal, refuseDetail } from './proposal.ts'
 
 /** What a lease is made with. */
 export interface Bounded {
@@ -46,10 +47,9 @@ export function boundGrant(
   }
 }
 
-function whole({ details = [], bounds }: Proposal, terms: GrantTerms): readonly LeaseDetail[] | Refusal {
+function whole({ details = [] }: Proposal, terms: GrantTerms): readonly LeaseDetail[] | Refusal {
   const beyond = firstBeyond(details, terms.details)
-  if (beyond !== undefined) return refuseDetail(beyond)
-  return refuseBeyond(details, bounds) ?? details
+  return beyond === undefined ? details : refuseDetail(beyond)
 }
 
 function narrowed(proposal: Proposal, terms: GrantTerms): LeaseDetail[] | Refusal {

@@ -18,7 +18,7 @@ import { proposeOnBehalf } from './on_behalf.ts'
 import { isOwnToken, proveParent } from './parent.ts'
 import type { Form, SenderFacts } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
-import type { Proposal } from './proposal.ts'
+import { type Proposal, refuseBeyond } from './proposal.ts'
 import { proposeRenewal } from './renewal.ts'
 
 export type { BrokerParts } from './parts.ts'
@@ -102,6 +102,8 @@ async function walk(
   if (grant.kind === 'exchange') trail.grant = proposal.kind
   trail.user = proposal.user.id
   trail.task = proposal.task
+  const beyond = refuseBeyond(proposal)
+  if (beyond !== undefined) return beyond
   const decision = decideIssue(proposal, approved?.by, parts)
   trail.policyDigest = decision.digest
   trail.reasons = decision.reasons

@@ -8,7 +8,7 @@ import { type Ask, parseDetails } from './ask.ts'
 import { type Asker, isSameKey } from './asker.ts'
 import type { AgentEntry, Subject } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
-import { type Proposal, refuseBeyond, termsOf } from './proposal.ts'
+import { type Proposal, termsOf } from './proposal.ts'
 
 /** A first lease, as it is asked for. */
 export interface FirstAsk {
@@ -19,8 +19,8 @@ export interface FirstAsk {
 
 /**
  * A lease for a user or a workflow. In this order: the actor is the client; the keys that tokens name are
- * proven; the token lets this agent act and still stands; the session is its own; the details are within what
- * the provider has settled.
+ * proven; the token lets this agent act and still stands; the session is its own. What the provider
+ * has settled becomes a bound.
  */
 export function proposeOnBehalf(first: FirstAsk, parts: BrokerParts, now: number): Proposal | Refusal {
   const { subject, asker, ask } = first
@@ -28,8 +28,6 @@ export function proposeOnBehalf(first: FirstAsk, parts: BrokerParts, now: number
   if (problem !== undefined) return problem
   const bounds = settledBy(subject, ask, parts)
   if (isRefusal(bounds)) return bounds
-  const beyond = refuseBeyond(ask.details, bounds)
-  if (beyond !== undefined) return beyond
   const { kind, id, login, groups, authTime, acr, session } = subject
   return {
     ...termsOf(ask),

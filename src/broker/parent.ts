@@ -11,7 +11,7 @@ import type { Ask } from './ask.ts'
 import { type Asker, isSameKey } from './asker.ts'
 import type { AgentEntry } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
-import { type ParentLease, type Proposal, refuseBeyond } from './proposal.ts'
+import type { ParentLease, Proposal } from './proposal.ts'
 
 /** A lease that its own agent has shown, and that stands. */
 export interface Parent {
@@ -82,7 +82,10 @@ export function parentLease({ lease }: Parent): ParentLease {
   return { id: lease.id, stage: lease.stage, details: lease.grants.flatMap(detailOf) }
 }
 
-/** The refusal of what goes beyond the parent: in task, session, stage, resource or details. */
+/**
+ * The refusal of what goes beyond the parent: in task, session, stage or resource; for details see
+ * `refuseBeyond`.
+ */
 export function refuseWider({ lease }: Parent, ask: Ask, { audiences }: BrokerParts): Refusal | undefined {
   const { task, session, stage } = ask
   const isOther = task !== undefined && (task.system !== lease.task.system || task.id !== lease.task.id)
@@ -98,7 +101,7 @@ export function refuseWider({ lease }: Parent, ask: Ask, { audiences }: BrokerPa
   if (!(audiences.get(ask.audience) ?? []).every((backend) => reached.includes(backend))) {
     return refuse('invalid_target', { detail: 'the lease is for another resource' })
   }
-  return refuseBeyond(ask.details, [lease.grants.flatMap(detailOf)])
+  return undefined
 }
 
 /** The user of a lease as they were known when it was made. */

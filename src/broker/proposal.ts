@@ -53,10 +53,7 @@ export function termsOf(ask: Ask) {
 }
 
 /** The refusal of details that were asked for exactly and lie beyond a bound; says which. */
-export function refuseBeyond(
-  details: Ask['details'],
-  bounds: readonly (readonly LeaseDetail[])[],
-): Refusal | undefined {
+export function refuseBeyond({ details, bounds }: Pick<Proposal, 'details' | 'bounds'>): Refusal | undefined {
   for (const bound of bounds) {
     const beyond = details === undefined ? undefined : firstBeyond(details, bound)
     if (beyond !== undefined) return refuseDetail(beyond)
