@@ -46,8 +46,9 @@ export interface AskContext {
 }
 
 const maxDetailBytes = 16_384
-/** What a task is called for that has not been stated. */
-export const noPurpose = 'not stated'
+const noPurpose = 'not stated'
+/** The task of a lease that is asked for without one: where policy allows that, all of them have the same. */
+export const noTask: Task = { system: 'none', id: 'none', purpose: noPurpose }
 
 /**
  * Reads, in this order: `resource` and `audience`, `authorization_details`, `scope`, `stage`, lifetimes, `task`

@@ -5,6 +5,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { revocationKeys } from '../lease/lease.ts'
 import type { Deferral } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { noTask } from './ask.ts'
 import type { Asker } from './asker.ts'
 import { mayHandOn } from './delegation.ts'
 import { standingLease } from './parent.ts'
@@ -42,6 +43,10 @@ export async function defer(
   const createdAt = Math.floor(now())
   // The token that speaks for the user does not speak for ever: neither does what it asked for.
   const expiresAt = Math.floor(Math.min(createdAt + approval.expiresIn, proposal.notAfter))
+  // Asked this way round, a time that is no number is over as well.
+  if (!(expiresAt > createdAt)) {
+    return refuse('access_denied', { detail: 'a human has to approve this, and nobody has the time to' })
+  }
   await store.deferrals.put({
     id: digestOf(code),
     clientId: asker.client.entry.clientId,
@@ -111,7 +116,7 @@ async function refuseEnded(
       detail: 'this agent may not hand its lease on to that one any more',
     })
   }
-  const { user, session, ancestors, delegatedBy, task = { system: '', id: '' } } = proposal
+  const { user, session, ancestors, delegatedBy, task = noTask } = proposal
   const names = { id: '', issuer: parts.issuer, user: user.id, session, ancestors, delegatedBy, task }
   const keys = revocationKeys({ ...names, agent: { id: agent.agent, version: agent.version } })
   if (parts.store.revocations.find(keys, createdAt) !== undefined) {

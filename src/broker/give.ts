@@ -5,7 +5,7 @@ import { type IssuedLease, issueLease, type LeaseAsk } from '../lease/issue.ts'
 import { maxLeaseSeconds } from '../lease/lease.ts'
 import type { LeaseRecord } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { noPurpose } from './ask.ts'
+import { noTask } from './ask.ts'
 import type { Bounded } from './bounds.ts'
 import type { BrokerTrail } from './observer.ts'
 import type { AgentEntry } from './parties.ts'
@@ -80,7 +80,7 @@ function termsOf({ proposal, agent, bounded }: Gift, renewed: LeaseRecord | unde
     delegatedBy,
     ancestors,
     session,
-    task: proposal.task ?? { system: 'none', id: 'none', purpose: noPurpose },
+    task: proposal.task ?? noTask,
     details: bounded.details,
     stage: bounded.stage,
     ttlSeconds: bounded.ttlSeconds,

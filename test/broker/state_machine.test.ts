@@ -587,6 +587,24 @@ describe('a request that a human has to approve', () => {
     expect((await poll(code)).body.error).toBe('access_denied')
   })
 
+  test.each([Number.NaN, 0, -1])('that nobody has time to approve (%s s) is denied', async (expiresIn) => {
+    const grant = {
+      details: [both],
+      stage: 'execute',
+      ttlSeconds: 60,
+      leaseSeconds: 60,
+      profileVersion: '1',
+    } as const
+    const approval = { approvers: ['x'], expiresIn }
+    world.policy.current = {
+      digest: 'd',
+      decide: () => ({ effect: 'approve', reasons: [], grant, approval }),
+    }
+    const { body } = await world.post(wanted({ completion_mode: 'deferred' }), 'key-triage')
+    expect(body.error).toBe('access_denied')
+    expect(await world.store.deferrals.pending(startOfTime, 10)).toEqual([])
+  })
+
   test.each<[string, () => Promise<unknown>, string]>([
     ['the user was revoked', () => revoke('user', 'alice@example.com', startOfTime + 1), 'invalid_grant'],
     ['the agent was revoked', () => revoke('agent', 'agent:triage', startOfTime + 1), 'invalid_grant'],

@@ -1,4 +1,5 @@
 // The token endpoint over a real socket: what a client has to send, what it gets, and every way to hear no.
+import * as oauth from 'oauth4webapi'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type BrokerParts, createBroker } from '../../src/broker/exchange.ts'
 import { Unavailable } from '../../src/ports.ts'
@@ -537,4 +538,33 @@ test('the trail tells who, for whom and why, and nothing that the request proved
   await world.post(leaseForm('triage', body.access_token), 'key-1')
   const told = JSON.stringify(world.trails)
   for (const secret of ['password-of', String(body.access_token)]) expect(told).not.toContain(secret)
+})
+
+describe('a client that others have written (oauth4webapi)', () => {
+  const client: oauth.Client = { client_id: 'triage' }
+  const password: oauth.ClientAuth = (_, __, form) => form.set('client_assertion', 'password-of-triage')
+  const token = async (more: Readonly<Record<string, string>>) => {
+    const server: oauth.AuthorizationServer = { issuer: 'https://broker.example', token_endpoint: world.url }
+    const { grant_type: grant, client_assertion: _, ...form } = ask(more)
+    const response = await oauth.genericTokenEndpointRequest(server, client, password, grant!, form, {
+      [oauth.allowInsecureRequests]: true,
+    })
+    return oauth.processGenericTokenEndpointResponse(server, client, response)
+  }
+
+  test('understands what it gets', async () => {
+    const answer = await token({ task: 'jira:SUP-1' })
+    expect(answer).toMatchObject({ token_type: 'bearer', expires_in: 300, scope: 'crm:read' })
+    expect(answer.authorization_details).toEqual([{ ...read, constraints: { max_risk: 'medium' } }])
+    expect(await world.read(answer.access_token)).toMatchObject({ clientId: 'triage' })
+  })
+
+  test('understands a refusal', async () => {
+    const refused = token({ authorization_details: asJson({ ...read, actions: ['delete'] }) })
+    await expect(refused).rejects.toMatchObject({
+      error: 'invalid_authorization_details',
+      error_description: 'not covered: delete crm:customer/9821 up to confidential, max_risk medium',
+      status: 400,
+    })
+  })
 })
