@@ -134,14 +134,11 @@ async function propose(
   parts: BrokerParts,
 ): Promise<Proposal | Refusal> {
   const { audiences, profile, issuer } = parts
-  if (grant.kind === 'exchange' && grant.subject.type === accessTokenType) {
-    if (isOwnToken(grant.subject.token, issuer))
-      return proposeFromLease(grant.subject.token, form, asker, parts)
+  const shown = grant.kind === 'exchange' ? grant.subject : { token: grant.assertion, type: 'id_jag' }
+  if (shown.type === accessTokenType && isOwnToken(shown.token, issuer)) {
+    return proposeFromLease(shown.token, form, asker, parts)
   }
-  const subject =
-    grant.kind === 'jwt_bearer'
-      ? await parts.subjects.verify(grant.assertion, 'id_jag', asker.client, parts.now())
-      : await parts.subjects.verify(grant.subject.token, grant.subject.type, asker.client, parts.now())
+  const subject = await parts.subjects.verify(shown.token, shown.type, asker.client, parts.now())
   if (isRefusal(subject)) return subject
   const ask = readAsk(form, { audiences, audience: profile.audience, profile })
   return isRefusal(ask) ? ask : proposeOnBehalf({ subject, asker, ask }, parts, parts.now())
