@@ -66,6 +66,8 @@ function routed(authorization: string, proofs: readonly string[]): Routed {
     method: 'GET',
     authority: 'gate.bench',
     path,
+    statedTask: undefined,
+    statedSession: undefined,
     segments: [],
     hasEncodedSlash: false,
     queryText: undefined,

@@ -136,12 +136,18 @@ export interface SubjectVerifier {
   verify(token: string, type: string, client: AgentClient, now: number): Promise<Subject | Refusal>
 }
 
+/** A bound token that comes with the proof: the proof has to name it (`ath`) and be by its key. */
+export interface PresentedToken {
+  readonly text: string
+  readonly thumbprint: string
+}
+
 /**
  * Proves that the sender holds a key (lease/proof.ts). Undefined: it claims none. Refuses with
  * `invalid_dpop_proof` or `use_dpop_nonce`; throws `Unavailable` when a used proof could not be remembered.
  */
 export interface SenderVerifier {
-  verify(sender: SenderFacts, now: number): Promise<Binding | undefined | Refusal>
+  verify(sender: SenderFacts, now: number, token?: PresentedToken): Promise<Binding | undefined | Refusal>
   /** A nonce for the next proof; every answer of an endpoint that takes proofs carries it. */
   nonce(now: number): string
 }

@@ -38,13 +38,13 @@ export async function proveHolder(
   }
   const lease = await parts.verifier.verify(token, now, parts.audiences)
   if (isRefusal(lease)) return lease
-  const unproven = await proveKey(lease, scheme.toLowerCase(), { sender, parts, now })
+  const unproven = await proveKey(lease, token, scheme.toLowerCase(), { sender, parts, now })
   return unproven ?? { holds: ({ id, issuer }) => id === lease.id && issuer === lease.issuer }
 }
 
-/** The proof names this URL, and with it the lease: what `ath` would add to that is nothing. */
 async function proveKey(
   { binding }: Lease,
+  token: string,
   scheme: string,
   { sender, parts, now }: { sender: ControlCall['sender']; parts: HolderParts; now: number },
 ): Promise<Refusal | undefined> {
@@ -52,10 +52,12 @@ async function proveKey(
   // RFC 9449 §7.1, §7.2: each scheme for its own tokens. A certificate rides on Bearer (RFC 8705 §3).
   if (isDpop !== (binding?.method === 'dpop')) return fault('binding_not_proven')
   if (binding === undefined) return undefined
-  const proven = await parts.sender.verify(sender, now)
+  const presented = isDpop ? { text: token, thumbprint: binding.thumbprint } : undefined
+  const proven = await parts.sender.verify(sender, now, presented)
   if (isRefusal(proven)) {
-    const code = proven.code === 'use_dpop_nonce' ? 'proof_nonce_required' : 'proof_invalid'
-    return refuse(code, proven.facts)
+    return proven.code === 'use_dpop_nonce'
+      ? refuse('proof_nonce_required', { ...proven.facts, nonce: parts.sender.nonce(now) })
+      : refuse('proof_invalid', proven.facts)
   }
   const fits = proven?.method === binding.method && proven.thumbprint === binding.thumbprint
   return fits ? undefined : fault('binding_not_proven')

@@ -11,13 +11,13 @@ export function createSenderVerifier(options: ProofOptions): SenderVerifier {
 
   return {
     nonce: proofs.nonce,
-    async verify({ proofs: sent, certificate, method, url }, now) {
+    async verify({ proofs: sent, certificate, method, url }, now, token) {
       const [proof, second] = sent
       if (proof === undefined) {
         return certificate && { method: 'mtls', thumbprint: certificate.thumbprint }
       }
       if (second !== undefined) return refused('proof_repeated')
-      const proven = await proofs.verify({ proof, method, url }, now)
+      const proven = await proofs.verify({ proof, method, url, ...(token !== undefined && { token }) }, now)
       return typeof proven === 'string' ? refused(proven) : { method: 'dpop', thumbprint: proven.thumbprint }
     },
   }

@@ -31,7 +31,7 @@ const insecure = { [oauth.allowInsecureRequests]: true }
 
 beforeAll(async () => {
   const local = { ...publicKey.export({ format: 'jwk' }), ...named } as PublicJwk
-  const keys = await openKeys([{ issuer: idp, jwks: { local: true } }], { local })
+  const keys = await openKeys([{ issuer: idp, jwks: { local: true } }], { local: () => [local] })
   broker = await startTestBroker((parts) => {
     const common = { ...observing(parts), ...parts, audiences: [audience] }
     const sources = {

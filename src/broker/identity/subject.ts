@@ -113,7 +113,11 @@ function readSubject(
   claims: Claims,
   use: SubjectUse,
   provider: IdentityProvider,
-  { now, expiresAt }: { readonly now: number; readonly expiresAt: number },
+  {
+    now,
+    issuedAt,
+    expiresAt,
+  }: { readonly now: number; readonly issuedAt: number; readonly expiresAt: number },
 ): Subject | Refusal {
   const { issuer } = provider
   const subject = own(claims, 'sub')
@@ -141,6 +145,7 @@ function readSubject(
     clientId: use === 'id_jag' ? String(claims.client_id) : undefined,
     binding,
     details,
+    issuedAt,
     expiresAt,
   }
 }
