@@ -74,10 +74,10 @@ export class AgentLease {
     const mended = new Set<string>()
     for (;;) {
       const answer = await this.#send(repeatable ? request.clone() : request)
-      const knowsNonce = this.#parts.prover.learn(answer)
+      const hasNonce = this.#parts.prover.learn(answer)
       const refusal = await gateRefusal(answer)
       if (refusal === undefined) return answer
-      const helps = repeatable && !mended.has(refusal.code) && (await this.#mend(refusal, knowsNonce))
+      const helps = repeatable && !mended.has(refusal.code) && (await this.#mend(refusal, hasNonce))
       if (!helps) throw refusal
       mended.add(refusal.code)
     }
@@ -119,8 +119,8 @@ export class AgentLease {
   }
 
   /** Whether another attempt can end otherwise: after a nonce, a fresh token or a wider lease. */
-  async #mend(refusal: LeaseRefused, knowsNonce: boolean): Promise<boolean> {
-    if (refusal.code === 'proof_nonce_required') return knowsNonce
+  async #mend(refusal: LeaseRefused, hasNonce: boolean): Promise<boolean> {
+    if (refusal.code === 'proof_nonce_required') return hasNonce
     if (refusal.code === 'lease_expired') {
       this.#current = undefined
       return true

@@ -8,7 +8,7 @@ export interface Prover {
   readonly thumbprint: string
   /** A proof for one request; `token` where one is sent with it. */
   prove(method: string, url: string, token?: string): Promise<string>
-  /** Takes the `DPoP-Nonce` of an answer; `true` when it is a new one. */
+  /** Takes the `DPoP-Nonce` of an answer; `true` when it has one. */
   learn(answer: Response): boolean
 }
 
@@ -37,7 +37,7 @@ export async function createProver(): Promise<Prover> {
     learn(answer) {
       const nonce = answer.headers.get('dpop-nonce')
       const { origin } = new URL(answer.url)
-      if (nonce === null || nonces.get(origin) === nonce) return false
+      if (nonce === null) return false
       nonces.set(origin, nonce)
       return true
     },

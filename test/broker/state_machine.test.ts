@@ -103,7 +103,8 @@ describe('a renewal', () => {
       },
     })
     const [old, renewed] = [await world.read(first), await world.read(body.access_token)]
-    const { tokenId, issuedAt, notBefore, expiresAt, ...kept } = renewed
+    // Each token can be revoked alone, so the keys differ by its id.
+    const { tokenId, issuedAt, notBefore, expiresAt, revocationKeys: _, ...kept } = renewed
     expect(old).toMatchObject(kept)
     expect(tokenId).not.toBe(old.tokenId)
     expect([issuedAt, notBefore, expiresAt]).toEqual([

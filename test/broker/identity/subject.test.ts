@@ -74,6 +74,7 @@ describe('what a token gives', () => {
       clientId: undefined,
       binding: undefined,
       details: undefined,
+      issuedAt: now,
       expiresAt: now + 600,
     })
   })
