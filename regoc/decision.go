@@ -15,46 +15,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 )
 
-// answerShape is what a decision may be made of, as src/policy reads it.
-type answerShape struct {
-	// asker asks, subjects are what it asks about: words for messages.
-	asker, subjects string
-	members         []string
-	effects         []string
-	// codes are the words of `code`.
-	codes []string
-	// objects are the members of members, all needed, of the members that are objects.
-	objects map[string][]string
-}
-
-// neededMembers are those of every decision; each effect has its own beside them.
-var neededMembers = []string{"effect", "reasons"}
-
-var approvalMembers = []string{"approvers", "expires_in"}
-
-// gateAnswer is read by src/policy/evaluate.ts.
-var gateAnswer = answerShape{
-	asker:    "gate",
-	subjects: "requests",
-	members:  []string{"effect", "reasons", "approval"},
-	effects:  []string{"allow", "deny", "hold", "draft"},
-	objects:  map[string][]string{"approval": approvalMembers},
-}
-
-// issueAnswer is read by src/policy/issue_answer.ts.
-var issueAnswer = answerShape{
-	asker:    "broker",
-	subjects: "requests for a lease",
-	members:  []string{"effect", "reasons", "grant", "code", "approval"},
-	effects:  []string{"grant", "deny", "approve"},
-	codes: []string{"access_denied", "invalid_request", "invalid_authorization_details", "invalid_scope", "invalid_target",
-		"invalid_dpop_proof", "unauthorized_client"},
-	objects: map[string][]string{
-		"approval": approvalMembers,
-		"grant":    {"details", "stage", "ttl_seconds", "lease_seconds", "profile_version"},
-	},
-}
-
 // decisions checks every entry point.
 func (l *linter) decisions() {
 	for _, entrypoint := range l.entrypoints {
@@ -302,36 +262,6 @@ func listed(words []string) string {
 
 func wrongAnswer(place *ast.Location, message string) diagnostic {
 	return diagnostic{Code: "decision_invalid", Message: message}.at(place)
-}
-
-// mayBeObject tells whether a type leaves room for an object.
-func mayBeObject(kind types.Type) bool {
-	switch kind := kind.(type) {
-	case nil, *types.Object:
-		return true
-	case types.Any:
-		return len(kind) == 0 || slices.ContainsFunc(kind, mayBeObject)
-	}
-	return false
-}
-
-func aKind(kind types.Type) string {
-	name := types.Sprint(kind)
-	if at := strings.IndexAny(name, "[<"); at > 0 {
-		name = name[:at]
-	}
-	return withArticle(name)
-}
-
-func aKindOf(value ast.Value) string {
-	return withArticle(strings.TrimSuffix(ast.ValueName(value), "comprehension"))
-}
-
-func withArticle(noun string) string {
-	if strings.ContainsAny(noun[:1], "ao") {
-		return "an " + noun
-	}
-	return "a " + noun
 }
 
 func lastName(ref ast.Ref) string {
