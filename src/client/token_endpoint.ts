@@ -119,9 +119,14 @@ function deferredOf({ deferral_code: code, interval, expires_in: seconds }: Answ
 
 function refusalOf(response: Response, answer: Answer): LeaseRefused {
   const { error, error_description: detail } = answer
+  if (typeof error !== 'string') {
+    throw new LeaseUnavailable(
+      `${new URL(response.url).host} answered ${response.status} without an OAuth error: is the broker there?`,
+    )
+  }
   const retryAfter = Number(response.headers.get('retry-after') ?? Number.NaN)
   return new LeaseRefused(typeof detail === 'string' ? detail : 'the broker gave no lease', {
-    code: typeof error === 'string' ? error : 'unknown',
+    code: error,
     status: response.status,
     reasons: [],
     nextAction: response.status === 503 ? 'retry' : 'none',

@@ -36,10 +36,11 @@ async function demo(options: { config?: string; once?: boolean }): Promise<void>
   const apiKey = randomBytes(18).toString('base64url')
   const loaded = loadConfig(file, { ...process.env, CRM_TOKEN: apiKey })
   const parties = await createDemoParties()
-  // A demo is there to be watched, also through a pipe.
-  const requests = options.once === true ? 'none' : 'line'
+  // A demo is there to be watched, also through a pipe; what it does itself need not be logged.
+  const log: Config['log'] =
+    options.once === true ? { level: 'error', requests: 'none' } : { ...loaded.log, requests: 'line' }
   const broker = { ...loaded.broker, agents: parties.agents, identityProviders: [parties.provider] }
-  const config: Config = { ...loaded, broker, log: { ...loaded.log, requests } }
+  const config: Config = { ...loaded, broker, log }
   const stops: (() => unknown)[] = [() => parties.close()]
   try {
     await startAll(config, apiKey, stops)

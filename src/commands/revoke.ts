@@ -69,8 +69,8 @@ function sayRevoked({ scope, value, reason }: Revocation, killed: number): void 
   if (killed > 0) say(`  ends ${count(killed, 'recorded lease')}`)
   // Records are of leases, so nothing can be said of a single token.
   else if (scope === 'token') return
-  // Only this broker's leases are recorded, so nothing may be wrong; a misspelt name looks just the same.
-  else say(style.yellow(`  no recorded lease has this ${scope}: is it spelt as in \`leasegate lease list\`?`))
+  // All may be over, or another issuer's; a misspelt name looks just the same.
+  else say(style.yellow(`  ends no recorded lease: is the ${scope} spelt as in \`leasegate lease list\`?`))
 }
 
 /** How many of the newest thousand recorded leases are over because of `entry`. */

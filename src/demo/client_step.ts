@@ -9,7 +9,7 @@ export function clientStep({ config, parties }: DemoFacts): Step {
   const crm = `${publicOrigin}${backends[0]!.pathPrefix ?? ''}`
   return {
     title: '8. The same agent with leasegate/client: a bound token, and a wider lease when it needs one',
-    shown: '# README.md has this agent in 20 lines',
+    shown: `BROKER=${broker.issuer} GATE=${publicOrigin} AGENT_KEY=${parties.agentKeyFile} USER_TOKEN=$ALICE node examples/agent.ts`,
     expected: 'two customers are read, each under a lease that names it',
     async perform() {
       const client = await createLeaseClient({

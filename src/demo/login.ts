@@ -1,11 +1,12 @@
 // The demo's login service and its agent: both with keys made at the start. In: where to put the files that the
 // broker reads. Out: what the broker is to be told about them, alice's ID tokens, the agent's assertions.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { IdentityProvider } from '../broker/parties.ts'
-import { type PrivateKey, privateKeyJwt } from '../client/index.ts'
+import type { PrivateKey } from '../client/index.ts'
 import { generatePrivateJwk, importPrivateKey, type PrivateJwk, signCompact } from '../lease/jose.ts'
 
 /** Everybody around the broker. */
@@ -14,9 +15,11 @@ export interface DemoParties {
   readonly agents: string
   readonly provider: IdentityProvider
   readonly agentKey: PrivateKey
+  /** The file that has it, readable by nobody else. */
+  readonly agentKeyFile: string
   /** What a login gave alice's session: an ID token, good for an hour. */
   idToken(): Promise<string>
-  /** The agent's word on who it is: good once, for a minute. */
+  /** The agent's word on who it is: good once, for five minutes, the longest that the broker takes. */
   assertion(broker: string): Promise<string>
   /** Deletes the files. */
   close(): void
@@ -32,15 +35,19 @@ export async function createDemoParties(): Promise<DemoParties> {
   const dir = mkdtempSync(join(tmpdir(), 'leasegate-demo-'))
   const loginKey = await generatePrivateJwk()
   const agentKey = { ...(await generatePrivateJwk()), kid: 'triage-1' }
+  const agents = join(dir, 'agents')
+  mkdirSync(agents)
   const jwks = join(dir, 'login.json')
+  const agentKeyFile = join(dir, 'agent.key.json')
+  writeFileSync(agentKeyFile, JSON.stringify(agentKey), { mode: 0o600 })
   writeFileSync(jwks, JSON.stringify({ keys: [publicJwk(loginKey, 'login-1')] }))
   const credential = { method: 'private_key_jwt', jwks: { keys: [publicJwk(agentKey, agentKey.kid)] } }
   const file = { client_id: demoAgent, version: '3.2.1', env: 'prod', profile: 'support' }
-  writeFileSync(join(dir, `${demoAgent}.yaml`), stringify({ ...file, credentials: [credential] }))
+  writeFileSync(join(agents, `${demoAgent}.yaml`), stringify({ ...file, credentials: [credential] }))
   const signingKey = await importPrivateKey(loginKey)
-  const authenticate = privateKeyJwt(agentKey)
+  const assertionKey = await importPrivateKey(agentKey)
   return {
-    agents: dir,
+    agents,
     provider: {
       issuer,
       audience,
@@ -53,6 +60,7 @@ export async function createDemoParties(): Promise<DemoParties> {
       clockTolerance: 5,
     },
     agentKey,
+    agentKeyFile,
     idToken: () => {
       const iat = Math.floor(Date.now() / 1000)
       const claims = {
@@ -65,7 +73,13 @@ export async function createDemoParties(): Promise<DemoParties> {
       }
       return signCompact({ typ: 'JWT', kid: 'login-1' }, claims, signingKey)
     },
-    assertion: async (broker) => (await authenticate(demoAgent, broker)).client_assertion!,
+    assertion: (broker) => {
+      const iat = Math.floor(Date.now() / 1000)
+      const names = { iss: demoAgent, sub: demoAgent, aud: broker, jti: randomUUID() }
+      const header = { typ: 'client-authentication+jwt', kid: agentKey.kid }
+      // Not the client's, which live for a minute: a person has to read and paste first.
+      return signCompact(header, { ...names, iat, exp: iat + 300 }, assertionKey)
+    },
     close: () => rmSync(dir, { recursive: true, force: true }),
   }
 }

@@ -156,7 +156,7 @@ function pretty(text: string): string {
 export async function sayCommands(steps: readonly Step[], { config, parties }: DemoFacts): Promise<void> {
   const say = (line: string) => process.stdout.write(`${line}\n`)
   say(
-    `${style.bold('Paste this into another terminal')} ${style.dim('(AGENT is good once, for a minute)')}\n`,
+    `${style.bold('Paste this into another terminal')} ${style.dim('(AGENT is good once, for five minutes)')}\n`,
   )
   say(`export ALICE=${await parties.idToken()}`)
   say(`export AGENT=${await parties.assertion(config.broker.issuer)}\n`)

@@ -279,6 +279,21 @@ describe('what the client never does', () => {
     for (const secret of secrets) expect(shown.includes(secret)).toBe(false)
   })
 
+  test.each([
+    ['subject_token: ', () => ({ subjectToken: () => 'not.a.token' })],
+    ['client_assertion: ', () => ({ broker: `${broker.brokerUrl}/` })],
+  ])('leave open which token is wrong: %s', async (told, changes) => {
+    const client = await clientOf(changes())
+    await expect(client.lease(ask()).fetch(customer())).rejects.toThrow(told)
+  })
+
+  test('take a gate for a broker', async () => {
+    const client = await clientOf({ broker: broker.gateUrl })
+    const outcome = client.lease(ask()).fetch(customer())
+    await expect(outcome).rejects.toThrow(LeaseUnavailable)
+    await expect(outcome).rejects.toThrow('is the broker there?')
+  })
+
   test('go on without a broker', async () => {
     const client = await clientOf({ broker: 'http://127.0.0.1:1' })
     await expect(client.lease(ask()).fetch(customer())).rejects.toThrow(LeaseUnavailable)

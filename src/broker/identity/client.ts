@@ -17,7 +17,7 @@ import {
   createAgentTokens,
   notProven,
 } from './agent_token.ts'
-import { under } from './jwt.ts'
+import { about, under } from './jwt.ts'
 
 /** RFC 7523 §2.2, and draft-ietf-oauth-spiffe-client-auth. */
 const assertionTypes: ReadonlyMap<string, AgentTokenKind> = new Map([
@@ -45,9 +45,11 @@ export function createClientAuthenticator(parts: AgentTokenParts): ClientAuthent
         : notTheClient('client_id_mismatch', 'client_id names another agent.')
     },
     async actor(token, type, now) {
-      return type === jwtTokenType
-        ? tokens.prove(token, 'any', now)
-        : badRequest('actor_token_type_unknown', 'actor_token_type is not served.')
+      if (type !== jwtTokenType) {
+        return badRequest('actor_token_type_unknown', 'actor_token_type is not served.')
+      }
+      const actor = await tokens.prove(token, 'any', now)
+      return isRefusal(actor) ? about('actor_token', actor) : actor
     },
   }
 }
@@ -83,7 +85,9 @@ async function byAssertion(form: Form, now: number, tokens: AgentTokens): Promis
     return notTheClient('client_assertion_type_unknown', 'client_assertion_type is not served.')
   }
   const client = await tokens.prove(assertion, kind, now)
-  return isRefusal(client) ? under('invalid_client', client) : client
+  if (!isRefusal(client)) return client
+  // Who is not known is told the same whichever way it came.
+  return under('invalid_client', client === notProven ? client : about('client_assertion', client))
 }
 
 /** RFC 8705 §2: `client_id` says whose certificate it should be. */

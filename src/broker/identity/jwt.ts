@@ -46,6 +46,11 @@ export function under(code: RefusalCode, refusal: Refusal): Refusal {
   return refusal.code === 'evidence_unavailable' ? refusal : refuse(code, refusal.facts)
 }
 
+/** The same no with the form parameter that it is about: a request carries up to three tokens. */
+export function about(parameter: string, { code, facts }: Refusal): Refusal {
+  return refuse(code, { ...facts, detail: `${parameter}: ${facts.detail}` })
+}
+
 /**
  * Reads the form of a JWT as strictly as that of a lease token (lease/compact.ts). `types`: every `typ` that
  * the kind may have, `undefined` among them where it may be left out (RFC 8725 §3.11, §3.12).

@@ -9,7 +9,7 @@ import { at, isObject, isPlainText, own } from '../../lease/text.ts'
 import type { Replay } from '../../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../../refusals.ts'
 import type { AgentClient, IdentityProvider, IdentityUse, Subject, SubjectVerifier } from '../parties.ts'
-import { isTime, jwtFault, onlyAudience, readJwt, readTimes, under } from './jwt.ts'
+import { about, isTime, jwtFault, onlyAudience, readJwt, readTimes, under } from './jwt.ts'
 import type { Providers } from './providers.ts'
 import { sessionOf } from './session.ts'
 
@@ -65,13 +65,13 @@ export function createSubjectVerifier(parts: SubjectParts): SubjectVerifier {
       const use = uses.get(type)
       if (use === undefined) {
         const cause = 'subject_token_type_unknown'
-        return refuse('invalid_request', {
-          cause,
-          detail: 'The subject token type is not one that is served.',
-        })
+        return refuse('invalid_request', { cause, detail: 'subject_token_type is not served.' })
       }
       const subject = await prove(token, use, client, now, parts)
-      return isRefusal(subject) && use === 'id_jag' ? under('invalid_grant', subject) : subject
+      if (!isRefusal(subject)) return subject
+      return use === 'id_jag'
+        ? under('invalid_grant', about('assertion', subject))
+        : about('subject_token', subject)
     },
   }
 }

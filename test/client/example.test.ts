@@ -1,0 +1,54 @@
+// The agent in README.md as people run it: a program of its own, against a real broker and a real gate.
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { packageRoot } from '../../src/version.ts'
+import { startTestBroker, type TestBroker } from '../support/broker.ts'
+
+const example = join(packageRoot, 'examples/agent.ts')
+const dir = mkdtempSync(join(tmpdir(), 'leasegate-example-'))
+let broker: TestBroker
+
+beforeAll(async () => {
+  broker = await startTestBroker()
+  const { kid, privateKey } = broker.keys.get('support-triage')!
+  writeFileSync(join(dir, 'key.json'), JSON.stringify({ ...privateKey.export({ format: 'jwk' }), kid }))
+}, 60_000)
+afterAll(async () => {
+  await broker.close()
+  rmSync(dir, { recursive: true })
+})
+
+function run(userToken: string) {
+  const env = { BROKER: broker.brokerUrl, GATE: broker.gateUrl, USER_TOKEN: userToken }
+  return promisify(execFile)(process.execPath, [example], {
+    env: { ...process.env, ...env, AGENT_KEY: join(dir, 'key.json') },
+  })
+}
+
+test('the agent reads the customer and completes its lease', async () => {
+  expect(await run(broker.idToken())).toMatchObject({ stdout: expect.stringMatching(/^200 /), stderr: '' })
+  const [record] = await (await broker.store()).leases.list({ limit: 1 })
+  expect(record).toMatchObject({ state: 'completed', user: 'alice@example.com', binding: { method: 'dpop' } })
+})
+
+test('the agent says why it is refused, and exits with 1', async () => {
+  const token = broker.idToken({ sub: 'mallory@example.com' })
+  const refused = run(token)
+  await expect(refused).rejects.toMatchObject({ code: 1, stdout: '' })
+  const { stderr } = await refused.catch((error: { stderr: string }) => error)
+  expect(stderr).toContain('invalid_authorization_details')
+  expect(stderr).not.toContain(token)
+})
+
+test('README.md shows the very file, in 20 lines or so', () => {
+  const [, ...code] = readFileSync(example, 'utf8')
+    .replace(/^(?:\/\/.*\n)+/, '\n')
+    .split('\n')
+  const shown = code.join('\n').replace('../src/client/index.ts', 'leasegate/client')
+  expect(readFileSync(join(packageRoot, 'README.md'), 'utf8')).toContain(`\`\`\`ts\n${shown}\`\`\`\n`)
+  expect(code.filter((line) => line.trim() !== '').length).toBeLessThanOrEqual(26)
+})
