@@ -135,6 +135,8 @@ export type TransitionResult =
 /** Calls under one lease since the last time they were added up. Bytes are body bytes. */
 export interface LeaseUse {
   readonly id: string
+  /** Who issued it: another issuer may have a lease of the same id. */
+  readonly issuer: string
   readonly calls: number
   /** Calls by verb, of those that reached an operation. */
   readonly verbs: Readonly<Record<string, number>>
@@ -145,7 +147,7 @@ export interface LeaseUse {
 }
 
 /** All calls under one lease, as far as gates have reported them: up to some seconds old. */
-export type LeaseUsage = Omit<LeaseUse, 'id'>
+export type LeaseUsage = Omit<LeaseUse, 'id' | 'issuer'>
 
 /** Which leases; members that are absent do not limit. */
 export interface LeaseFilter {
@@ -178,7 +180,7 @@ export interface Leases {
   /** Adds to the usage of each lease; one that is unknown is left out. */
   addUsage(uses: readonly LeaseUse[]): Promise<void>
   /** Undefined: nobody has reported a call. */
-  usage(id: string): Promise<LeaseUsage | undefined>
+  usage(lease: Pick<LeaseUse, 'id' | 'issuer'>): Promise<LeaseUsage | undefined>
   /** Users, as leases name them, that leases were issued to on the word of an identity provider. */
   usersOf(login: { readonly issuer: string; readonly subject: string }): Promise<string[]>
 }

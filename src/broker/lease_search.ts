@@ -63,7 +63,7 @@ function withUsage(
   states: readonly Pick<KnownLease, 'record' | 'state'>[],
   { leases }: LeaseSources,
 ): Promise<KnownLease[]> {
-  return Promise.all(states.map(async (each) => ({ ...each, usage: await leases.usage(each.record.id) })))
+  return Promise.all(states.map(async (each) => ({ ...each, usage: await leases.usage(each.record) })))
 }
 
 /** All that is known of a lease; its children among the newest leases of its user. Throws `Unavailable`. */
@@ -74,7 +74,7 @@ export async function describeLease(
 ): Promise<KnownLease> {
   const { id, user, tenant } = record
   const [usage, relatives] = await Promise.all([
-    leases.usage(id),
+    leases.usage(record),
     // Whoever a lease is handed on to still acts for the same user.
     leases.list({ user, limit: searchDepth }),
   ])

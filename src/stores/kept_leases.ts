@@ -79,8 +79,13 @@ export function addUsage(one: LeaseUsage, other: LeaseUsage): LeaseUsage {
   }
 }
 
-/** What is known of a lease beside its id. */
-export function usageOf({ id: _, ...usage }: LeaseUse): LeaseUsage {
+/** The name that a usage is kept under: two issuers may use one id. Either may hold any character. */
+export function usageName({ issuer, id }: Pick<LeaseUse, 'id' | 'issuer'>): string {
+  return JSON.stringify([issuer, id])
+}
+
+/** What is known of a lease beside its name. */
+export function usageOf({ id: _, issuer: __, ...usage }: LeaseUse): LeaseUsage {
   return usage
 }
 

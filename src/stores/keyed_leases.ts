@@ -2,7 +2,7 @@
 // record that was read, and only if that still stands: otherwise it is read and made again. It never sees a
 // connection: redis.ts does.
 import { type LeaseFilter, type LeaseRecord, type Leases, type LeaseUsage, storedStates } from '../ports.ts'
-import { decodeLease, decodeUsage, renewed, taskOf, transitioned } from './kept_leases.ts'
+import { decodeLease, decodeUsage, renewed, taskOf, transitioned, usageName } from './kept_leases.ts'
 import { type Commands, changed, type KeyName, lifetimeMs } from './keyed.ts'
 import { leaseKeepSeconds } from './lifetimes.ts'
 
@@ -56,11 +56,11 @@ export function keyedLeases(redis: Commands, key: KeyName, now: () => number): L
     list: (filter) => listLeases(redis, key, filter),
     async addUsage(uses) {
       if (uses.length === 0) return
-      const keys = uses.flatMap(({ id }) => [leaseKey(id), key('usage', id)])
+      const keys = uses.flatMap((use) => [leaseKey(use.id), key('usage', usageName(use))])
       await redis.run('leasegateUse', keys.length, ...keys, ...uses.flatMap(useArguments))
     },
-    async usage(id) {
-      return usageFrom(await redis.hash(key('usage', id)))
+    async usage(lease) {
+      return usageFrom(await redis.hash(key('usage', usageName(lease))))
     },
     usersOf: (login) => redis.above(loginKey(key, login), now() / 1000),
   }

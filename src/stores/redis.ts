@@ -19,7 +19,7 @@ import { revokeArguments, type Scripts, scripts } from './scripts.ts'
  *   beat             when a gate last proved that this server takes writes
  *   lease:ID         JSON of the record; leases, leases:agent:A, and so for user, task, session, tenant and
  *                    state: ids by time of issue
- *   usage:ID         hash: calls, refusals, bytesIn, bytesOut, lastUsedAt, verb:V of a lease
+ *   usage:[ISS,ID]   hash: calls, refusals, bytesIn, bytesOut, lastUsedAt, verb:V of a lease
  *   login:[ISS,SUB]  users that leases were issued to, by how long the longest is kept
  *   deferral:ID      JSON of a token request that waits; deferrals: ids of those that nobody settled, by expiry
  *   secret:NAME      32 random bytes, base64url       replay       used single-use ids, by expiry

@@ -1,7 +1,16 @@
 // In: a way to run SQL. Out: the lease port on it. Each change is one transaction. It never sees a file or a
 // driver: embedded.ts does.
 import type { LeaseRecord, Leases, LeaseUse } from '../ports.ts'
-import { addUsage, decodeLease, decodeUsage, renewed, taskOf, transitioned, usageOf } from './kept_leases.ts'
+import {
+  addUsage,
+  decodeLease,
+  decodeUsage,
+  renewed,
+  taskOf,
+  transitioned,
+  usageName,
+  usageOf,
+} from './kept_leases.ts'
 import { leaseKeepSeconds } from './lifetimes.ts'
 import type { Sql } from './sql.ts'
 
@@ -44,8 +53,8 @@ export function sqlLeases(sql: Sql): Leases {
       sql.write(() => {
         for (const use of uses) addUse(sql, use)
       }),
-    async usage(id) {
-      const [row] = sql.all('SELECT usage FROM lease_usage WHERE id = ?', id)
+    async usage(lease) {
+      const [row] = sql.all('SELECT usage FROM lease_usage WHERE id = ?', usageName(lease))
       return row === undefined ? undefined : decodeUsage(String(row.usage))
     },
     async usersOf({ issuer, subject }) {
@@ -82,8 +91,9 @@ function changeLease(sql: Sql, record: LeaseRecord): void {
 function addUse(sql: Sql, use: LeaseUse): void {
   const [lease] = sql.all('SELECT keep_until FROM leases WHERE id = ?', use.id)
   if (lease === undefined) return
-  const [row] = sql.all('SELECT usage FROM lease_usage WHERE id = ?', use.id)
+  const name = usageName(use)
+  const [row] = sql.all('SELECT usage FROM lease_usage WHERE id = ?', name)
   const sum = row === undefined ? usageOf(use) : addUsage(decodeUsage(String(row.usage)), usageOf(use))
   const keepUntil = Number(lease.keep_until)
-  sql.run('INSERT OR REPLACE INTO lease_usage VALUES (?, ?, ?)', use.id, JSON.stringify(sum), keepUntil)
+  sql.run('INSERT OR REPLACE INTO lease_usage VALUES (?, ?, ?)', name, JSON.stringify(sum), keepUntil)
 }

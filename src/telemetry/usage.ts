@@ -1,6 +1,7 @@
 // In: the end of every request that came with a lease. Out: sums per lease, added to the state store about once
 // a second. Bounded in memory; a store that cannot take them gets them later. It never holds up a request.
 import type { Outcome, Trail } from '../enforce/gate.ts'
+import type { Lease } from '../lease/lease.ts'
 import type { Leases, LeaseUse } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
 
@@ -26,6 +27,7 @@ export interface UsageOptions {
 const batch = 50
 
 interface Sum {
+  readonly lease: Pick<Lease, 'id' | 'issuer'>
   calls: number
   readonly verbs: Map<string, number>
   refusals: number
@@ -50,28 +52,30 @@ export function createUsageCounter({
     trouble = message
   }
   /** The sum to add to; undefined: there is no room for another. */
-  const sumOf = (id: string): Sum | undefined => {
-    const known = sums.get(id)
+  const sumOf = ({ id, issuer }: Sum['lease']): Sum | undefined => {
+    const key = `${issuer}\n${id}`
+    const known = sums.get(key)
     if (known !== undefined) return known
     if (sums.size >= maxLeases) {
       report('calls are not counted: too many leases wait for the state store')
       return undefined
     }
-    const sum = { calls: 0, verbs: new Map(), refusals: 0, bytesIn: 0, bytesOut: 0, lastUsedAt: 0 }
-    sums.set(id, sum)
+    const counts = { calls: 0, refusals: 0, bytesIn: 0, bytesOut: 0, lastUsedAt: 0 }
+    const sum = { lease: { id, issuer }, verbs: new Map(), ...counts }
+    sums.set(key, sum)
     return sum
   }
   const hand = async () => {
-    const taken = [...sums]
+    const taken = [...sums.values()]
     sums = new Map()
     for (let at = 0; at < taken.length; at += batch) {
       const part = taken.slice(at, at + batch)
       try {
-        await leases.addUsage(part.map(([id, sum]) => useOf(id, sum)))
+        await leases.addUsage(part.map(useOf))
         trouble = undefined
       } catch (error) {
         // What was counted meanwhile comes first: a full map drops the older sums.
-        for (const [id, sum] of taken.slice(at)) addTo(sumOf(id), sum)
+        for (const sum of taken.slice(at)) addTo(sumOf(sum.lease), sum)
         return report(`usage of leases waits: ${error instanceof Error ? error.message : 'unknown failure'}`)
       }
     }
@@ -86,7 +90,7 @@ export function createUsageCounter({
   return {
     seen(trail, { bytesIn, bytesOut }) {
       const { lease, routed, refusal, forwardedAt, startedAt } = trail
-      const sum = lease && sumOf(lease.id)
+      const sum = lease && sumOf(lease)
       if (sum === undefined) return
       sum.calls++
       // A backend that fails after the yes has refused nothing.
@@ -116,6 +120,6 @@ function addTo(sum: Sum | undefined, older: Sum): void {
   for (const [verb, calls] of older.verbs) sum.verbs.set(verb, (sum.verbs.get(verb) ?? 0) + calls)
 }
 
-function useOf(id: string, { verbs, ...counts }: Sum): LeaseUse {
-  return { id, ...counts, verbs: Object.fromEntries(verbs) }
+function useOf({ lease, verbs, ...counts }: Sum): LeaseUse {
+  return { ...lease, ...counts, verbs: Object.fromEntries(verbs) }
 }

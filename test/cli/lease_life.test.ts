@@ -81,7 +81,9 @@ describe('lease show', () => {
         }),
       )
       await store.leases.put(leaseRecord({ id: 'lse_part', ancestors: ['lse_whole', 'lse_lead'] }))
-      await store.leases.addUsage([{ id: 'lse_whole', ...calls, lastUsedAt: now - 5 }])
+      await store.leases.addUsage([
+        { id: 'lse_whole', issuer: leaseRecord().issuer, ...calls, lastUsedAt: now - 5 },
+      ])
     })
     await lease('suspend', 'lse_whole', ...reason)
     const { code, stdout } = await lease('show', 'lse_whole')
@@ -167,10 +169,11 @@ describe('lease list', () => {
       await leases.put(leaseRecord({ id: 'lse_long_ago', ...idle, issuedAt: now - 3_000 }))
       await leases.put(leaseRecord({ id: 'lse_busy', ...idle }))
       await leases.put(leaseRecord({ id: 'lse_done', ...idle, state: 'completed' }))
+      const { issuer } = leaseRecord()
       const calls = { calls: 1, verbs: {}, refusals: 0, bytesIn: 0, bytesOut: 0 }
       await leases.addUsage([
-        { id: 'lse_long_ago', ...calls, lastUsedAt: now - 2_400 },
-        { id: 'lse_busy', ...calls, lastUsedAt: now - 1 },
+        { id: 'lse_long_ago', issuer, ...calls, lastUsedAt: now - 2_400 },
+        { id: 'lse_busy', issuer, ...calls, lastUsedAt: now - 1 },
       ])
     })
     const { stdout } = await lease('list', '--unused', '--user', 'idle@example.com')

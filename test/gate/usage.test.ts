@@ -19,16 +19,16 @@ it('counts the calls under a lease, its refusals and bytes, and hands over the l
     for (const each of asked) statuses.push((await gate.ask(message(each))).status)
     expect(statuses).toEqual([200, 200, 404, 401])
     await eventually(
-      async () => (await store.leases.usage('lse_used'))?.calls === 3,
+      async () => (await store.leases.usage(lease('lse_used')))?.calls === 3,
       'the usage of three calls',
     )
-    const usage = await store.leases.usage('lse_used')
+    const usage = await store.leases.usage(lease('lse_used'))
     expect(usage).toMatchObject({ verbs: { read: 1, list: 1 }, refusals: 1, bytesIn: 0 })
     expect(usage!.bytesOut).toBeGreaterThan(0)
     expect(usage!.lastUsedAt).toBeGreaterThan(nowSeconds() - 60)
     await gate.ask(message({ token }))
     await gate.running.close()
-    expect(await store.leases.usage('lse_used')).toMatchObject({ calls: 4 })
+    expect(await store.leases.usage(lease('lse_used'))).toMatchObject({ calls: 4 })
   } finally {
     await gate.close()
   }

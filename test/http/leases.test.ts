@@ -123,7 +123,7 @@ describe('GET /leases/{id}', () => {
     await put({ id: 'lse_stranger', tenant: 'other', ancestors: ['lse_1'] })
     await store.leases.addUsage([
       {
-        ...{ id: 'lse_1', calls: 3, verbs: { read: 2, update: 1 }, refusals: 1 },
+        ...{ id: 'lse_1', issuer: ours.issuer, calls: 3, verbs: { read: 2, update: 1 }, refusals: 1 },
         ...{ bytesIn: 10, bytesOut: 2048, lastUsedAt: now - 5 },
       },
     ])
@@ -259,7 +259,7 @@ describe('GET /leases', () => {
     await put({ id: 'lse_dead', issuedAt: now - 5 })
     await post('/leases/lse_dead/revoke')
     const calls = { calls: 1, verbs: { read: 1 }, refusals: 0, bytesIn: 0, bytesOut: 0 }
-    await store.leases.addUsage([{ id: 'lse_old', ...calls, lastUsedAt: now - 700 }])
+    await store.leases.addUsage([{ id: 'lse_old', issuer: ours.issuer, ...calls, lastUsedAt: now - 700 }])
   })
 
   const searches: readonly (readonly [string, string[]])[] = [

@@ -217,7 +217,7 @@ function usage(open: Open): void {
   it('calls add up over processes, also those reported at once, and after a restart', async () => {
     const stores = [await open(), await open()]
     await stores[0]!.leases.put(lease('lse_1'))
-    expect(await stores[0]!.leases.usage('lse_1')).toBeUndefined()
+    expect(await stores[0]!.leases.usage(lease('lse_1'))).toBeUndefined()
     const at = nowSeconds()
     const reports = Array.from({ length: 20 }, (_, i) =>
       stores[i % 2]!.leases.addUsage([
@@ -230,9 +230,9 @@ function usage(open: Open): void {
     )
     await Promise.all(reports)
     const wanted = { calls: 20, verbs: { read: 10, list: 10 }, refusals: 0, bytesIn: 40, bytesOut: 14_000 }
-    expect(await stores[1]!.leases.usage('lse_1')).toEqual({ ...wanted, lastUsedAt: at + 0.25 })
+    expect(await stores[1]!.leases.usage(lease('lse_1'))).toEqual({ ...wanted, lastUsedAt: at + 0.25 })
     await stores[0]!.leases.put(lease('lse_1', { renewals: 1 }))
-    expect(await (await open()).leases.usage('lse_1')).toEqual({ ...wanted, lastUsedAt: at + 0.25 })
+    expect(await (await open()).leases.usage(lease('lse_1'))).toEqual({ ...wanted, lastUsedAt: at + 0.25 })
   })
 
   it('of several leases in one report each gets its own, and one that is unknown is left out', async () => {
@@ -245,8 +245,27 @@ function usage(open: Open): void {
       use('lse_x', { verbs: { read: 1, list: 1, create: 1 } }),
       use('lse_2', { verbs: {}, refusals: 1, bytesOut: 0 }),
     ])
-    expect(await store.leases.usage('lse_1')).toMatchObject({ calls: 3, verbs: { read: 1, toString: 1 } })
-    expect(await store.leases.usage('lse_2')).toMatchObject({ calls: 1, verbs: {}, refusals: 1, bytesOut: 0 })
-    expect(await store.leases.usage('lse_x')).toBeUndefined()
+    expect(await store.leases.usage(lease('lse_1'))).toMatchObject({
+      calls: 3,
+      verbs: { read: 1, toString: 1 },
+    })
+    expect(await store.leases.usage(lease('lse_2'))).toMatchObject({
+      calls: 1,
+      verbs: {},
+      refusals: 1,
+      bytesOut: 0,
+    })
+    expect(await store.leases.usage(lease('lse_x'))).toBeUndefined()
+  })
+
+  it('calls under a lease of the same id, from another issuer, are not counted to ours', async () => {
+    const store = await open()
+    await store.leases.put(lease('lse_1'))
+    await store.leases.addUsage([
+      use('lse_1', { calls: 2 }),
+      use('lse_1', { calls: 900, issuer: 'https://other.example' }),
+      use('lse_1', { calls: 900, issuer: '' }),
+    ])
+    expect(await store.leases.usage(lease('lse_1'))).toMatchObject({ calls: 2 })
   })
 }

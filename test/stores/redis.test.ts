@@ -68,7 +68,7 @@ describe('the Redis store', () => {
       store.leases.renew('lse_1', at),
       store.leases.transition('lse_1', { from: ['active'], to: 'completed', at, by: 'x', reason: '' }),
       store.leases.addUsage([use('lse_1')]),
-      store.leases.usage('lse_1'),
+      store.leases.usage(lease('lse_1')),
       store.leases.usersOf({ issuer: 'i', subject: 's' }),
       store.revocations.suspend(suspension('lse_1')),
       store.deferrals.put(deferral('d')),

@@ -59,7 +59,7 @@ export function oldLease(id: string, over: Partial<LeaseRecord> = {}): object {
 /** One read. */
 export function use(id: string, over: Partial<LeaseUse> = {}): LeaseUse {
   const counts = { calls: 1, verbs: { read: 1 }, refusals: 0, bytesIn: 0, bytesOut: 700 }
-  return { id, ...counts, lastUsedAt: nowSeconds(), ...over }
+  return { id, issuer: lease(id).issuer, ...counts, lastUsedAt: nowSeconds(), ...over }
 }
 
 /** A pending one, asked for now, that waits ten minutes. */

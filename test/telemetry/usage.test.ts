@@ -18,13 +18,16 @@ const denied = refuse('policy_denied', {})
 
 interface Call {
   readonly id?: string
+  readonly issuer?: string
   readonly verb?: string | Refusal
   readonly refusal?: Refusal
   readonly forwardedAt?: number
   readonly startedAt?: number
 }
 
-function trailOf({ id = 'lse_1', verb = 'read', refusal, forwardedAt, startedAt = at }: Call): Trail {
+function trailOf(call: Call): Trail {
+  const { id = 'lse_1', issuer = 'https://broker.example', verb = 'read', startedAt = at } = call
+  const { refusal, forwardedAt } = call
   const rest = { params: {}, resource: 'crm:customer/9821', backendPath: '/customers/9821', query: {} }
   const mapped: Mapped | Refusal =
     typeof verb === 'string' ? { operation: operationOf({ verb }), ...rest } : verb
@@ -37,7 +40,7 @@ function trailOf({ id = 'lse_1', verb = 'read', refusal, forwardedAt, startedAt 
     traceparent: undefined,
     request: undefined,
     routed: { backend: undefined, mapped } as Trail['routed'],
-    lease: leaseOf({ id }),
+    lease: leaseOf({ id, issuer }),
     permit: undefined,
     policyDigest: undefined,
     consultation: undefined,
@@ -83,7 +86,7 @@ describe('the usage counter', () => {
     counting.seen(trailOf({ verb: 'update', refusal: denied }), { ...outcome, bytesOut: 300 })
     counting.seen(trailOf({ id: 'lse_2', verb: refuse('operation_unmapped', {}), refusal: denied }), outcome)
     await counting.close()
-    expect(await store.leases.usage('lse_1')).toEqual({
+    expect(await store.leases.usage(lease('lse_1'))).toEqual({
       calls: 3,
       verbs: { read: 1, update: 2 },
       refusals: 1,
@@ -91,28 +94,36 @@ describe('the usage counter', () => {
       bytesOut: 1700,
       lastUsedAt: (at + 500) / 1000,
     })
-    expect(await store.leases.usage('lse_2')).toMatchObject({ calls: 1, verbs: {}, refusals: 1 })
-    expect(await store.leases.usage('lse_3')).toBeUndefined()
+    expect(await store.leases.usage(lease('lse_2'))).toMatchObject({ calls: 1, verbs: {}, refusals: 1 })
+    expect(await store.leases.usage(lease('lse_3'))).toBeUndefined()
+  })
+
+  it('keeps the calls under two leases apart that have one id and two issuers', async () => {
+    const counting = counter()
+    counting.seen(trailOf({}), outcome)
+    for (let n = 0; n < 3; n++) counting.seen(trailOf({ issuer: 'https://other.example' }), outcome)
+    await counting.close()
+    expect(await store.leases.usage(lease('lse_1'))).toMatchObject({ calls: 1 })
   })
 
   it('counts no refusal where the gate said yes and the backend failed', async () => {
     const counting = counter()
     counting.seen(trailOf({ refusal: refuse('backend_timeout', {}), forwardedAt: 1 }), outcome)
     await counting.close()
-    expect(await store.leases.usage('lse_1')).toMatchObject({ calls: 1, refusals: 0 })
+    expect(await store.leases.usage(lease('lse_1'))).toMatchObject({ calls: 1, refusals: 0 })
   })
 
   it('leaves out requests without a verified lease', async () => {
     const counting = counter()
     counting.seen({ ...trailOf({}), lease: undefined }, outcome)
     await counting.close()
-    expect(await store.leases.usage('lse_1')).toBeUndefined()
+    expect(await store.leases.usage(lease('lse_1'))).toBeUndefined()
   })
 
   it('reports by itself, again and again, and adds to what others reported', async () => {
     const [one, other] = [counter({ flushMs: 5 }), counter({ flushMs: 5 })]
     for (const counting of [one, other, one]) counting.seen(trailOf({}), outcome)
-    const calls = async () => (await store.leases.usage('lse_1'))?.calls
+    const calls = async () => (await store.leases.usage(lease('lse_1')))?.calls
     await eventually(calls).toBe(3)
     one.seen(trailOf({}), outcome)
     await eventually(calls).toBe(4)
@@ -126,11 +137,11 @@ describe('the usage counter', () => {
     for (const id of ['lse_1', 'lse_3'])
       counting.seen(trailOf({ id, verb: 'list', startedAt: at - 9 }), outcome)
     renameSync(`${path}.away`, path)
-    const calls = async (id: string) => (await store.leases.usage(id))?.calls
+    const calls = async (id: string) => (await store.leases.usage(lease(id)))?.calls
     await eventually(() => calls('lse_1')).toBe(3)
     await eventually(() => calls('lse_3')).toBe(1)
     expect(await calls('lse_2')).toBe(1)
-    expect(await store.leases.usage('lse_1')).toMatchObject({
+    expect(await store.leases.usage(lease('lse_1'))).toMatchObject({
       verbs: { read: 2, list: 1 },
       bytesIn: 30,
       lastUsedAt: at / 1000,
@@ -144,7 +155,7 @@ describe('the usage counter', () => {
     expect(errors).toEqual(['calls are not counted: too many leases wait for the state store'])
     await counting.close()
     const calls = await Promise.all(
-      ['lse_1', 'lse_2', 'lse_3'].map(async (id) => (await store.leases.usage(id))?.calls),
+      ['lse_1', 'lse_2', 'lse_3'].map(async (id) => (await store.leases.usage(lease(id)))?.calls),
     )
     expect(calls).toEqual([2, 1, undefined])
   })
