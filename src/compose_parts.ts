@@ -8,8 +8,8 @@ import { openStore } from './compose_store.ts'
 import type { Config } from './config.ts'
 import type { Readiness } from './http/health.ts'
 import { type Keys, openKeys } from './lease/keys.ts'
-import { createNonces } from './lease/nonces.ts'
 import type { ProofOptions } from './lease/proof.ts'
+import { openNonces } from './lease/shared_nonces.ts'
 import { type KeyEvent, openSigningKeys, type SigningKeys } from './lease/signing_keys.ts'
 import type { Store } from './ports.ts'
 import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
@@ -84,11 +84,9 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
   const identity = roles.broker ? await composeIdentity({ config, log, metrics, audit, store }) : undefined
   if (identity !== undefined) closers.push(() => identity.close())
   const { signing, keys } = await openAllKeys(config, log, roles, closers)
-  const proofs = {
-    replay: store.replay,
-    nonces: createNonces(await store.secrets.shared('dpop-nonce')),
-    nonceRequired: config.proofs.nonce === 'required',
-  }
+  const nonces = await openNonces(store.secrets)
+  closers.push(() => nonces.close())
+  const proofs = { replay: store.replay, nonces, nonceRequired: config.proofs.nonce === 'required' }
   closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())

@@ -14,7 +14,7 @@ export interface Nonces {
   check(nonce: string, now: number): 'current' | 'stale' | 'unknown'
 }
 
-/** Nonces of one secret (`store.secrets.shared('dpop-nonce')`): any two of them are independent. */
+/** Nonces of one secret (shared_nonces.ts): any two of them are independent. */
 export function createNonces(secret: Uint8Array): Nonces {
   const made = new Map<number, string>()
 

@@ -56,11 +56,12 @@ export function sqlDeferrals(sql: Sql): Deferrals {
 
 /** Secrets, made once. */
 export function sqlSecrets(sql: Sql): Secrets {
-  return {
-    shared: (name) =>
-      sql.write(() => {
-        sql.run('INSERT INTO secrets VALUES (?, ?) ON CONFLICT (name) DO NOTHING', name, randomBytes(32))
-        return sql.all('SELECT secret FROM secrets WHERE name = ?', name)[0]?.secret as Uint8Array
-      }),
-  }
+  const known = (name: string) =>
+    sql.all('SELECT secret FROM secrets WHERE name = ?', name)[0]?.secret as Uint8Array | undefined
+  const make = (name: string) =>
+    sql.write(() => {
+      sql.run('INSERT INTO secrets VALUES (?, ?) ON CONFLICT (name) DO NOTHING', name, randomBytes(32))
+      return known(name)!
+    })
+  return { shared: async (name) => known(name) ?? make(name) }
 }
