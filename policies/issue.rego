@@ -24,6 +24,7 @@ permitted if {
 	profiles_known
 	binding_proven
 	task_named
+	task_open
 	within_hours
 	env_permitted
 	delegation_permitted
@@ -67,6 +68,19 @@ binding_proven if profile.needs_binding == false
 task_named if input.request.task != null
 
 task_named if profile.task_required == false
+
+# METADATA
+# title: Task open
+# scope: document
+# description: The task is not on the list of those that are closed. Without a list that cannot be told.
+task_open if input.request.task == null
+
+task_open if {
+	is_array(data.tasks.closed)
+	not task_closed
+}
+
+task_closed if concat(":", [input.request.task.system, input.request.task.id]) in data.tasks.closed
 
 # METADATA
 # title: Within hours
@@ -271,6 +285,8 @@ code := "unauthorized_client" if {
 	not binding_proven
 } else := "invalid_request" if {
 	not task_named
+} else := "invalid_request" if {
+	not task_open
 } else := "invalid_authorization_details" if {
 	only_details_refused
 	input.request.details != null
@@ -297,6 +313,8 @@ deny_reasons contains "agent_profile_unknown" if not profiles_known
 deny_reasons contains "binding_required" if not binding_proven
 
 deny_reasons contains "task_required" if not task_named
+
+deny_reasons contains "task_closed" if not task_open
 
 deny_reasons contains "outside_hours" if not within_hours
 

@@ -52,6 +52,8 @@ groups := {"support": {"backends": {
 	"billing": {"verbs": ["read"], "ceiling": "confidential"},
 }}}
 
+tasks := {"closed": ["jira:SUP-1"]}
+
 reads(identifier) := {
 	"type": "lease",
 	"actions": ["read"],
@@ -111,6 +113,7 @@ answer_under(request, these) := decision if {
 		with data.profiles as these
 		with data.users as users
 		with data.groups as groups
+		with data.tasks as tasks
 }
 
 # Each of these must be the whole answer: one reason more would be a second rule that fired.
@@ -276,6 +279,26 @@ test_a_task_is_named_unless_the_profile_says_otherwise if {
 	denied(aimless, "invalid_request", {"task_required"})
 	these := object.union(profiles, {"support": {"task_required": false}})
 	answer_under(aimless, these).effect == "grant"
+}
+
+test_a_closed_task_gets_no_lease[name] if {
+	closed := {"id": "SUP-1"}
+	some name, request in {
+		"asked for": with_request({"task": closed}),
+		"left to policy": object.union(left_to_policy, {"request": {"task": closed}}),
+		"renewed": with_request({"kind": "renewal", "task": closed}),
+	}
+	denied(request, "invalid_request", {"task_closed"})
+}
+
+test_a_task_that_only_looks_like_a_closed_one_is_open[name] if {
+	some name, task in {"longer": {"id": "SUP-11"}, "elsewhere": {"system": "github", "id": "SUP-1"}}
+	granted(with_request({"task": task}), {})
+}
+
+test_without_a_list_no_task_is_open[name] if {
+	some name, data_of_tasks in {"nothing": {}, "no list": {"closed": "jira:SUP-1"}}
+	denied(asking, "invalid_request", {"task_closed"}) with tasks as data_of_tasks
 }
 
 test_a_key_is_proven_where_the_profile_asks_for_it if {

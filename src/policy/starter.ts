@@ -21,6 +21,7 @@ export function starter(backends: readonly Backend[]): Starter {
     'data/users.yaml': users(backends),
     'data/groups.yaml': groups(backends),
     'data/approvers.yaml': approvers(backends),
+    'data/tasks.yaml': tasks,
   }
 }
 
@@ -83,6 +84,10 @@ ${note}
 ${rows.join('\n')}
 `
 }
+
+const tasks = `# Tasks that no lease is given for any more, as system:id, for example jira:SUP-1: data.tasks.
+closed: []
+`
 
 /** One line per backend, four spaces in: its verbs and the highest sensitivity among the operations kept. */
 function entitlements(backends: readonly Backend[], keep: (operation: Operation) => boolean): string {
