@@ -1,11 +1,12 @@
 // An agent that shows up with its lease token, to end its own lease. In: a call. Out: which recorded lease the
-// token is of, or the refusal. The token has to be valid now, and a bound one comes with its proof; whether the
+// token is of, or the refusal. The token has to be good now, and a bound one comes with its proof; whether the
 // lease is still active is not asked here, so that completing twice is the same as once.
 import type { SenderVerifier } from '../broker/parties.ts'
+import { refuseRevoked } from '../enforce/revoked.ts'
 import { fault } from '../lease/faults.ts'
-import type { Lease } from '../lease/lease.ts'
+import { type Lease, revocationKey } from '../lease/lease.ts'
 import type { Verifier } from '../lease/verify.ts'
-import type { LeaseRecord } from '../ports.ts'
+import type { LeaseRecord, Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlCall } from './control.ts'
 
@@ -25,12 +26,13 @@ export interface Holder {
 
 /**
  * Proves it. Refuses with `operator_required` where nothing was sent, with `lease_invalid` or `lease_expired` as
- * a gate would, with `proof_invalid` or `proof_nonce_required` (RFC 9449 §7.1, §9).
+ * a gate would, with `proof_invalid` or `proof_nonce_required` (RFC 9449 §7.1, §9), with `lease_revoked` where the
+ * token itself was revoked: who has stolen it ends nothing with it any more (RFC 7009).
  */
 export async function proveHolder(
   { header, sender }: ControlCall,
   parts: HolderParts | undefined,
-  now: number,
+  { now, revocations }: { readonly now: number; readonly revocations: Pick<Revocations, 'find'> },
 ): Promise<Holder | Refusal> {
   const [, scheme = '', token] = /^(bearer|dpop) +(\S+)$/i.exec(header('authorization') ?? '') ?? []
   if (token === undefined || parts === undefined) {
@@ -39,7 +41,12 @@ export async function proveHolder(
   const lease = await parts.verifier.verify(token, now, parts.audiences)
   if (isRefusal(lease)) return lease
   const unproven = await proveKey(lease, token, scheme.toLowerCase(), { sender, parts, now })
-  return unproven ?? { holds: ({ id, issuer }) => id === lease.id && issuer === lease.issuer }
+  if (unproven !== undefined) return unproven
+  const { id, issuer, tokenId, issuedAt } = lease
+  const keys = [revocationKey('token', tokenId), revocationKey('token', tokenId, issuer)]
+  const revocation = revocations.find(keys, issuedAt)
+  if (revocation !== undefined) return refuseRevoked(revocation)
+  return { holds: (record) => record.id === id && record.issuer === issuer }
 }
 
 async function proveKey(

@@ -68,7 +68,10 @@ async function change(
   const { operator } = call
   const now = parts.now()
   // Whose the lease is comes before anything about it, for agents as for operators.
-  const holder = operator === undefined ? await proveHolder(call, parts.holder, now) : undefined
+  const holder =
+    operator === undefined
+      ? await proveHolder(call, parts.holder, { now, revocations: parts.store.revocations })
+      : undefined
   if (isRefusal(holder)) return holder
   const record = await readOwn(call, parts, (found) =>
     holder === undefined ? isWithin(operator, found) : holder.holds(found),

@@ -402,6 +402,27 @@ describe('an agent that ends its own lease', () => {
     expect(await state()).toBe('revoked')
   })
 
+  test('a token that was revoked ends nothing, another one of the lease does', async () => {
+    await put()
+    const over = { cutoff: Number.MAX_SAFE_INTEGER, expiresAt: now + 300, at: now }
+    const why = { by: 'support-triage', reason: 'token revoked' }
+    await store.revocations.revoke({
+      scope: 'token',
+      value: 'ltk_stolen',
+      issuer: ours.issuer,
+      ...over,
+      ...why,
+    })
+    const { status, json } = await complete(`Bearer ${token({ jti: 'ltk_stolen' })}`)
+    expect([status, json.code, json.reasons]).toEqual([
+      401,
+      'lease_revoked',
+      ['lease_inactive', 'revoked_by_token'],
+    ])
+    expect(await state()).toBe('active')
+    expect((await complete(`Bearer ${token()}`)).status).toBe(200)
+  })
+
   const jkt = 'k'.repeat(43)
   const bound = () => token({ cnf: { jkt } })
   const certified = () => token({ cnf: { 'x5t#S256': jkt } })
