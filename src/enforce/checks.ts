@@ -50,29 +50,32 @@ function leaseHasNotExpired({ lease, now }: Evidence): Refusal | undefined {
   return refuse('lease_expired', { detail: 'the lease token ended while the request was read' })
 }
 
-function leaseIsBoundWhereRequired({ lease, backend, mapped }: Evidence): Refusal | undefined {
-  if (lease.binding !== undefined || !needsBinding(backend.requireBinding, mapped.operation)) return undefined
+function leaseIsBoundWhereRequired(evidence: Evidence): Refusal | undefined {
+  if (evidence.lease.binding !== undefined || !needsBinding(evidence)) return undefined
   return refuse('binding_required', {
-    detail: `${mapped.operation.verb} on this backend needs a token that is bound to a key (DPoP or mutual TLS)`,
+    detail: `${evidence.mapped.operation.verb} on this backend needs a token that is bound to a key (DPoP or mutual TLS)`,
     reasons: ['binding_required'],
   })
 }
 
 /** Each word asks for a bound token wherever the one before it does. */
-function needsBinding(
-  required: Evidence['backend']['requireBinding'],
-  { verb, risk }: Pick<Operation, 'verb' | 'risk'>,
-): boolean {
-  switch (required) {
+function needsBinding(evidence: Evidence): boolean {
+  const { verb, risk } = evidence.mapped.operation
+  switch (evidence.backend.requireBinding) {
     case 'never':
       return false
     case 'high':
       return risk === 'high'
     case 'writes':
-      return risk === 'high' || (verb !== 'read' && verb !== 'list')
+      return risk === 'high' || (verb !== 'read' && verb !== 'list') || opensTunnel(evidence)
     default:
       return true
   }
+}
+
+/** A WebSocket: whatever its operation is called, nobody looks at what the agent sends through it. */
+export function opensTunnel({ request, backend }: Pick<Evidence, 'request' | 'backend'>): boolean {
+  return request.offersWebSocket && backend.upgrade
 }
 
 function environmentMatches({ lease, backend }: Evidence): Refusal | undefined {

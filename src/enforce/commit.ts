@@ -3,7 +3,7 @@
 import { type Lease, maxLeaseSeconds } from '../lease/lease.ts'
 import type { Approvals, Budgets, Revocations } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
-import { maxCallsOf } from './checks.ts'
+import { maxCallsOf, opensTunnel } from './checks.ts'
 import { within } from './deadline.ts'
 import { isPermit, type Permit } from './decide.ts'
 import type { RecentCallCounter } from './recent.ts'
@@ -82,13 +82,12 @@ export function commit(
 
 /**
  * A call that changes something, or whose risk is above low: its intent is recorded before it happens. A
- * WebSocket is one as well, for what the agent sends through it is not looked at.
+ * WebSocket is one as well.
  */
 export function isConsequential({ evidence }: Permit): boolean {
-  const { method, offersWebSocket } = evidence.request
+  const { method } = evidence.request
   const safe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
-  const tunnel = offersWebSocket && evidence.backend.upgrade
-  return !safe || tunnel || evidence.mapped.operation.risk !== 'low'
+  return !safe || opensTunnel(evidence) || evidence.mapped.operation.risk !== 'low'
 }
 
 async function spend(

@@ -118,6 +118,23 @@ describe('leaseIsBoundWhereRequired', () => {
       }
     },
   )
+
+  const offer = ['Connection', 'Upgrade', 'Upgrade', 'websocket', 'Sec-WebSocket-Version', '13']
+  const key = ['Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ==']
+  test.each([
+    ['never', true, 'accepted'],
+    ['high', true, 'accepted'],
+    ['writes', true, 'binding_required'],
+    ['writes', false, 'accepted'],
+    ['always', true, 'binding_required'],
+  ] as const)(
+    '%s: a WebSocket on an operation that reads, where the backend takes them: %s',
+    (requireBinding, upgrade, code) => {
+      const ask = { headers: [...offer, ...key] }
+      const backend = backendOf({ operations, requireBinding, upgrade })
+      expect(decided(evidenceOf({ ask, backend, lease }))).toBe(code)
+    },
+  )
 })
 
 describe('environmentMatches', () => {
