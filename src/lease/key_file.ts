@@ -1,7 +1,7 @@
 // In: the path of the broker's key file. Out: the keys in it, made on the first start, replaced by a rotation.
 // Never prints key material, never loses a key, never uses a file that others can read.
 import { randomBytes } from 'node:crypto'
-import type { BigIntStats } from 'node:fs'
+import { type BigIntStats, constants } from 'node:fs'
 import { link, mkdir, open, rename, stat, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -84,11 +84,14 @@ async function orKeyFileError<T>(file: string, work: () => Promise<T>): Promise<
 }
 
 async function readFile(file: string): Promise<KeyFile | undefined> {
-  const handle = await open(file, 'r').catch(unlessMissing)
+  // A pipe would otherwise keep whoever opens it waiting for a writer.
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK
+  const handle = await open(file, flags).catch(unlessMissing)
   if (handle === undefined) return undefined
   try {
     // On the open file, so that what is checked is what is read.
     const found = await handle.stat({ bigint: true })
+    if (!found.isFile()) throw new KeyFileError(`${file}: is no file`)
     if ((found.mode & 0o077n) !== 0n) {
       throw new KeyFileError(`${file}: others than its owner may use it; run: chmod 600 '${file}'`)
     }

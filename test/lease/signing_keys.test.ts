@@ -1,11 +1,13 @@
 // Keys that come and go: published before they sign, published after they have signed, and the same for every
 // process that follows the file. Time is a variable; files are real.
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   unlinkSync,
@@ -187,6 +189,14 @@ describe('a file that cannot be followed', () => {
     ['is gone', (path) => unlinkSync(path), /is gone/],
     ['holds nothing of use', (path) => writeFileSync(path, '{'), /holds no P-256/],
     ['is open to others', (path) => chmodSync(path, 0o644), /chmod 600/],
+    [
+      'is a pipe, from which reading never ends',
+      (path) => {
+        execFileSync('mkfifo', ['-m', '600', `${path}.pipe`])
+        renameSync(`${path}.pipe`, path)
+      },
+      /is no file/,
+    ],
   ])(
     '%s: the keys before sign on, it is told once, and a good file is followed again',
     async (_, spoil, told) => {
@@ -198,8 +208,8 @@ describe('a file that cannot be followed', () => {
       await eventually(() => events.length > 0, 'the fault')
       expect(events).toEqual([{ type: 'fault', fault: expect.stringMatching(told) }])
       expect([keys.signer().kid, kids(keys)]).toEqual([first, [first]])
-      writeFileSync(file, good, { mode: 0o600 })
-      chmodSync(file, 0o600)
+      writeFileSync(`${file}.good`, good, { mode: 0o600 })
+      renameSync(`${file}.good`, file)
       await rotateKeys(file, { aheadSeconds: 0 }, now)
       await eventually(() => keys.signer().kid !== first, 'the new key')
       expect(events.filter(({ type }) => type === 'fault')).toHaveLength(1)
