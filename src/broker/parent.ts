@@ -48,6 +48,9 @@ export async function proveParent(
   if (!isSameKey(lease.binding, binding)) {
     return refuse('invalid_dpop_proof', { detail: 'the lease is bound to another key than the request' })
   }
+  // Beside the lease the token itself may have been revoked (RFC 7009).
+  const revocation = parts.store.revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
+  if (revocation !== undefined) return over(`revoked by ${revocation.scope}`)
   const record = await standingLease(lease.id, client.entry, parts)
   return isRefusal(record) ? record : { lease, record, status: statusOf(token) }
 }
