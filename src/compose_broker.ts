@@ -48,6 +48,7 @@ export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
     ...{
       issuer,
       audiences: resources,
+      backends: new Map(config.backends.map((backend) => [backend.name, backend])),
       store,
       maxStalenessMs,
       clients,

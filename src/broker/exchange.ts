@@ -2,7 +2,6 @@
 // Out: a signed token whose lease is stored, or the refusal. The steps in order: grant → asker → proposal →
 // decision → bounds → token → record. Each takes the value of the one before; nothing is signed that policy, the
 // request, the user's token or the parent lease does not allow.
-import { newId } from '../lease/ids.ts'
 import { Unavailable } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { readAsk } from './ask.ts'
@@ -13,13 +12,14 @@ import { defer, resume, unknownCode } from './deferred.ts'
 import { proposeDelegation } from './delegation.ts'
 import { type Given, give } from './give.ts'
 import { accessTokenType, type GrantRequest, readGrant } from './grant.ts'
-import type { BrokerTrail } from './observer.ts'
+import { type BrokerTrail, beginTrail } from './observer.ts'
 import { proposeOnBehalf } from './on_behalf.ts'
 import { isOwnToken, proveParent } from './parent.ts'
 import type { Form, SenderFacts } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
 import { type Proposal, refuseBeyond } from './proposal.ts'
 import { proposeRenewal } from './renewal.ts'
+import { refuseUnusable } from './usable.ts'
 
 export type { BrokerParts } from './parts.ts'
 
@@ -34,6 +34,8 @@ export interface TokenRequest {
 export interface Broker {
   /** Answers a request: the lease is durable before this resolves. Never rejects but for a bug. */
   token(request: TokenRequest): Promise<Given | Refusal>
+  /** A request that could not even be read; it is told of like any other. */
+  refused(refusal: Refusal, peer: string): void
   /** For the next proof of possession; every answer carries one. */
   nonce(): string
 }
@@ -42,8 +44,10 @@ export interface Broker {
 export function createBroker(parts: BrokerParts): Broker {
   return {
     nonce: () => parts.senders.nonce(parts.now()),
+    refused: (refusal, peer) =>
+      parts.observer.finished(beginTrail('token', peer, parts.now() * 1000), refusal),
     async token(request) {
-      const trail = beginTrail(request.peer, parts.now() * 1000)
+      const trail = beginTrail('token', request.peer, parts.now() * 1000)
       let answer: Given | Refusal = refuse('internal_error')
       try {
         answer = await walk(request, trail, parts)
@@ -58,23 +62,6 @@ export function createBroker(parts: BrokerParts): Broker {
       }
       return answer
     },
-  }
-}
-
-function beginTrail(peer: string, startedAt: number): BrokerTrail {
-  return {
-    decisionId: newId('dec_', startedAt),
-    startedAt,
-    endpoint: 'token',
-    peer,
-    grant: undefined,
-    agent: undefined,
-    user: undefined,
-    task: undefined,
-    lease: undefined,
-    policyDigest: undefined,
-    reasons: [],
-    fault: undefined,
   }
 }
 
@@ -112,6 +99,8 @@ async function walk(
   const { agent, terms, approval } = decision.result
   const bounded = boundGrant(proposal, terms, { ttlSeconds: parts.ttlSeconds, now: parts.now() })
   if (isRefusal(bounded)) return bounded
+  const unusable = refuseUnusable(proposal, bounded.details, parts.backends)
+  if (unusable !== undefined) return unusable
   if (approval !== undefined) return defer(proposal, asker, approval, parts)
   if (approved !== undefined && !(await approved.redeem())) return unknownCode()
   const issued = await give({ proposal, agent, bounded }, trail, parts)

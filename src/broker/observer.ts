@@ -1,5 +1,6 @@
-// What the broker tells about itself: one record per request it answered, one per change of a lease. Types
-// only; telemetry/broker.ts implements it. Never: a token, an assertion, a proof, a code.
+// What the broker tells about itself: one record per request it answered, one per change of a lease.
+// telemetry/broker.ts implements it. Never: a token, an assertion, a proof, a code.
+import { newId } from '../lease/ids.ts'
 import type { LeaseRecord } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 
@@ -33,4 +34,22 @@ export interface BrokerObserver {
   /** A lease was suspended, resumed, revoked or completed. */
   changed(record: LeaseRecord): void
   bug(error: unknown): void
+}
+
+/** The trail of a request that has just come; `startedAt` in milliseconds since 1970. */
+export function beginTrail(endpoint: string, peer: string, startedAt: number): BrokerTrail {
+  return {
+    decisionId: newId('dec_', startedAt),
+    startedAt,
+    endpoint,
+    peer,
+    grant: undefined,
+    agent: undefined,
+    user: undefined,
+    task: undefined,
+    lease: undefined,
+    policyDigest: undefined,
+    reasons: [],
+    fault: undefined,
+  }
 }

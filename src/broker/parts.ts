@@ -7,12 +7,15 @@ import type { Store } from '../ports.ts'
 import type { IssuePolicy } from './issue_decision.ts'
 import type { BrokerObserver } from './observer.ts'
 import type { AgentRegistry, ClientAuthenticator, SenderVerifier, SubjectVerifier } from './parties.ts'
+import type { GuardedBackend } from './usable.ts'
 
 export interface BrokerParts {
   /** `iss` of the leases. */
   readonly issuer: string
   /** Resource identifiers that leases are issued for, and the backends that each stands for. */
   readonly audiences: ReadonlyMap<string, readonly string[]>
+  /** What gates ask of tokens, by name. */
+  readonly backends: ReadonlyMap<string, GuardedBackend>
   readonly store: Store
   /** No lease is made while the view of revocations is older, milliseconds. */
   readonly maxStalenessMs: number

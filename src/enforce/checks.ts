@@ -51,23 +51,29 @@ function leaseHasNotExpired({ lease, now }: Evidence): Refusal | undefined {
 }
 
 function leaseIsBoundWhereRequired(evidence: Evidence): Refusal | undefined {
-  if (evidence.lease.binding !== undefined || !needsBinding(evidence)) return undefined
+  const { lease, backend, mapped } = evidence
+  if (lease.binding !== undefined) return undefined
+  const { requireBinding } = backend
+  const tunnels = requireBinding === 'writes' && opensTunnel(evidence)
+  if (!tunnels && !needsBinding(requireBinding, mapped.operation)) return undefined
   return refuse('binding_required', {
-    detail: `${evidence.mapped.operation.verb} on this backend needs a token that is bound to a key (DPoP or mutual TLS)`,
+    detail: `${mapped.operation.verb} on this backend needs a token that is bound to a key (DPoP or mutual TLS)`,
     reasons: ['binding_required'],
   })
 }
 
-/** Each word asks for a bound token wherever the one before it does. */
-function needsBinding(evidence: Evidence): boolean {
-  const { verb, risk } = evidence.mapped.operation
-  switch (evidence.backend.requireBinding) {
+/** Whether an operation takes bound tokens only; each word asks for one wherever the one before it does. */
+export function needsBinding(
+  required: Evidence['backend']['requireBinding'],
+  { verb, risk }: Pick<Operation, 'verb' | 'risk'>,
+): boolean {
+  switch (required) {
     case 'never':
       return false
     case 'high':
       return risk === 'high'
     case 'writes':
-      return risk === 'high' || (verb !== 'read' && verb !== 'list') || opensTunnel(evidence)
+      return risk === 'high' || (verb !== 'read' && verb !== 'list')
     default:
       return true
   }

@@ -4,7 +4,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Form, SenderFacts } from '../broker/parties.ts'
 import type { TlsFiles } from '../config.ts'
-import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
 import { type Operator, operatorOf } from './operators.ts'
 import { certificateOf, createWebServer } from './tls.ts'
@@ -50,6 +50,8 @@ export interface Endpoint {
   /** Headers that each of its answers carries, refusals too. */
   readonly headers?: () => Readonly<Record<string, string>>
   readonly serve: (call: ControlCall) => Promise<ControlAnswer | Refusal> | ControlAnswer | Refusal
+  /** Told of a request that is refused before it is one to serve: another method, or a body that cannot be read. */
+  readonly refused?: (refusal: Refusal, peer: string) => void
 }
 
 export interface ControlParts {
@@ -96,6 +98,20 @@ async function serve(
   found: readonly Found[],
   parts: ControlParts,
 ): Promise<ControlAnswer | Refusal> {
+  // Read now: a request that its sender has given up has no socket any more.
+  const peer = req.socket.remoteAddress ?? ''
+  const ready = await prepare(req, found, parts)
+  if (!isRefusal(ready)) return ready.endpoint.serve({ ...ready.call, peer })
+  found[0]?.endpoint.refused?.(ready, peer)
+  return ready
+}
+
+/** Finds the endpoint for the method, checks who calls and reads the body. */
+async function prepare(
+  req: IncomingMessage,
+  found: readonly Found[],
+  parts: ControlParts,
+): Promise<{ readonly endpoint: Endpoint; readonly call: Omit<ControlCall, 'peer'> } | Refusal> {
   const here = found.find(({ endpoint }) => endpoint.method === req.method)
   const operator = operatorOf(req.headers.authorization, parts.operators)
   const isOpen = found.length > 0 && found.every(({ endpoint }) => endpoint.access === 'open')
@@ -114,17 +130,17 @@ async function serve(
   const jwt = endpoint.takes === 'jwt' ? await readToken(req) : ''
   if (isRefusal(jwt)) return jwt
   const url = new URL(req.url ?? '/', 'http://control')
-  return endpoint.serve({
+  const call = {
     params,
     query: url.searchParams,
     json,
     form,
     jwt,
     sender: senderOf(req, `${parts.publicUrl}${url.pathname}`),
-    header: (name) => req.headersDistinct[name]?.[0],
+    header: (name: string) => req.headersDistinct[name]?.[0],
     operator,
-    peer: req.socket.remoteAddress ?? '',
-  })
+  }
+  return { endpoint, call }
 }
 
 /** What the request says about who sent it. */
@@ -157,6 +173,9 @@ function match(pattern: string, path: string): Record<string, string> | undefine
   return params
 }
 
+/** What RFC 6749 §5.2 and RFC 8935 §2.4 have no code of their own for; the status says it. */
+const unnamed: ReadonlySet<RefusalCode> = new Set(['method_not_allowed', 'body_too_large'])
+
 function sendRefusal(
   res: ServerResponse,
   { code, row, facts }: Refusal,
@@ -165,10 +184,11 @@ function sendRefusal(
 ): void {
   const { status, title } = row
   const { detail = title, allow, nonce } = facts
+  const error = row.error ?? (unnamed.has(code) ? 'invalid_request' : code)
   const bodies = {
     problem: { title, status, detail, code, reasons: facts.reasons },
-    oauth: { error: row.error ?? code, error_description: oauthText(detail) },
-    set: { err: code, description: detail },
+    oauth: { error, error_description: oauthText(detail) },
+    set: { err: error, description: detail },
   }
   const body = { ...bodies[errors], ...facts.answer }
   const retryAfter = facts.retryAfter ?? row.retryAfter

@@ -83,10 +83,17 @@ export async function readToken(req: IncomingMessage): Promise<string | Refusal>
 async function readBody(req: IncomingMessage, limit: number): Promise<Buffer | Refusal> {
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of req) {
-    size += chunk.length
-    if (size > limit) return refuse('body_too_large', { detail: `at most ${limit} bytes` })
-    chunks.push(chunk)
+  try {
+    // Left in the middle, it stays open: there is an answer to send.
+    for await (const chunk of req.iterator({ destroyOnReturn: false })) {
+      size += chunk.length
+      if (size > limit) return refuse('body_too_large', { detail: `at most ${limit} bytes` })
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    // Whoever hangs up in the middle is no bug of ours; nobody is there to read the answer.
+    if (!req.destroyed) throw error
+    return refuse('invalid_request', { detail: 'the body ended before its time' })
   }
   return Buffer.concat(chunks)
 }

@@ -32,7 +32,7 @@ export function introspectionEndpoints(parts: IntrospectionParts): Endpoint[] {
       access: 'open',
       takes: 'form',
       errors: 'oauth',
-      serve: observed('introspect', parts, (call) => introspect(call, parts)),
+      ...observed('introspect', parts, (call) => introspect(call, parts)),
     },
   ]
 }

@@ -1,7 +1,6 @@
 // One call to an endpoint of the broker, told of once when it is over. In: what serves the call. Out: the same,
 // with its trail. A store that cannot answer becomes a refusal here; what else is thrown is told of and thrown on.
-import type { BrokerObserver, BrokerTrail } from '../broker/observer.ts'
-import { newId } from '../lease/ids.ts'
+import { type BrokerObserver, type BrokerTrail, beginTrail } from '../broker/observer.ts'
 import { Unavailable } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
@@ -19,15 +18,17 @@ export interface ObservedCall extends ControlCall {
   readonly now: number
 }
 
-/** Serves calls with `serve`, and tells the observer of each; `endpoint` as in `BrokerTrail`. */
+/** Serves calls with `serve`, and tells the observer of each, unreadable ones too; `endpoint` as in `BrokerTrail`. */
 export function observed(
   endpoint: string,
   { observer, clock }: ObservedParts,
   serve: (call: ObservedCall) => Promise<ControlAnswer | Refusal>,
-): Endpoint['serve'] {
-  return async (call) => {
+): Required<Pick<Endpoint, 'serve' | 'refused'>> {
+  const refused: Endpoint['refused'] = (refusal, peer) =>
+    observer.finished(beginTrail(endpoint, peer, clock()), refusal)
+  const serveObserved: Endpoint['serve'] = async (call) => {
     const startedAt = clock()
-    const trail = newTrail(endpoint, call.peer, startedAt)
+    const trail = beginTrail(endpoint, call.peer, startedAt)
     let refusal: Refusal | undefined = refuse('internal_error')
     try {
       const answer = await orUnavailable(serve({ ...call, trail, now: startedAt / 1000 }))
@@ -37,6 +38,7 @@ export function observed(
       observer.finished(trail, refusal)
     }
   }
+  return { serve: serveObserved, refused }
 }
 
 async function orUnavailable<T>(answer: Promise<T>): Promise<T | Refusal> {
@@ -45,22 +47,5 @@ async function orUnavailable<T>(answer: Promise<T>): Promise<T | Refusal> {
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error
     return refuse('evidence_unavailable', { detail: 'the state cannot be reached now', cause: error.message })
-  }
-}
-
-function newTrail(endpoint: string, peer: string, startedAt: number): BrokerTrail {
-  return {
-    decisionId: newId('dec_', startedAt),
-    startedAt,
-    endpoint,
-    peer,
-    grant: undefined,
-    agent: undefined,
-    user: undefined,
-    task: undefined,
-    lease: undefined,
-    policyDigest: undefined,
-    reasons: [],
-    fault: undefined,
   }
 }

@@ -25,7 +25,7 @@ export function signalEndpoints(parts: SignalParts): Endpoint[] {
       access: 'open',
       takes: 'form',
       errors: 'oauth',
-      serve: observed('backchannel_logout', parts, (call) => logOut(call, parts)),
+      ...observed('backchannel_logout', parts, (call) => logOut(call, parts)),
     },
     {
       method: 'POST',
@@ -33,7 +33,7 @@ export function signalEndpoints(parts: SignalParts): Endpoint[] {
       access: 'open',
       takes: 'jwt',
       errors: 'set',
-      serve: observed('ssf_events', parts, (call) => takeEvent(call, parts)),
+      ...observed('ssf_events', parts, (call) => takeEvent(call, parts)),
     },
   ]
 }

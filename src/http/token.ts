@@ -16,6 +16,7 @@ export function tokenEndpoints(broker: Broker): Endpoint[] {
       takes: 'form',
       errors: 'oauth',
       headers: () => ({ 'dpop-nonce': broker.nonce() }),
+      refused: broker.refused,
       async serve({ form, sender, peer }) {
         const issued = await broker.token({ form, sender, peer })
         return isRefusal(issued) ? issued : { status: 200, body: answerOf(issued) }

@@ -24,7 +24,7 @@ export function tokenRevocationEndpoints(parts: TokenRevocationParts): Endpoint[
       access: 'open',
       takes: 'form',
       errors: 'oauth',
-      serve: observed('revoke', parts, (call) => revoke(call, parts)),
+      ...observed('revoke', parts, (call) => revoke(call, parts)),
     },
   ]
 }

@@ -53,12 +53,17 @@ function requestFacts(trail: BrokerTrail, refusal: Refusal | undefined): object 
       code: refusal?.code ?? null,
       reasons: refusal?.facts.reasons ?? trail.reasons,
       policy_digest: trail.policyDigest ?? null,
-      cause: refusal?.facts.cause ?? null,
+      cause: refusal === undefined ? null : causeOf(refusal),
       fault: trail.fault ?? null,
     },
     duration_ms: Math.max(0, Math.round(Date.now() - trail.startedAt)),
     peer: { ip: trail.peer },
   }
+}
+
+/** Why not, in the words of the caller where there are no others; these may repeat what was sent. */
+function causeOf({ row, facts: { cause, detail } }: Refusal): string {
+  return cause ?? withoutTokens(detail ?? row.title)
 }
 
 function leaseFacts(lease: LeaseRecord): object {

@@ -134,6 +134,7 @@ export async function openWorld(change: (parts: BrokerParts) => BrokerParts = (p
   const policy = { current: tablePolicy(rights) }
   const parts: BrokerParts = change({
     issuer,
+    backends: new Map(),
     audiences: new Map([
       [gate, ['crm', 'hr']],
       [crm, ['crm']],

@@ -99,7 +99,7 @@ describe('claims', () => {
         ['act without iss', claims({ act: { sub: act.sub } })],
         ['act an array', claims({ act: [act] })],
         ['sub empty', claims({ act: { ...act, sub: '' } })],
-        ['a chain too deep', claims({ act: { ...act, act } })],
+        ['a chain too deep', claims({ act: { ...act, act: { ...act, act: { ...act, act } } } })],
         ['bound to a key that is not proven', claims({ cnf: { jkt: 'abc' } })],
       ]),
     ],
