@@ -66,7 +66,7 @@ export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
     now: () => Date.now() / 1000,
   })
   const observed = { observer, clock: Date.now }
-  const tokens = { ...observed, clients, store, verifier, audiences }
+  const tokens = { ...observed, clients, senders, store, verifier, audiences }
   const endpoints = [
     ...tokenEndpoints(broker),
     ...introspectionEndpoints({ ...tokens, maxStalenessMs, issuer, sign }),

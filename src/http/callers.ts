@@ -1,10 +1,11 @@
 // Who asks about a token, and what there is to tell them. In: a call with a `token`. Out: the lease that the token
 // carries and its record, or nothing: an unknown token, a foreign one and one that is over look alike.
-import type { AgentClient, ClientAuthenticator } from '../broker/parties.ts'
-import { agentName, type Lease } from '../lease/lease.ts'
+import { isSameKey } from '../broker/asker.ts'
+import type { AgentClient, ClientAuthenticator, SenderVerifier } from '../broker/parties.ts'
+import { agentName, type Binding, type Lease } from '../lease/lease.ts'
 import type { Verifier } from '../lease/verify.ts'
 import type { LeaseRecord, Leases } from '../ports.ts'
-import { isRefusal, type Refusal } from '../refusals.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ObservedCall } from './observed.ts'
 import type { Operator } from './operators.ts'
 
@@ -13,14 +14,38 @@ export type Caller =
   | { readonly kind: 'operator'; readonly name: string; readonly operator: Operator }
   | { readonly kind: 'agent'; readonly name: string; readonly client: AgentClient }
 
+/** What agents are proven with. */
+export interface CallerParts {
+  readonly clients: ClientAuthenticator
+  readonly senders: SenderVerifier
+}
+
 /** Refuses with `invalid_client` who is neither (RFC 7662 §2.1, RFC 7009 §2.1). */
-export async function callerOf(call: ObservedCall, clients: ClientAuthenticator): Promise<Caller | Refusal> {
+export async function callerOf(call: ObservedCall, parts: CallerParts): Promise<Caller | Refusal> {
   const { operator, form, sender, trail, now } = call
   if (operator !== undefined) return { kind: 'operator', name: operator.name, operator }
-  const client = await clients.authenticate(form, sender, now)
+  const client = await parts.clients.authenticate(form, sender, now)
   if (isRefusal(client)) return client
+  const unproven = client.key && (await refuseKey(client.key, call, parts.senders))
+  if (unproven !== undefined) return unproven
   trail.agent = client.entry.agent
   return { kind: 'agent', name: client.entry.clientId, client }
+}
+
+/** As at the token endpoint: a credential that names a key (`cnf`) is worth nothing in other hands. */
+async function refuseKey(
+  key: Binding,
+  { sender, now }: ObservedCall,
+  senders: SenderVerifier,
+): Promise<Refusal | undefined> {
+  const binding = await senders.verify(sender, now)
+  if (isRefusal(binding)) {
+    const nonce = binding.code === 'use_dpop_nonce' ? { nonce: senders.nonce(now) } : {}
+    return refuse(binding.code, { ...binding.facts, ...nonce })
+  }
+  return isSameKey(key, binding)
+    ? undefined
+    : refuse('invalid_dpop_proof', { detail: 'the token of the agent names a key that is not proven' })
 }
 
 export interface TokenParts {

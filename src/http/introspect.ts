@@ -1,20 +1,28 @@
 // `POST /introspect` (RFC 7662): whether a token is good now, that is the token *and* its lease, and what it says.
 // The answer is JSON, or a signed JWT for who asks for one (RFC 9701). Never says why a token is not active.
-import type { ClientAuthenticator } from '../broker/parties.ts'
 import { leaseStatus, statuses } from '../broker/status_list.ts'
 import { accessTokenTypes, maxTokenLength, readCompact } from '../lease/compact.ts'
 import { own } from '../lease/text.ts'
 import type { Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { type Caller, callerOf, type KnownToken, type TokenParts, tokenOf } from './callers.ts'
+import {
+  type Caller,
+  type CallerParts,
+  callerOf,
+  type KnownToken,
+  type TokenParts,
+  tokenOf,
+} from './callers.ts'
 import type { ControlAnswer, Endpoint } from './control.ts'
 import { type ObservedCall, type ObservedParts, observed } from './observed.ts'
 
 /** Signs claims with the broker's key; `typ` of the header. */
 export type Sign = (typ: string, claims: object) => Promise<string>
 
-export interface IntrospectionParts extends ObservedParts, Pick<TokenParts, 'verifier' | 'audiences'> {
-  readonly clients: ClientAuthenticator
+export interface IntrospectionParts
+  extends ObservedParts,
+    CallerParts,
+    Pick<TokenParts, 'verifier' | 'audiences'> {
   readonly store: Pick<Store, 'leases' | 'revocations'>
   /** Beyond this age of the revocation view nothing is called active. */
   readonly maxStalenessMs: number
@@ -38,7 +46,7 @@ export function introspectionEndpoints(parts: IntrospectionParts): Endpoint[] {
 }
 
 async function introspect(call: ObservedCall, parts: IntrospectionParts): Promise<ControlAnswer | Refusal> {
-  const caller = await callerOf(call, parts.clients)
+  const caller = await callerOf(call, parts)
   if (isRefusal(caller)) return caller
   const token = call.form.get('token')
   if (token === undefined) return refuse('invalid_request', { detail: 'send the token as `token`' })

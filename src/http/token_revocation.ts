@@ -1,15 +1,16 @@
 // `POST /revoke` (RFC 7009): ends one token, at every gate on the store. Its lease goes on and may be renewed; who
 // wants the lease to end says so to the lease. A token that is not the caller's gets the same 200 as an unknown one.
-import type { ClientAuthenticator } from '../broker/parties.ts'
 import { revokeToken } from '../broker/revocation.ts'
 import type { Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { callerOf, type TokenParts, tokenOf } from './callers.ts'
+import { type CallerParts, callerOf, type TokenParts, tokenOf } from './callers.ts'
 import type { ControlAnswer, Endpoint } from './control.ts'
 import { type ObservedCall, type ObservedParts, observed } from './observed.ts'
 
-export interface TokenRevocationParts extends ObservedParts, Pick<TokenParts, 'verifier' | 'audiences'> {
-  readonly clients: ClientAuthenticator
+export interface TokenRevocationParts
+  extends ObservedParts,
+    CallerParts,
+    Pick<TokenParts, 'verifier' | 'audiences'> {
   readonly store: {
     readonly leases: TokenParts['leases']
     readonly revocations: Pick<Revocations, 'revoke'>
@@ -31,7 +32,7 @@ export function tokenRevocationEndpoints(parts: TokenRevocationParts): Endpoint[
 
 /** `token_type_hint` says where to look first; there is one place, so it is not read (RFC 7009 §2.1). */
 async function revoke(call: ObservedCall, parts: TokenRevocationParts): Promise<ControlAnswer | Refusal> {
-  const caller = await callerOf(call, parts.clients)
+  const caller = await callerOf(call, parts)
   if (isRefusal(caller)) return caller
   const token = call.form.get('token')
   if (token === undefined) return refuse('invalid_request', { detail: 'send the token as `token`' })

@@ -95,6 +95,20 @@ describe('nobody is told anything', () => {
     })
   })
 
+  test('who shows a credential of a key that is somebody else’s (cnf)', async () => {
+    const { token } = await broker.issue()
+    const bound = { ...asAgent('support-triage'), key: 'k'.repeat(43) }
+    const refused = async (headers: Record<string, string>) => {
+      const answer = await ask(token, bound, headers)
+      return [answer.status, (await bodyOf(answer)).error, answer.headers.get('dpop-nonce')]
+    }
+    expect(await refused({})).toEqual([400, 'invalid_dpop_proof', null])
+    expect(await refused({ dpop: 'x'.repeat(43) })).toEqual([400, 'invalid_dpop_proof', null])
+    expect(await refused({ dpop: 'no-nonce' })).toEqual([400, 'use_dpop_nonce', 'a-nonce'])
+    expect(broker.told.at(-1)?.trail.agent).toBeUndefined()
+    expect(await bodyOf(await ask(token, bound, { dpop: 'k'.repeat(43) }))).toMatchObject({ active: true })
+  })
+
   test('who names no token', async () => {
     const answer = await broker.post('/introspect', asAgent('support-triage'))
     expect([answer.status, await bodyOf(answer)]).toEqual([

@@ -107,6 +107,8 @@ describe('refused is', () => {
     const { token } = await broker.issue()
     const answer = await revoke(token, { client_id: 'support-triage' })
     expect([answer.status, (await bodyOf(answer)).error]).toEqual([401, 'invalid_client'])
+    const unproven = await revoke(token, { ...asAgent('support-triage'), key: 'k'.repeat(43) })
+    expect([unproven.status, (await bodyOf(unproven)).error]).toEqual([400, 'invalid_dpop_proof'])
     expect(await isRevoked(token)).toBe(false)
   })
 

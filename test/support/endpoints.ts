@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BrokerTrail } from '../../src/broker/observer.ts'
-import type { AgentEntry, ClientAuthenticator } from '../../src/broker/parties.ts'
+import type { AgentEntry, ClientAuthenticator, SenderVerifier } from '../../src/broker/parties.ts'
 import { createControlListener, type Endpoint } from '../../src/http/control.ts'
 import { jwksEndpoint } from '../../src/http/jwks.ts'
 import { operator } from '../../src/http/operators.ts'
@@ -35,6 +35,7 @@ export interface TestBroker {
   readonly key: LocalKey
   readonly verifier: Verifier
   readonly clients: ClientAuthenticator
+  readonly senders: SenderVerifier
   /** Every request that was told of, with its refusal. */
   readonly told: { readonly trail: BrokerTrail; readonly refusal: Refusal | undefined }[]
   readonly bugs: unknown[]
@@ -53,10 +54,19 @@ export interface TestBroker {
   close(): Promise<void>
 }
 
+/** A `DPoP` header of these tests is the thumbprint of the key that it proves. */
+const senders: SenderVerifier = {
+  async verify({ proofs: [proof] }) {
+    if (proof === 'no-nonce') return refuse('use_dpop_nonce')
+    return proof === undefined ? undefined : { method: 'dpop', thumbprint: proof }
+  },
+  nonce: () => 'a-nonce',
+}
+
 /** What endpoints are made of. */
 export type BrokerParts = Omit<TestBroker, 'issue' | 'post' | 'close'>
 
-/** An agent that authenticates with `client_id` and its secret, which is `secret-of-` and its id. */
+/** An agent that authenticates with `client_id` and its secret, which is `secret-of-` and its id; `key`: its `cnf`. */
 export const asAgent = (clientId: string) => ({ client_id: clientId, client_secret: `secret-of-${clientId}` })
 export const asOperator = { authorization: `Bearer ${operatorToken}` }
 
@@ -72,7 +82,7 @@ export async function startTestBroker(endpoints: (parts: BrokerParts) => Endpoin
   const keys = await openKeys([{ issuer: url, jwks: { local: true } }], { local: () => [key.publicJwk] })
   const profile = { ...defaultProfile(url, audience, 'ES256'), statusFromStore: true }
   const broker: BrokerParts & Pick<TestBroker, 'issue' | 'post' | 'close'> = {
-    ...{ url, issuer: url, store, file, key, bugs, told: [], ahead: 0, clients: secretClients() },
+    ...{ url, issuer: url, store, file, key, bugs, told: [], ahead: 0, clients: secretClients(), senders },
     verifier: createVerifier({ issuers: [profile], keys }),
     clock: () => Date.now() + broker.ahead,
     sign: (typ, claims) => signCompact({ typ, kid: key.kid }, claims, key.privateKey),
@@ -131,7 +141,8 @@ function secretClients(): ClientAuthenticator {
     async authenticate(form) {
       const clientId = form.get('client_id') ?? ''
       if (form.get('client_secret') !== `secret-of-${clientId}`) return refuse('invalid_client')
-      return { entry: entryOf(clientId), method: 'private_key_jwt', instance: '', key: undefined }
+      const key = form.has('key') ? ({ method: 'dpop', thumbprint: form.get('key')! } as const) : undefined
+      return { entry: entryOf(clientId), method: 'private_key_jwt', instance: '', key }
     },
     actor: async () => refuse('invalid_request'),
   }
