@@ -28,7 +28,7 @@ export async function proveAsker(
   { form, sender }: { readonly form: Form; readonly sender: SenderFacts },
   parts: BrokerParts,
 ): Promise<Asker | Refusal> {
-  const authenticates = clientParameters.some((name) => form.has(name))
+  const authenticates = sender.authorization === true || clientParameters.some((name) => form.has(name))
   const prove = () => parts.clients.authenticate(form, sender, parts.now())
   const act = async () => actor && parts.clients.actor(actor.token, actor.type, parts.now())
   const client = authenticates || actor === undefined ? await prove() : await act()

@@ -102,6 +102,8 @@ export interface Subject {
 export interface SenderFacts {
   /** Every value of the `DPoP` field, in order. */
   readonly proofs: readonly string[]
+  /** Whether it has an `Authorization` field: no agent proves who it is there. */
+  readonly authorization?: boolean
   /** Of the client certificate of this very connection; undefined: none. */
   readonly certificate: ClientCertificate | undefined
   readonly method: string

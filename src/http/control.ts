@@ -115,6 +115,7 @@ async function prepare(
   const here = found.find(({ endpoint }) => endpoint.method === req.method)
   const operator = operatorOf(req.headers.authorization, parts.operators)
   const isOpen = found.length > 0 && found.every(({ endpoint }) => endpoint.access === 'open')
+  if ((req.headersDistinct.authorization ?? []).length > 1) return refuse('credential_ambiguous')
   if (!isOpen && operator === undefined) {
     return refuse('operator_required', { detail: 'send the operator token as `Authorization: Bearer …`' })
   }
@@ -147,6 +148,7 @@ async function prepare(
 function senderOf(req: IncomingMessage, url: string): SenderFacts {
   return {
     proofs: req.headersDistinct.dpop ?? [],
+    authorization: req.headers.authorization !== undefined,
     certificate: certificateOf(req.socket),
     method: req.method ?? '',
     url,

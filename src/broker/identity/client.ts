@@ -32,7 +32,14 @@ const jwtTokenType = 'urn:ietf:params:oauth:token-type:jwt'
 export function createClientAuthenticator(parts: AgentTokenParts): ClientAuthenticator {
   const tokens = createAgentTokens(parts)
   return {
-    async authenticate(form, { certificate }, now) {
+    async authenticate(form, { certificate, authorization }, now) {
+      // RFC 6749 §2.3.1: what stands there is a secret, or meant for somebody else.
+      if (authorization === true) {
+        return notTheClient(
+          'authorization_field',
+          'Agents prove who they are in the form, not in Authorization.',
+        )
+      }
       const secret = readSecret(form)
       if (secret !== undefined) return secret
       const client = hasAssertion(form)

@@ -190,6 +190,13 @@ describe('H2: a client assertion', () => {
     expect(no(await asserted(text))).toEqual({ code: 'invalid_client', cause: 'replayed' })
   })
 
+  test('is refused beside an Authorization field, and not used up', async () => {
+    const form = new Map(Object.entries({ client_assertion_type: jwtBearer, client_assertion: assertion() }))
+    const answer = await world.clients.authenticate(form, { ...sender, authorization: true }, now)
+    expect(no(answer)).toEqual({ code: 'invalid_client', cause: 'authorization_field' })
+    expect(no(await world.clients.authenticate(form, sender, now))).toBe('accepted')
+  })
+
   test('is used once as client authentication and as actor token together', async () => {
     const text = assertion()
     expect(no(await asserted(text))).toBe('accepted')
