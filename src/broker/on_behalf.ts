@@ -80,6 +80,10 @@ function refuseSubject(
   if (subject.kind === 'user' && agentName(subject.id) === entry.agent) {
     return no('a person is not the agent that acts for them')
   }
+  // Leases and entitlements know both by their name alone.
+  if (subject.kind === 'user' && parts.profile.workflows.some((prefix) => subject.id.startsWith(prefix))) {
+    return no('a person does not have the name of a workflow')
+  }
   if (!(now < subject.expiresAt)) return no('this token has expired')
   if (isRevoked(subject, parts)) return no('this token is from before its user or session was revoked')
   if (ask.session === undefined || ask.session === subject.session) return undefined

@@ -360,6 +360,7 @@ describe('a request is refused', () => {
     ['has expired', { expiresAt: startOfTime }, 'invalid_request'],
     ['names the agent as the person', { id: 'agent:triage' }, 'invalid_request'],
     ['names the agent as the person, in short', { id: 'triage' }, 'invalid_request'],
+    ['names the person like a workflow', { id: 'workflow:nightly' }, 'invalid_request'],
   ])('a token of a user that %s', async (_, change, error) => {
     world.subject('alice', change)
     expect((await world.post(ask(), 'key-1')).body.error).toBe(error)
