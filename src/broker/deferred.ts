@@ -31,21 +31,37 @@ export interface Approved {
 
 /** Seconds between two polls. */
 const pollSeconds = 5
+/** Requests of one agent that may begin to wait in one period of so many seconds: people have to read each. */
+const maxDeferrals = 60
+const deferralPeriod = 600
+
+/** What is to wait for a human, and on whose request. */
+export interface Waiting {
+  readonly proposal: Proposal
+  readonly asker: Asker
+  readonly approval: ApprovalTerms
+  /** When the revocations that it was decided on were complete, seconds since 1970. */
+  readonly asOf: number
+}
 
 /** Stores the proposal and makes the answer that tells the client to wait. */
 export async function defer(
-  proposal: Proposal,
-  asker: Asker,
-  approval: ApprovalTerms,
+  { proposal, asker, approval, asOf: createdAt }: Waiting,
   { store, now }: BrokerParts,
 ): Promise<Refusal> {
   const code = `dfr_${randomBytes(32).toString('base64url')}`
-  const createdAt = Math.floor(now())
   // The token that speaks for the user does not speak for ever: neither does what it asked for.
   const expiresAt = Math.floor(Math.min(createdAt + approval.expiresIn, proposal.notAfter))
   // Asked this way round, a time that is no number is over as well.
   if (!(expiresAt > createdAt)) {
     return refuse('access_denied', { detail: 'a human has to approve this, and nobody has the time to' })
+  }
+  const period = Math.floor(now() / deferralPeriod)
+  const counter = `deferrals\n${asker.client.entry.clientId}\n${period}`
+  const { spent } = await store.budgets.spend(counter, maxDeferrals, (period + 1) * deferralPeriod)
+  if (!spent) {
+    const detail = 'too many requests of this agent wait for a human already'
+    return refuse('slow_down', { detail, retryAfter: deferralPeriod })
   }
   await store.deferrals.put({
     id: digestOf(code),

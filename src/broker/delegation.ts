@@ -11,7 +11,7 @@ import { type Proposal, termsOf } from './proposal.ts'
 
 /**
  * A lease for `child` below its parent. The parent's file names the child, both are of one tenant, the chain of
- * actors stays within the issuer's depth, and a bound lease is handed on to a key only.
+ * actors stays within the issuer's depth, and a lease is handed on to a key only.
  */
 export function proposeDelegation(
   parent: Parent,
@@ -32,10 +32,9 @@ export function proposeDelegation(
   if (1 + delegatedBy.length > maxActDepth || delegatedBy.length > maxDelegations) {
     return refuse('invalid_request', { detail: `a lease is handed on through at most ${maxActDepth} agents` })
   }
-  if (lease.binding !== undefined && child.key === undefined) {
-    return refuse('invalid_request', {
-      detail: 'the lease is bound: the actor token has to name a key (cnf)',
-    })
+  // Without a key whoever was given this token to hand a lease on could pass for the other agent with it.
+  if (child.key === undefined) {
+    return refuse('invalid_request', { detail: 'the actor token has to name a key of its agent (cnf)' })
   }
   const wider = refuseWider(parent, ask, parts)
   if (wider !== undefined) return wider

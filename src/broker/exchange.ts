@@ -76,7 +76,8 @@ async function walk(
   const asker = await proveAsker(grant.actor, { form, sender }, parts)
   if (isRefusal(asker)) return asker
   trail.agent = asker.client.entry.agent
-  if (!viewIsFresh(parts)) {
+  const asOf = completeAt(parts)
+  if (asOf === undefined) {
     return refuse('evidence_unavailable', { cause: 'the view of revocations is too old to issue on' })
   }
   const asked =
@@ -101,16 +102,26 @@ async function walk(
   if (isRefusal(bounded)) return bounded
   const unusable = refuseUnusable(proposal, bounded.details, parts.backends)
   if (unusable !== undefined) return unusable
-  if (approval !== undefined) return defer(proposal, asker, approval, parts)
+  if (approval !== undefined) {
+    // What a human says yes to is what was granted now, whatever policy would leave to the agent later.
+    const exact = { ...proposal, details: bounded.details, stage: bounded.stage }
+    return defer({ proposal: exact, asker, approval, asOf }, parts)
+  }
   if (approved !== undefined && !(await approved.redeem())) return unknownCode()
-  const issued = await give({ proposal, agent, bounded }, trail, parts)
+  const issued = await give({ proposal, agent, bounded, asOf }, trail, parts)
   if (!isRefusal(issued)) trail.lease = issued.record
   return issued
 }
 
-/** Written so that an age that is no number is too old. */
-function viewIsFresh({ store, now, maxStalenessMs }: BrokerParts): boolean {
-  return store.revocations.ageMs(now() * 1000) <= maxStalenessMs
+/**
+ * When the view of revocations was last complete, in whole seconds: asked before anything is looked up in it, so
+ * that what is revoked while a request is on its way kills the token that comes of it. Undefined: it is too old.
+ */
+function completeAt({ store, now, maxStalenessMs }: BrokerParts): number | undefined {
+  const at = now()
+  const ageMs = Math.max(0, store.revocations.ageMs(at * 1000))
+  // Asked this way round, an age that is no number is too old.
+  return ageMs <= maxStalenessMs ? Math.floor(at - ageMs / 1000) : undefined
 }
 
 type Proposable = Exclude<GrantRequest, { readonly kind: 'deferred' }>

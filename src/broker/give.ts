@@ -17,6 +17,8 @@ export interface Gift {
   readonly proposal: Proposal
   readonly agent: AgentEntry
   readonly bounded: Bounded
+  /** When the revocations that it was decided on were complete: the token is as old as that, seconds since 1970. */
+  readonly asOf: number
 }
 
 /** What the client gets. Seconds from now. */
@@ -38,7 +40,7 @@ export async function give(gift: Gift, trail: BrokerTrail, parts: BrokerParts): 
     decision: { id: trail.decisionId, reasons: trail.reasons, policyDigest: trail.policyDigest ?? '' },
     ...(status !== undefined && { status }),
   }
-  const context = { ...profile, key: signer(), issuer, audience: proposal.audience, now: issuedAt(parts) }
+  const context = { ...profile, key: signer(), issuer, audience: proposal.audience, now: gift.asOf }
   const issued = await issueLease(ask, context)
   if (isRefusal(issued)) return refuse('invalid_request', issued.facts)
   if (issued.token.length > maxTokenLength) {
@@ -88,15 +90,6 @@ function termsOf({ proposal, agent, bounded }: Gift, renewed: LeaseRecord | unde
     notAfter: bounded.notAfter,
     ...(renewed !== undefined && { renews: { ...renewed, maxExpiresAt: bounded.notAfter } }),
   }
-}
-
-/**
- * When the view of revocations was last complete: what was revoked since, and has not arrived yet, kills the
- * token as well.
- */
-function issuedAt({ store, now }: BrokerParts): number {
-  const ageMs = Math.max(0, store.revocations.ageMs(now() * 1000))
-  return Math.floor(now() - ageMs / 1000)
 }
 
 /** Durable before it resolves. Whether a renewal or the end of the lease was first is decided in one step. */

@@ -29,7 +29,7 @@ export function isOwnToken(token: string, issuer: string): boolean {
 
 /**
  * Proves the token and that it may be used. In this order: signature, times and claims; it is the lease of this
- * client as its file describes it; the key is the lease's; the lease stands. Refuses with `invalid_request`, for
+ * client as its file describes it; the key is the lease's; token and lease stand. Refuses with `invalid_request`, for
  * another key with `invalid_dpop_proof`.
  */
 export async function proveParent(
@@ -48,9 +48,10 @@ export async function proveParent(
   if (!isSameKey(lease.binding, binding)) {
     return refuse('invalid_dpop_proof', { detail: 'the lease is bound to another key than the request' })
   }
-  // Beside the lease the token itself may have been revoked (RFC 7009).
-  const revocation = parts.store.revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
-  if (revocation !== undefined) return over(`revoked by ${revocation.scope}`)
+  // RFC 7009: one token can be over by itself, while its lease goes on with others.
+  const { revocations } = parts.store
+  const revoked = revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
+  if (revoked !== undefined) return over(`revoked by ${revoked.scope}`)
   const record = await standingLease(lease.id, client.entry, parts)
   return isRefusal(record) ? record : { lease, record, status: statusOf(token) }
 }

@@ -39,26 +39,27 @@ const one = detail('read crm:customer/9821', { max_calls: 5, max_risk: 'medium' 
 const details = (...entries: readonly LeaseDetail[]) => ({ authorization_details: asJson(...entries) })
 
 /** The token of a fresh lease of `triage`, bound to its key. */
-async function leased(more: Readonly<Record<string, string>> = {}, key = 'key-triage') {
+async function leased(more: Readonly<Record<string, string>> = {}, key: string | null = 'key-triage') {
   const form = exchangeForm('triage', 'alice', {
     ...details(both),
     task: 'jira:SUP-1',
     stage: 'draft',
     ...more,
   })
-  const { body } = await world.post(form, key)
+  const { body } = await world.post(form, key ?? undefined)
   expect(body.error_description).toBeUndefined()
   return body
 }
 
 /** What ends a lease, the way operators do it. */
-const endings: [string, (id: string) => Promise<unknown>][] = [
+const endings: [string, (id: string, token: unknown) => Promise<unknown>][] = [
   ['revoked', (id) => revoke('lease', id, Number.MAX_SAFE_INTEGER)],
   ['revoked with its user', () => revoke('user', 'alice@example.com')],
   ['revoked with its agent', () => revoke('agent', 'agent:triage')],
   ['revoked with its agent version', () => revoke('agent_version', 'agent:triage@1.0.0')],
   ['revoked with its task', () => revoke('task', 'jira:SUP-1')],
   ['revoked with its session', () => revoke('session', 'ses_of-alice')],
+  ['shown by a token that is revoked', (_, token) => revokeTokenOf(token)],
   ['completed', (id) => change(id, 'completed')],
   ['suspended in its record alone', (id) => change(id, 'suspended')],
   ['suspended in the view alone', (id) => world.store.revocations.suspend(suspension(id))],
@@ -74,6 +75,8 @@ const revoke = (scope: RevocationScope, value: string, cutoff = startOfTime) =>
     by: 'b',
     at: startOfTime,
   })
+const revokeTokenOf = async (token: unknown) =>
+  revoke('token', (await world.read(token)).tokenId, Number.MAX_SAFE_INTEGER)
 const change = (id: string, to: 'completed' | 'suspended') =>
   world.store.leases.transition(id, { from: ['active'], to, at: startOfTime, by: 'b', reason: 'r' })
 const suspension = (lease: string) =>
@@ -242,7 +245,7 @@ describe('a renewal', () => {
 
   test.each(endings)('of a lease that was %s is refused (H11)', async (_, end) => {
     const { access_token: token, lease_id: id } = await leased()
-    await end(String(id))
+    await end(String(id), token)
     await world.pass(1)
     const { status, body } = await world.post(leaseForm('triage', token), 'key-triage')
     expect({ status, body }).toEqual({
@@ -409,10 +412,14 @@ describe('a lease handed on', () => {
     }
   })
 
-  test('is refused to a child without a key where the parent is bound', async () => {
-    const { access_token: token } = await leased()
+  test('is refused to a child without a key, bound or not: with its token anybody could pass for it', async () => {
+    const { access_token: bound } = await leased()
+    const { access_token: bearer } = await leased({}, null)
     world.actors.set('actor-reader', { ...world.actors.get('actor-reader')!, key: undefined })
-    expect((await handOn(token)).body.error).toBe('invalid_request')
+    expect((await handOn(bound)).body.error).toBe('invalid_request')
+    expect((await world.post(handOverForm('triage', bearer, 'actor-reader'))).body.error).toBe(
+      'invalid_request',
+    )
   })
 
   test('is refused over the border of a tenant', async () => {
@@ -424,7 +431,7 @@ describe('a lease handed on', () => {
 
   test.each(endings)('is refused when its parent was %s', async (_, end) => {
     const { access_token: token, lease_id: id } = await leased()
-    await end(String(id))
+    await end(String(id), token)
     expect((await handOn(token)).body.error).toBe('invalid_request')
   })
 })
@@ -570,6 +577,31 @@ describe('a request that a human has to approve', () => {
     expect((await poll(code)).status).toBe(200)
   })
 
+  test('without details waits for exactly what was granted when it was put to a human', async () => {
+    const form = exchangeForm('triage', 'alice', { stage: 'execute', completion_mode: 'deferred' })
+    world.rights.users['alice@example.com'] = [detail('read crm:customer/1', { max_risk: 'low' })]
+    const { body } = await world.post(form, 'key-triage')
+    await settle('approved')
+    world.rights.users['alice@example.com'] = [detail('read,list,update crm:customer/*')]
+    expect((await poll(body.deferral_code)).body).toMatchObject({
+      stage: 'execute',
+      authorization_details: [detail('read crm:customer/1', { max_risk: 'low' })],
+    })
+  })
+
+  test('is not put to a human when so many of the same agent are', async () => {
+    const answers = await Promise.all(Array.from({ length: 70 }, ask))
+    expect(answers.filter((code) => code !== undefined)).toHaveLength(60)
+    expect(await world.store.deferrals.pending(startOfTime, 100)).toHaveLength(60)
+    const { status, headers, body } = await world.post(wanted({ completion_mode: 'deferred' }), 'key-triage')
+    expect({ status, error: body.error }).toEqual({ status: 400, error: 'slow_down' })
+    expect(headers.get('retry-after')).toBe('600')
+    const other = { ...wanted({ completion_mode: 'deferred' }), client_assertion: 'password-of-reader' }
+    expect((await world.post(other, 'key-reader')).body.error).toBe('authorization_pending')
+    await world.pass(600)
+    expect(await ask()).toBeDefined()
+  })
+
   test('that policy wants approved twice is denied', async () => {
     const grant = {
       details: [both],
@@ -658,6 +690,26 @@ test('a workflow acts for itself through its agent, without a person', async () 
   })
   const { body: renewed } = await world.post(leaseForm('triage', body.access_token))
   expect(renewed.lease_id).toBe(body.lease_id)
+})
+
+test('what is revoked while a request is on its way kills the token that comes of it', async () => {
+  await world.close()
+  // The last wait before a token is signed: a second passes, and somebody revokes the user in between.
+  world = await openWorld((parts) => ({
+    ...parts,
+    statusFor: async () => {
+      await revoke('user', 'alice@example.com')
+      await world.pass(1)
+      return undefined
+    },
+  }))
+  world.agents.set('triage', entry('triage'))
+  world.rights.profiles.triage = [both]
+  world.rights.users['alice@example.com'] = [both]
+  world.subject('alice')
+  const { body } = await world.post(exchangeForm('triage', 'alice'))
+  const { revocationKeys, issuedAt } = await world.read(body.access_token)
+  expect(world.store.revocations.find(revocationKeys, issuedAt)).toMatchObject({ scope: 'user' })
 })
 
 test('a lease keeps its place in the status list over renewals', async () => {
