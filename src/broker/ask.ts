@@ -1,6 +1,7 @@
 // In: the form of a token request. Out: what is asked for, each value with one reading, or the refusal. Decides
 // nothing about who may have it. Never repairs, never passes on a parameter it does not know.
 import type { LeaseDetail } from '../lease/allow.ts'
+import { maxTokenLength } from '../lease/compact.ts'
 import { readDetails } from '../lease/details.ts'
 import { type Stage, stages, type Task } from '../lease/lease.ts'
 import type { IssuerProfile } from '../lease/profile.ts'
@@ -46,6 +47,8 @@ export interface AskContext {
 }
 
 const maxDetailBytes = 16_384
+/** A token, which is base64url, holds no more: policy is not asked about what could not be granted. */
+const maxGrantedBytes = (maxTokenLength * 3) / 4
 const noPurpose = 'not stated'
 /** The task of a lease that is asked for without one: where policy allows that, all of them have the same. */
 export const noTask: Task = { system: 'none', id: 'none', purpose: noPurpose }
@@ -82,7 +85,11 @@ function readDetailsText(text: string, audience: string, profile: IssuerProfile)
   if (!json.ok)
     return refuse('invalid_authorization_details', { detail: `not acceptable JSON: ${json.problem}` })
   const details = parseDetails(json.value, audience, profile)
-  return isRefusal(details) ? details : withRiskCeiling(details)
+  if (isRefusal(details)) return details
+  const limited = withRiskCeiling(details)
+  return Buffer.byteLength(JSON.stringify(limited)) > maxGrantedBytes
+    ? noDetails('these details do not fit into one token')
+    : limited
 }
 
 /** The entries of `authorization_details`, whoever states them. Refuses with `invalid_authorization_details`. */

@@ -19,6 +19,13 @@ export function isSameKey(a: Binding | undefined, b: Binding | undefined): boole
   return a?.method === b?.method && a?.thumbprint === b?.thumbprint
 }
 
+/** What the platform of an agent says about its instance is not for anybody to state otherwise. */
+export function refuseInstance(stated: string | undefined, { instance }: AgentClient): Refusal | undefined {
+  return stated === undefined || instance === '' || stated === instance
+    ? undefined
+    : refuse('invalid_request', { detail: 'instance is not the one that the token of the agent names' })
+}
+
 /** A form with one of these authenticates a client (RFC 6749 §2.3, RFC 7521 §4.2, RFC 8705 §2). */
 const clientParameters = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type']
 

@@ -4,7 +4,8 @@
 import { maxDelegations } from '../lease/lease.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import type { Ask } from './ask.ts'
-import { type Parent, parentLease, refuseWider, userOf } from './parent.ts'
+import { refuseInstance } from './asker.ts'
+import { mayHandOn, type Parent, parentLease, refuseWider, userOf } from './parent.ts'
 import type { AgentClient, AgentEntry } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
 import { type Proposal, termsOf } from './proposal.ts'
@@ -36,7 +37,7 @@ export function proposeDelegation(
   if (child.key === undefined) {
     return refuse('invalid_request', { detail: 'the actor token has to name a key of its agent (cnf)' })
   }
-  const wider = refuseWider(parent, ask, parts)
+  const wider = refuseInstance(ask.instance, child) ?? refuseWider(parent, ask, parts)
   if (wider !== undefined) return wider
   const known = parentLease(parent)
   const notAfter = Math.min(record.maxExpiresAt, lease.maxExpiresAt)
@@ -66,9 +67,4 @@ export function proposeDelegation(
     ancestors: [record.id, ...lease.ancestors],
     status: undefined,
   }
-}
-
-/** Whether an agent's file lets it hand its leases on to another. */
-export function mayHandOn(from: AgentEntry, to: AgentEntry): boolean {
-  return from.delegatesTo.includes(to.agent) && from.tenant === to.tenant
 }

@@ -5,7 +5,7 @@ import { agentName, type Binding, revocationKey } from '../lease/lease.ts'
 import { withRiskCeiling } from '../lease/subset.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { type Ask, parseDetails } from './ask.ts'
-import { type Asker, isSameKey } from './asker.ts'
+import { type Asker, isSameKey, refuseInstance } from './asker.ts'
 import type { AgentEntry, Subject } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
 import { type Proposal, termsOf } from './proposal.ts'
@@ -24,7 +24,8 @@ export interface FirstAsk {
  */
 export function proposeOnBehalf(first: FirstAsk, parts: BrokerParts, now: number): Proposal | Refusal {
   const { subject, asker, ask } = first
-  const problem = refuseKeys(first) ?? refuseSubject(first, parts, now)
+  const problem =
+    refuseKeys(first) ?? refuseInstance(ask.instance, asker.client) ?? refuseSubject(first, parts, now)
   if (problem !== undefined) return problem
   const bounds = settledBy(subject, ask, parts)
   if (isRefusal(bounds)) return bounds

@@ -9,7 +9,7 @@ import type { LeaseRecord } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { Ask } from './ask.ts'
 import { type Asker, isSameKey } from './asker.ts'
-import type { AgentEntry } from './parties.ts'
+import type { AgentEntry, AgentRegistry } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
 import type { ParentLease, Proposal } from './proposal.ts'
 
@@ -58,12 +58,12 @@ export async function proveParent(
 
 /**
  * The record of a lease that stands: active, with all it was handed on from, not over, not revoked, not
- * suspended, and of an agent that is still what it was made for.
+ * suspended, and of agents that are still what it was made for.
  */
 export async function standingLease(
   id: string,
   agent: AgentEntry,
-  { store, profile, now }: BrokerParts,
+  { store, profile, now, agents }: BrokerParts,
 ): Promise<LeaseRecord | Refusal> {
   const record = await store.leases.get(id)
   if (record === undefined) return over('there is no record of it')
@@ -74,11 +74,27 @@ export async function standingLease(
   const revocation = store.revocations.find(keys, record.issuedAt - profile.clockTolerance)
   if (revocation !== undefined) return over(`revoked by ${revocation.scope}`)
   if (store.revocations.suspension(record) !== undefined) return over('suspended')
-  return isOf(record, agent)
+  return isOf(record, agent) && isStillHandedOn(record, agent, agents())
     ? record
     : refuse('invalid_request', {
-        detail: 'the agent has changed since the lease was made: ask for a new one',
+        detail: 'an agent of the lease has changed since it was made: ask for a new one',
       })
+}
+
+/** Whether each agent that a lease went through is what it was, and may still hand its leases on to the next. */
+function isStillHandedOn({ delegatedBy }: LeaseRecord, holder: AgentEntry, agents: AgentRegistry): boolean {
+  let to = holder
+  for (const { id, version, profile } of delegatedBy) {
+    const from = agents.byAgent(id)
+    if (from?.version !== version || from.profile !== profile || !mayHandOn(from, to)) return false
+    to = from
+  }
+  return true
+}
+
+/** Whether an agent's file lets it hand its leases on to another. */
+export function mayHandOn(from: AgentEntry, to: AgentEntry): boolean {
+  return from.delegatesTo.includes(to.agent) && from.tenant === to.tenant
 }
 
 /** What policy and the order on authority need of a parent: what its token grants, never more. */

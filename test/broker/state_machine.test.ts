@@ -345,6 +345,33 @@ describe('a lease handed on', () => {
     expect((await renew()).body.error).toBe('invalid_request')
   })
 
+  test.each<[string, Parameters<typeof entry>[1] | undefined]>([
+    ['may not hand on any more', { delegatesTo: [] }],
+    ['has another version', { delegatesTo: ['agent:reader'], version: '2.0.0' }],
+    ['has another profile', { delegatesTo: ['agent:reader'], profile: 'writer' }],
+    ['is gone', undefined],
+  ])('is not renewed once the agent that handed it on %s', async (_, change) => {
+    const { access_token: token } = await leased()
+    const { body } = await handOn(token)
+    const { body: next } = await world.post(
+      handOverForm('reader', body.access_token, 'actor-writer'),
+      'key-reader',
+    )
+    const renew = () => world.post(leaseForm('writer', next.access_token), 'key-writer')
+    expect((await renew()).status).toBe(200)
+    if (change === undefined) world.agents.delete('triage')
+    else world.agents.set('triage', entry('triage', change))
+    expect((await renew()).body.error).toBe('invalid_request')
+  })
+
+  test('is of the instance that the token of the child names', async () => {
+    const { access_token: token } = await leased()
+    world.actors.set('actor-reader', { ...world.actors.get('actor-reader')!, instance: 'pod-1' })
+    expect((await handOn(token, { instance: 'pod-2' })).body.error).toBe('invalid_request')
+    const { body } = await handOn(token)
+    expect(await world.read(body.access_token)).toMatchObject({ agent: { instance: 'pod-1' } })
+  })
+
   test('goes on to a third agent and no further than the issuer lets it', async () => {
     const { access_token: token } = await leased()
     const second = await handOn(token)

@@ -148,6 +148,7 @@ describe('an exchange', () => {
       actor_token_type: 'urn:ietf:params:oauth:token-type:jwt',
     }
     expect((await world.post(alone)).body.error).toBe('invalid_dpop_proof')
+    expect((await world.post({ ...alone, instance: 'pod-2' }, 'pod')).body.error).toBe('invalid_request')
     const { body } = await world.post(alone, 'pod')
     expect(await world.read(body.access_token)).toMatchObject({
       agent: { instance: 'pod-1' },
@@ -296,6 +297,13 @@ describe('a request is refused', () => {
     expect(body.error_description).toMatch(/^[\x20\x21\x23-\x5b\x5d-\x7e]+$/)
     expect(await world.store.leases.list({ limit: 10 })).toEqual([])
     expect(world.trails).toHaveLength(1)
+  })
+
+  test('what fits into no token, before policy spends time on it', async () => {
+    const actions = Array.from({ length: 60 }, (_, n) => `verb-${n}`)
+    const many = Array.from({ length: 12 }, (_, n) => ({ ...read, actions, identifier: `crm:customer/${n}` }))
+    expect((await world.post(ask(details(many)))).body.error).toBe('invalid_authorization_details')
+    expect(world.trails.at(-1)?.trail.policyDigest).toBeUndefined()
   })
 
   test.each<Row>([
