@@ -110,7 +110,7 @@ export class AgentLease {
     for (const [name, value] of Object.entries(await this.#credentials(request.method, request.url, token))) {
       headers.set(name, value)
     }
-    headers.set('lease-task', this.#terms.task)
+    headers.set('lease-task', taskField(this.#terms.task))
     return this.#parts.fetch(new Request(request, { headers }))
   }
 
@@ -212,6 +212,12 @@ export class AgentLease {
       )
     }
   }
+}
+
+/** A task as a field value: with its system and percent-encoded where it is not plain ASCII, as gates write it. */
+function taskField(task: string): string {
+  if (/^[\x21-\x7e]*$/.test(task)) return task
+  return encodeURIComponent(task.includes(':') ? task : `task:${task}`)
 }
 
 function isRepeatable(input: string | URL | Request, { body }: RequestInit): boolean {

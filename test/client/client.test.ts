@@ -77,6 +77,14 @@ const customer = (id: number | string = 9821) => `${broker.gateUrl}/crm/customer
 const asked = () => sent.filter(({ url }) => url.endsWith('/token'))
 
 describe('a lease of the client', () => {
+  test.each(['jira:SUP-4711', 'SUP-4711', 'jira:Größe 100 %', 'Žluťoučký kůň', '任务'])(
+    'is for the task that it was asked for, whatever it is called: %s',
+    async (task) => {
+      const lease = (await clientOf()).lease(ask({ task }))
+      expect((await lease.fetch(customer())).status).toBe(200)
+    },
+  )
+
   test('is obtained at the first call, bound to its key, and used again', async () => {
     const lease = (await clientOf()).lease(ask())
     expect(lease.id).toBeUndefined()

@@ -39,7 +39,10 @@ export function leaseFacts(known: KnownLease, now: number): Fact[] {
     ['why', `${style.bold(taskOf(record))}  ${record.task.purpose}`],
     ['session', session],
     binding && ['key', `${binding.method} ${binding.thumbprint}`],
-    decision && ['granted', `${decision.reasons.map(shown).join(', ')}  ${style.dim(decision.id)}`],
+    decision && [
+      'granted',
+      [decision.reasons.map(shown).join(', '), style.dim(decision.id)].filter(Boolean).join('  '),
+    ],
     ...several('from', ancestors),
     ...several('handed on', children),
     ['happened', happened(usage)],
