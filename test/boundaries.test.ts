@@ -62,6 +62,12 @@ test('the request path needs nothing of Node but a hash', () => {
   expect(external.map(({ from, of }) => [from, of])).toEqual([['enforce/gather.ts', 'node:crypto']])
 })
 
+test("the agents' side imports nothing but itself: it runs wherever there is fetch", () => {
+  const client = imports.filter(({ from }) => from.startsWith('client/'))
+  expect(client.length).toBeGreaterThan(5)
+  expect(client.filter(({ of }) => !of.startsWith('client/'))).toEqual([])
+})
+
 test('nothing but the command line stands above compose', () => {
   const above = imports.filter(
     ({ of }) => of === 'compose.ts' || of === 'cli.ts' || of.startsWith('commands/'),

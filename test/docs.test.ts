@@ -1,13 +1,25 @@
 // What the documents say is held against what is there: links, configuration keys, whole snippets, commands
 // with their options, refusal codes, metrics, the policy example. Prose that nothing checks goes stale.
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { privateKeyJwt } from '../src/client/index.ts'
+import { parseAgents, readAgentFiles } from '../src/config/agent_files.ts'
+import { agentSchema } from '../src/config/agent_schema.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { configSchema } from '../src/config/schema.ts'
 import { fmt, test as testPolicy } from '../src/policy/toolchain.ts'
@@ -113,6 +125,43 @@ describe('docs/broker.md', () => {
     writeFileSync(file, `${yaml}\nbackends: ${JSON.stringify(parse(read('config.example.yaml')).backends)}`)
     return loadConfig(file, {}, { credentials: 'policy' })
   }
+
+  it('sets an agent up with what it shows: a key, its file, the configuration', async () => {
+    const shown = (name: string) =>
+      new RegExp(`<!-- ${name} -->\n\`\`\`\\w+\n([\\s\\S]*?)\`\`\``).exec(read('docs/broker.md'))![1]!
+    await promisify(execFile)('sh', ['-c', shown('key')], {
+      cwd: dir,
+      env: { PATH: `${dirname(process.execPath)}:${process.env.PATH}` },
+    })
+    writeFileSync(join(dir, 'agents/support-triage.yaml'), shown('agent'))
+    const { broker } = load(`public_origin: https://gate.example\n${shown('broker')}`)
+    expect(broker.identityProviders).toMatchObject([{ accept: ['id_token', 'logout'], userClaim: 'email' }])
+    const agents = parseAgents(await readAgentFiles(join(dir, 'agents')), { workloadIssuers: [] })
+    const [credential] = agents.byClientId('support-triage')!.credentials
+    expect(credential).toMatchObject({ method: 'private_key_jwt' })
+    const authenticate = privateKeyJwt(JSON.parse(readFileSync(join(dir, 'agent.key.json'), 'utf8')))
+    expect(await authenticate('support-triage', 'https://broker.example')).toHaveProperty('client_assertion')
+  })
+
+  it('shows every key of an agent file in one that is taken', async () => {
+    const [file] = blocks(read('docs/broker.md'), 'yaml').filter((yaml) => yaml.includes('delegates_to:'))
+    const place = join(dir, 'every-key')
+    mkdirSync(place)
+    writeFileSync(join(place, 'support-triage.yaml'), file!)
+    const other = { client_id: 'billing-lookup', version: '1', env: 'prod', profile: 'support' }
+    const credentials = [{ method: 'tls_client_auth', san: 'DNS:billing.agents.example' }]
+    writeFileSync(join(place, 'billing-lookup.yaml'), JSON.stringify({ ...other, credentials }))
+    const rules = { workloadIssuers: ['https://kubernetes.default.svc.cluster.local'] }
+    const agent = parseAgents(await readAgentFiles(place), rules).byClientId('support-triage')!
+    expect(agent.credentials.map(({ method }) => method)).toEqual([
+      'private_key_jwt',
+      'tls_client_auth',
+      'self_signed_tls_client_auth',
+      'workload_jwt',
+    ])
+    const keys = Object.keys(z.toJSONSchema(agentSchema, { io: 'input', unrepresentable: 'any' }).properties!)
+    expect(keys.filter((key) => !file!.includes(`${key}:`))).toEqual([])
+  })
 
   it('shows two files that fit together', () => {
     const [broker, gate] = files.map(load)
