@@ -2,7 +2,7 @@
 // policy that ships, one coarse CRM API, a lease for one customer of it. Lives in a temporary directory.
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { loadConfig } from '../src/config/load.ts'
 import type { Config } from '../src/config.ts'
 import { issueLease } from '../src/lease/issue.ts'
@@ -11,6 +11,8 @@ import { isRefusal } from '../src/refusals.ts'
 
 /** The authority agents use; the sockets go to a port of the system's choice. */
 export const authority = 'gate.bench'
+/** The broker under its published name. */
+export const brokerIssuer = 'http://broker.bench'
 /** What every benchmark asks for. */
 export const target = '/crm/customers/9821'
 
@@ -19,14 +21,22 @@ export class Fixture implements Disposable {
   readonly dir = mkdtempSync(join(tmpdir(), 'leasegate-bench-'))
   readonly config: Config
 
-  constructor(backendPort: number) {
+  /** `broker`: members of that section beside the issuer, in YAML; `files`: what they name, by path. */
+  constructor(
+    backendPort: number,
+    { broker = '', files = {} }: { broker?: string; files?: Readonly<Record<string, object>> } = {},
+  ) {
     const policies = join(this.dir, 'policies')
     cpSync(join(import.meta.dirname, '../policies'), policies, { recursive: true })
     // A benchmark needs more calls a minute than the numbers that ship.
     const profiles = join(policies, 'data/profiles.json')
     writeFileSync(profiles, readFileSync(profiles, 'utf8').replaceAll(/"(lease|agent)": \d+/g, '"$1": 1e9'))
+    for (const [path, content] of Object.entries(files)) {
+      mkdirSync(join(this.dir, dirname(path)), { recursive: true })
+      writeFileSync(join(this.dir, path), JSON.stringify(content))
+    }
     const file = join(this.dir, 'config.yaml')
-    writeFileSync(file, configText(backendPort))
+    writeFileSync(file, configText(backendPort, broker))
     this.config = loadConfig(file, {})
   }
 
@@ -62,7 +72,7 @@ decision := {"effect": "allow", "reasons": []} if {
         ],
       },
       {
-        issuer: 'http://broker.bench',
+        issuer: brokerIssuer,
         audience: `http://${authority}`,
         key: await openLocalKey(this.config.broker.keyFile),
         now: Date.now() / 1000,
@@ -77,12 +87,12 @@ decision := {"effect": "allow", "reasons": []} if {
   }
 }
 
-function configText(backendPort: number): string {
+function configText(backendPort: number, broker: string): string {
   return `
 listen: { proxy: 127.0.0.1:0, control: 127.0.0.1:0, metrics: 127.0.0.1:0 }
 public_origin: http://${authority}
-broker: { issuer: http://broker.bench }
-issuers: [{ issuer: http://broker.bench, jwks: { local: true } }]
+broker: { issuer: ${brokerIssuer}, ${broker} }
+issuers: [{ issuer: ${brokerIssuer}, jwks: { local: true } }]
 state: { store: embedded, path: ./state.db }
 policy: { dir: ./policies }
 audit: { file: ./audit.jsonl }

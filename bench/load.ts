@@ -7,8 +7,8 @@ import { connect, type Socket } from 'node:net'
 /** What to send, where to, and how much of it. */
 export interface Load {
   readonly port: number
-  /** One whole request without a body. */
-  readonly request: Buffer
+  /** One whole request, or what makes the next one. */
+  readonly request: Buffer | (() => Buffer)
   readonly connections: number
   readonly seconds: number
 }
@@ -16,12 +16,13 @@ export interface Load {
 /** Sends the next request as soon as an answer is in, on every connection. Returns answers per second. */
 export async function closedLoop(load: Load): Promise<number> {
   let answers = 0
+  const next = requestsOf(load)
   const clients = await open(load, (client) => {
     answers++
-    client.send()
+    client.send(next())
   })
   const began = performance.now()
-  for (const client of clients) client.send()
+  for (const client of clients) client.send(next())
   await failure(clients, load.seconds)
   const rps = answers / ((performance.now() - began) / 1000)
   for (const client of clients) client.close()
@@ -37,9 +38,10 @@ export async function fixedRate(load: Load, perSecond: number): Promise<Float64A
   const due: number[] = []
   const idle: Client[] = []
   let taken = 0
+  const next = requestsOf(load)
   const send = (client: Client) => {
     if (taken === due.length) idle.push(client)
-    else client.send(due[taken++])
+    else client.send(next(), due[taken++])
   }
   const clients = await open(load, (client, since) => {
     took.push(performance.now() - since)
@@ -64,6 +66,49 @@ export async function fixedRate(load: Load, perSecond: number): Promise<Float64A
   return Float64Array.from(took).sort()
 }
 
+/** What became of requests that were each sent once. */
+export interface Sent {
+  readonly seconds: number
+  /** Of each request, milliseconds. */
+  readonly took: Float64Array
+  /** Of the answers, in the order of the requests. */
+  readonly bodies: readonly string[]
+}
+
+/** Sends each request once, as fast as answers come in. */
+export async function sendAll(
+  load: Pick<Load, 'port' | 'connections'>,
+  requests: readonly Buffer[],
+): Promise<Sent> {
+  const took = new Float64Array(requests.length)
+  const bodies: string[] = []
+  const under = new Map<Client, number>()
+  const { promise: over, resolve } = Promise.withResolvers<void>()
+  let [sent, answers] = [0, 0]
+  const send = (client: Client) => {
+    if (sent === requests.length) return
+    under.set(client, sent)
+    client.send(requests[sent++]!, performance.now())
+  }
+  const clients = await open(load, (client, since) => {
+    const at = under.get(client)!
+    took[at] = performance.now() - since
+    bodies[at] = client.body
+    if (++answers === requests.length) resolve()
+    send(client)
+  })
+  const began = performance.now()
+  for (const client of clients) send(client)
+  await Promise.race([over, ...clients.map((client) => client.failed)])
+  const seconds = (performance.now() - began) / 1000
+  for (const client of clients) client.close()
+  return { seconds, took, bodies }
+}
+
+function requestsOf({ request }: Load): () => Buffer {
+  return typeof request === 'function' ? request : () => request
+}
+
 /** Resolves after `seconds`; rejects as soon as a connection fails. */
 async function failure(clients: readonly Client[], seconds: number): Promise<void> {
   const { promise: over, resolve } = Promise.withResolvers<void>()
@@ -75,12 +120,15 @@ async function failure(clients: readonly Client[], seconds: number): Promise<voi
   }
 }
 
-async function open(load: Load, answered: (client: Client, since: number) => void): Promise<Client[]> {
+async function open(
+  load: Pick<Load, 'port' | 'connections'>,
+  answered: (client: Client, since: number) => void,
+): Promise<Client[]> {
   return Promise.all(
     Array.from({ length: load.connections }, async () => {
       const socket = connect({ port: load.port, host: '127.0.0.1', noDelay: true })
       await once(socket, 'connect')
-      return new Client(socket, load.request, answered)
+      return new Client(socket, answered)
     }),
   )
 }
@@ -91,15 +139,15 @@ class Client {
   readonly failed: Promise<never>
   busy = false
   since = 0
+  /** Of the latest answer. */
+  body = ''
   readonly #socket: Socket
-  readonly #request: Buffer
   /** Of the answer under way: the head so far, then the bytes of the body that are still to come. */
   #head = ''
   #missing = 0
 
-  constructor(socket: Socket, request: Buffer, answered: (client: Client, since: number) => void) {
+  constructor(socket: Socket, answered: (client: Client, since: number) => void) {
     this.#socket = socket
-    this.#request = request
     const { promise, reject } = Promise.withResolvers<never>()
     this.failed = promise
     this.failed.catch(() => undefined)
@@ -117,10 +165,10 @@ class Client {
     socket.once('close', () => reject(new Error('the server closed a connection')))
   }
 
-  send(since = 0): void {
+  send(request: Buffer, since = 0): void {
     this.busy = true
     this.since = since
-    this.#socket.write(this.#request)
+    this.#socket.write(request)
   }
 
   close(): void {
@@ -130,13 +178,16 @@ class Client {
 
   /** Whether `chunk` completes the answer. */
   #read(chunk: Buffer): boolean {
+    const text = chunk.toString('latin1')
     if (this.#missing > 0) {
       this.#missing -= chunk.length
+      this.body += text
     } else {
       const before = this.#head.length
-      const end = (this.#head + chunk.toString('latin1')).indexOf('\r\n\r\n')
-      this.#head += chunk.toString('latin1')
+      this.#head += text
+      const end = this.#head.indexOf('\r\n\r\n')
       if (end < 0) return false
+      this.body = this.#head.slice(end + 4)
       this.#missing = end + 4 + bodyLength(this.#head.slice(0, end)) - before - chunk.length
       this.#head = ''
     }

@@ -219,6 +219,8 @@ function send(
   const all: Record<string, string> = { 'cache-control': 'no-store', ...everyAnswer, ...headers }
   if (body !== undefined && all['content-type'] === undefined) all['content-type'] = 'application/json'
   if (!res.req.complete) all.connection = 'close'
+  const text = typeof body === 'object' ? `${JSON.stringify(body)}\n` : body
+  if (text !== undefined) all['content-length'] = String(Buffer.byteLength(text))
   res.writeHead(status, all)
-  res.end(typeof body === 'string' ? body : body === undefined ? undefined : `${JSON.stringify(body)}\n`)
+  res.end(text)
 }
