@@ -21,6 +21,8 @@ export interface TestBrokerOptions extends TestGateOptions {
   readonly broker?: Json
   /** Further identity providers. */
   readonly providers?: readonly Json[]
+  /** A `tls` listener; both listeners are on it then. */
+  readonly tls?: Json
 }
 
 /** One answer of an endpoint of the broker. */
@@ -71,8 +73,9 @@ export const readCustomer: Json = {
 /** Starts both in one process. */
 export async function startTestBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const [proxy, control] = [await freePort(), await freePort()]
-  const brokerUrl = `http://127.0.0.1:${control}`
-  const gateUrl = `http://127.0.0.1:${proxy}`
+  const scheme = options.tls === undefined ? 'http' : 'https'
+  const brokerUrl = `${scheme}://127.0.0.1:${control}`
+  const gateUrl = `${scheme}://127.0.0.1:${proxy}`
   const idp = testIssuer({ issuer: 'https://login.example', audience: 'leasegate', kid: 'idp-1' })
   const dir = mkdtempSync(join(tmpdir(), 'leasegate-agents-'))
   const jwks = join(dir, 'idp.json')
@@ -91,6 +94,7 @@ export async function startTestBroker(options: TestBrokerOptions = {}): Promise<
     ...options,
     config: {
       listen: { proxy: `127.0.0.1:${proxy}`, control: `127.0.0.1:${control}`, metrics: '127.0.0.1:0' },
+      ...(options.tls !== undefined && { tls: { proxy: options.tls, control: options.tls } }),
       public_origin: gateUrl,
       issuers: [{ issuer: brokerUrl, jwks: { local: true }, workflows: ['workflow:'] }],
       broker: {

@@ -40,7 +40,7 @@ export async function expectRefused(
 ): Promise<{ readonly answer: BrokerAnswer; readonly record: BrokerRecord }> {
   const { path = '/token', body = broker.exchangeForm() } = request
   const { answer, added } = await told(broker, { path, ...request, body })
-  expect({ status: answer.status, error: answer.body.error ?? answer.body.err }, String(body)).toEqual({
+  expect({ status: answer.status, error: answer.body.error ?? answer.body.err }).toEqual({
     status,
     error,
   })
@@ -97,8 +97,16 @@ const secretNames =
 function secretsOf(body: unknown, headers: object = {}) {
   const form = [...new URLSearchParams(String(body ?? ''))]
   const all = [...form, ...Object.entries(headers as Json)]
-  const secret = all.filter(([name, value]) => secretNames.test(name) && String(value).length >= 32)
-  return Object.fromEntries(secret.map(([name, value], nth) => [`${name} ${nth}`, String(value)]))
+  // A JWT part by part; what is short is no secret, or one of a test that is about something else.
+  const parts = all.flatMap(([name, value]) =>
+    secretNames.test(name)
+      ? String(value)
+          .split(/[ .]/)
+          .map((part) => [name, part] as const)
+      : [],
+  )
+  const secret = parts.filter(([, part]) => part.length >= 24 && !part.startsWith('eyJ0eXAi'))
+  return Object.fromEntries(secret.map(([name, part], nth) => [`${name} ${nth}`, part]))
 }
 
 /** Changes a file of the policy data and waits for it to be live. */
