@@ -1,7 +1,12 @@
 // What the core asks of the world. Two adapters implement the state ports (stores/embedded.ts,
 // stores/redis.ts) and pass one contract suite (test/stores/contract.ts). Times are seconds since 1970
 // unless a name says otherwise. A port that cannot answer throws `Unavailable`, never guesses.
-import type { Binding, DelegatingAgent, RevocationScope } from './lease/lease.ts'
+import type { RevocationScope } from './lease/lease.ts'
+import type { Deferrals, Leases } from './ports/leases.ts'
+import type { PolicySets } from './ports/policy_sets.ts'
+
+export * from './ports/leases.ts'
+export * from './ports/policy_sets.ts'
 
 /** Thrown by a store that cannot answer in time; the gate turns it into 503 `evidence_unavailable`. */
 export class Unavailable extends Error {
@@ -59,164 +64,6 @@ export interface Revocations {
   watch(listener: (entry: Revocation) => void): () => void
 }
 
-/** What is stored of a lease's life. `expired` is never stored: the clock says it. */
-export const storedStates = ['active', 'suspended', 'revoked', 'completed'] as const
-export type StoredState = (typeof storedStates)[number]
-
-/** The durable record of one grant: who, which agent, what, why, when. What happened is its `LeaseUsage`. */
-export interface LeaseRecord {
-  readonly id: string
-  readonly issuer: string
-  /** Whose agent it is, where one broker serves several; empty: nobody's in particular. */
-  readonly tenant: string
-  readonly user: string
-  /** The user as the identity provider knows them; absent where no provider spoke for them. */
-  readonly login?: { readonly issuer: string; readonly subject: string }
-  /** What the provider said about them, for policy when it is asked again; absent: nobody did. */
-  readonly asserted?: {
-    readonly kind: 'user' | 'workflow'
-    readonly groups: readonly string[]
-    readonly authTime?: number
-    readonly acr?: string
-  }
-  readonly agent: string
-  readonly agentVersion: string
-  readonly agentEnv: string
-  readonly clientId: string
-  readonly profile: string
-  readonly profileVersion: string
-  readonly task: { readonly system: string; readonly id: string; readonly purpose: string }
-  readonly session: string
-  readonly stage: string
-  readonly audience: string
-  /** `authorization_details` as granted. */
-  readonly details: readonly unknown[]
-  /** The key that its tokens are bound to; absent: bearer tokens. */
-  readonly binding?: Binding
-  /** Leases it was handed on from, nearest first, and the agents that did so. */
-  readonly ancestors: readonly string[]
-  readonly delegatedBy: readonly DelegatingAgent[]
-  /** Of the first token. */
-  readonly issuedAt: number
-  /** Expiry of the newest token. */
-  readonly expiresAt: number
-  readonly maxExpiresAt: number
-  readonly renewals: number
-  readonly state: StoredState
-  /** Counts the changes of `state`. */
-  readonly version: number
-  /** The latest change of `state`; absent while it is the one it was issued with. */
-  readonly changed?: { readonly at: number; readonly by: string; readonly reason: string }
-  /** Its place in the token status list; absent: it has none. */
-  readonly statusIndex?: number
-  /** Why it was granted; absent where an operator signed it without asking policy. */
-  readonly decision?: {
-    readonly id: string
-    readonly reasons: readonly string[]
-    readonly policyDigest: string
-  }
-}
-
-/** A change of state that is asked for. */
-export interface LeaseTransition {
-  /** The states from which it may happen; in `to` itself nothing changes. */
-  readonly from: readonly StoredState[]
-  readonly to: StoredState
-  readonly at: number
-  readonly by: string
-  readonly reason: string
-}
-
-/** `unchanged`: it was in that state already. `conflict`: its state does not allow this. */
-export type TransitionResult =
-  | { readonly outcome: 'changed' | 'unchanged' | 'conflict'; readonly record: LeaseRecord }
-  | { readonly outcome: 'unknown' }
-
-/** Calls under one lease since the last time they were added up. Bytes are body bytes. */
-export interface LeaseUse {
-  readonly id: string
-  /** Who issued it: another issuer may have a lease of the same id. */
-  readonly issuer: string
-  readonly calls: number
-  /** Calls by verb, of those that reached an operation. */
-  readonly verbs: Readonly<Record<string, number>>
-  readonly refusals: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly lastUsedAt: number
-}
-
-/** All calls under one lease, as far as gates have reported them: up to some seconds old. */
-export type LeaseUsage = Omit<LeaseUse, 'id' | 'issuer'>
-
-/** Which leases; members that are absent do not limit. */
-export interface LeaseFilter {
-  readonly agent?: string
-  readonly user?: string
-  /** `system:id`, as in revocations. */
-  readonly task?: string
-  readonly session?: string
-  readonly tenant?: string
-  /** As stored: a lease whose time is over is still `active` here. */
-  readonly state?: StoredState
-  /** Leases whose time is not over at this moment. */
-  readonly liveAt?: number
-  readonly limit: number
-}
-
-export interface Leases {
-  /** Inserts or replaces by id, and remembers `login` for `usersOf`. Durable before it resolves. */
-  put(record: LeaseRecord): Promise<void>
-  get(id: string): Promise<LeaseRecord | undefined>
-  /**
-   * Notes a further token that lives until `expiresAt`, unless the lease is not `active` any more: then
-   * undefined, and nothing is changed. One step over all processes: no token comes after a completion.
-   */
-  renew(id: string, expiresAt: number): Promise<LeaseRecord | undefined>
-  /** Changes the state in one step over all processes, or says why not. */
-  transition(id: string, change: LeaseTransition): Promise<TransitionResult>
-  /** Newest first, at most `limit`. */
-  list(filter: LeaseFilter): Promise<LeaseRecord[]>
-  /** Adds to the usage of each lease; one that is unknown is left out. */
-  addUsage(uses: readonly LeaseUse[]): Promise<void>
-  /** Undefined: nobody has reported a call. */
-  usage(lease: Pick<LeaseUse, 'id' | 'issuer'>): Promise<LeaseUsage | undefined>
-  /** Users, as leases name them, that leases were issued to on the word of an identity provider. */
-  usersOf(login: { readonly issuer: string; readonly subject: string }): Promise<string[]>
-}
-
-/** A token request that waits for a human. `id` is the digest of the deferral code: the code is not stored. */
-export interface Deferral {
-  readonly id: string
-  readonly clientId: string
-  /** Thumbprint of the key it was asked with; empty where it was asked without one. */
-  readonly key: string
-  /** Who has to say yes: people and `group:` names, from policy. */
-  readonly approvers: readonly string[]
-  /** What was asked for, as the broker needs it to decide again (broker/deferred.ts). Holds no token. */
-  readonly request: string
-  readonly createdAt: number
-  readonly expiresAt: number
-  /** Seconds between two polls; each poll that comes too early adds five (RFC 8628 §3.5). */
-  readonly interval: number
-  readonly state: 'pending' | 'approved' | 'denied' | 'redeemed'
-  readonly settled?: { readonly by: string; readonly at: number; readonly reason: string }
-}
-
-export interface Deferrals {
-  /** Inserts; one that is known stays as it is. */
-  put(deferral: Deferral): Promise<void>
-  get(id: string): Promise<Deferral | undefined>
-  /** Notes a poll at `now`; `tooFast` when the one before it was less than `interval` ago. */
-  poll(id: string, now: number): Promise<{ deferral: Deferral; tooFast: boolean } | undefined>
-  /** From `pending` only; exactly one caller ever gets `true`. */
-  settle(id: string, to: 'approved' | 'denied', settled: NonNullable<Deferral['settled']>): Promise<boolean>
-  /** From `approved` only; exactly one caller ever gets `true`. */
-  redeem(id: string): Promise<boolean>
-  /** Oldest first, at most `limit`, those that still wait at `now`. */
-  pending(now: number, limit: number): Promise<Deferral[]>
-}
-
 /** Values that all processes of one store share and nobody else knows. */
 export interface Secrets {
   /** 32 random bytes under a name, made by whoever asks first. The same for everybody from then on. */
@@ -253,62 +100,6 @@ export interface Replay {
    * when no more ids can be remembered: what could be replayed is not let in.
    */
   use(id: string, expiresAt: number, now: number): Promise<boolean>
-}
-
-/** A policy that was published, without its content. */
-export interface PublishedSet {
-  /** `policyDigest` of the content. */
-  readonly digest: string
-  readonly publishedAt: number
-  /** Who published: `cli:root`, … For the record, never an authority. */
-  readonly by: string
-}
-
-/** A policy that was published: all that a gate needs to load it without a compiler. */
-export interface PolicySet extends PublishedSet {
-  /** What `packSet` made (policy/set.ts). The store never looks inside: whoever unpacks it verifies it. */
-  readonly packed: Uint8Array
-}
-
-/** That a published policy became the active one. */
-export interface Activation {
-  /** Its place in the history: one more than that of the activation before it. */
-  readonly number: number
-  readonly digest: string
-  /** A `rollback` takes the latest activation back that has not been taken back yet (policy/rollout.ts). */
-  readonly kind: 'activate' | 'rollback'
-  readonly by: string
-  readonly at: number
-  readonly reason: string
-}
-
-export interface ActivationRequest extends Omit<Activation, 'number'> {
-  /** Refuse unless this digest is the active one: what was read before is still so. */
-  readonly expected?: string
-}
-
-/** `unchanged`: it was active already, nothing was written. */
-export type ActivationResult =
-  | { readonly outcome: 'activated' | 'unchanged'; readonly activation: Activation }
-  | { readonly outcome: 'not_stored' }
-  | { readonly outcome: 'not_expected'; readonly active: Activation | undefined }
-
-/** Published policies, and which of them gates follow. Never asked on the request path. */
-export interface PolicySets {
-  /**
-   * Inserts or replaces by digest; `true` when it was new. Forgets sets that nobody goes back to
-   * (stores/kept_sets.ts), never this one, the active one, or the one a rollback leads to.
-   */
-  put(set: PolicySet): Promise<boolean>
-  /** The packed content of a set, as it was put. */
-  get(digest: string): Promise<Uint8Array | undefined>
-  /** Newest first. */
-  list(): Promise<PublishedSet[]>
-  /** Appends to the history, in one order over all processes, or says why not. Durable before it resolves. */
-  activate(request: ActivationRequest): Promise<ActivationResult>
-  active(): Promise<Activation | undefined>
-  /** Newest first, at most `limit`. */
-  history(limit: number): Promise<Activation[]>
 }
 
 /** One adapter, all state ports. */
