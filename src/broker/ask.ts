@@ -103,8 +103,8 @@ export function parseDetails(
   if (isRefusal(grants)) return noDetails(grants.facts.detail ?? grants.row.title, grants.facts.cause)
   const details: LeaseDetail[] = []
   for (const { actions, identifier, sensitivity, constraints } of grants) {
-    if (!areConstraints(constraints)) {
-      return noDetails('constraints are max_calls, a whole number, and max_risk: low, medium or high')
+    if (!areConstraints(constraints) || constraints.max_calls === 0) {
+      return noDetails('constraints are max_calls, a whole number from 1, and max_risk: low, medium or high')
     }
     const limited = Object.keys(constraints).length > 0
     details.push({ type: 'lease', actions, identifier, sensitivity, ...(limited && { constraints }) })

@@ -2,8 +2,8 @@
 // nothing any more, and answers with nothing that is not durable.
 import { maxTokenLength } from '../lease/compact.ts'
 import { type IssuedLease, issueLease, type LeaseAsk } from '../lease/issue.ts'
-import { maxLeaseSeconds } from '../lease/lease.ts'
-import type { LeaseRecord } from '../ports.ts'
+import { maxLeaseSeconds, revocationKeys } from '../lease/lease.ts'
+import type { LeaseRecord, Revocation } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { noTask } from './ask.ts'
 import type { Bounded } from './bounds.ts'
@@ -46,7 +46,20 @@ export async function give(gift: Gift, trail: BrokerTrail, parts: BrokerParts): 
   if (issued.token.length > maxTokenLength) {
     return refuse('invalid_authorization_details', { detail: 'these details do not fit into one token' })
   }
-  return keep(issued, renewed !== undefined, parts)
+  const revocation = revokedAtBirth(issued.record, parts)
+  if (revocation === undefined) return keep(issued, renewed !== undefined, parts)
+  return renewed === undefined ? tooSoon(revocation, parts) : ended()
+}
+
+/** Gates allow for clocks that differ: a lease that is made just after a revocation would be over for good. */
+function revokedAtBirth(record: LeaseRecord, { store, profile }: BrokerParts): Revocation | undefined {
+  const keys = revocationKeys({ ...record, agent: { id: record.agent, version: record.agentVersion } })
+  return store.revocations.find(keys, record.issuedAt - profile.clockTolerance)
+}
+
+function tooSoon({ scope }: Revocation, { profile }: BrokerParts): Refusal {
+  const detail = `revoked by ${scope} a moment ago: ask again later`
+  return refuse('access_denied', { detail, retryAfter: profile.clockTolerance + 1 })
 }
 
 /** The record of the lease that is renewed; undefined: this is a new one. */

@@ -719,24 +719,53 @@ test('a workflow acts for itself through its agent, without a person', async () 
   expect(renewed.lease_id).toBe(body.lease_id)
 })
 
-test('what is revoked while a request is on its way kills the token that comes of it', async () => {
-  await world.close()
-  // The last wait before a token is signed: a second passes, and somebody revokes the user in between.
-  world = await openWorld((parts) => ({
-    ...parts,
-    statusFor: async () => {
-      await revoke('user', 'alice@example.com')
-      await world.pass(1)
-      return undefined
-    },
-  }))
-  world.agents.set('triage', entry('triage'))
-  world.rights.profiles.triage = [both]
-  world.rights.users['alice@example.com'] = [both]
-  world.subject('alice')
-  const { body } = await world.post(exchangeForm('triage', 'alice'))
-  const { revocationKeys, issuedAt } = await world.read(body.access_token)
-  expect(world.store.revocations.find(revocationKeys, issuedAt)).toMatchObject({ scope: 'user' })
+describe('what is revoked while a request is on its way', () => {
+  /** A second passes before the token is signed; `between` is done then, `late` before the lease is stored. */
+  async function slow(between: () => unknown, late: () => unknown) {
+    await world.close()
+    world = await openWorld((parts) => {
+      const put = parts.store.leases.put.bind(parts.store.leases)
+      parts.store.leases.put = async (record) => {
+        await late()
+        await put(record)
+      }
+      const statusFor = async () => {
+        await between()
+        await world.pass(1)
+        return undefined
+      }
+      return { ...parts, statusFor }
+    })
+    world.agents.set('triage', entry('triage'))
+    world.rights.profiles.triage = [both]
+    world.rights.users['alice@example.com'] = [both]
+    world.subject('alice')
+    return world.post(exchangeForm('triage', 'alice'))
+  }
+
+  test.each<[string, RevocationScope, string]>([
+    ['the user', 'user', 'alice@example.com'],
+    ['the agent', 'agent', 'agent:triage'],
+    ['the version of the agent', 'agent_version', 'agent:triage@1.0.0'],
+    ['the task of leases without one', 'task', 'none:none'],
+  ])('gets no lease: %s', async (_, scope, value) => {
+    const { status, headers, body } = await slow(
+      () => revoke(scope, value),
+      () => undefined,
+    )
+    expect({ status, error: body.error }).toEqual({ status: 400, error: 'access_denied' })
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(await world.store.leases.list({ limit: 1 })).toEqual([])
+  })
+
+  test('kills the token where it is heard of too late: that is as old as what was looked at', async () => {
+    const { body } = await slow(
+      () => undefined,
+      () => revoke('user', 'alice@example.com'),
+    )
+    const { revocationKeys, issuedAt } = await world.read(body.access_token)
+    expect(world.store.revocations.find(revocationKeys, issuedAt)).toMatchObject({ scope: 'user' })
+  })
 })
 
 test('a lease keeps its place in the status list over renewals', async () => {

@@ -264,6 +264,11 @@ describe('a request is refused', () => {
       'invalid_authorization_details',
     ],
     [
+      'a limit of no calls (H7)',
+      details([{ ...read, constraints: { max_calls: 0 } }]),
+      'invalid_authorization_details',
+    ],
+    [
       'a constraint of another type (H7)',
       details([{ ...read, constraints: { max_calls: '20' } }]),
       'invalid_authorization_details',
