@@ -70,7 +70,9 @@ describe('H5 wider than the lease before', () => {
   })
 
   test.each(wider)('a lease handed on: %s', async (_, changes) => {
-    const actor = { actor_token: broker.assertion('support-triage'), actor_token_type: jwtType }
+    // Of a key that the child holds: a lease is handed on to a key only.
+    const cnf = { jkt: 'k'.repeat(43) }
+    const actor = { actor_token: broker.assertion('support-triage', { cnf }), actor_token_type: jwtType }
     const form = { ...(await parent('planner')), ...actor, resource: `${broker.gateUrl}/crm`, ...changes }
     await expectRefused(broker, asks(form, 'planner'), refused)
   })
