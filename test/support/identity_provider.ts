@@ -12,21 +12,24 @@ export const audience = 'leasegate'
 const clientId = audience
 const clientSecret = 'a-secret-between-the-provider-and-its-test-client'
 const redirectUri = 'http://127.0.0.1/callback'
+const logoutUri = 'http://127.0.0.1/logout'
 const resource = 'urn:leasegate'
 
 export interface TestProvider {
   readonly issuer: string
   /** Fresh tokens of a new login of alice. */
   login(): Promise<{ readonly idToken: string; readonly accessToken: string }>
+  /** Tells its client that the login session of an ID token is over (OpenID Connect Back-Channel Logout). */
+  logout(idToken: string): Promise<void>
   close(): void
 }
 
-/** Starts one. */
-export async function startIdentityProvider(): Promise<TestProvider> {
+/** Starts one; `logoutTo`: where it sends logout tokens. */
+export async function startIdentityProvider(logoutTo: () => string = () => logoutUri): Promise<TestProvider> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const provider = new Provider(issuer, configuration())
+  const provider = new Provider(issuer, configuration(logoutTo))
   const callback = provider.callback()
   server.on('request', (req: IncomingMessage, res: ServerResponse) => {
     if (req.url?.startsWith('/interaction/') !== true) return callback(req, res)
@@ -35,6 +38,10 @@ export async function startIdentityProvider(): Promise<TestProvider> {
   return {
     issuer,
     login: () => login(issuer),
+    async logout(idToken) {
+      const { sub, sid } = JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString())
+      await (await provider.Client.find(clientId)).backchannelLogout(sub, sid)
+    },
     close() {
       server.closeAllConnections()
       server.close()
@@ -42,11 +49,14 @@ export async function startIdentityProvider(): Promise<TestProvider> {
   }
 }
 
-function configuration() {
+function configuration(logoutTo: () => string) {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const account = { email: 'alice@example.com', email_verified: true, groups: ['support'] }
   return {
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'idp-1', alg: 'RS256', use: 'sig' }] },
+    // Its own refuses to call this machine.
+    fetch: (url: URL, { method = '', headers = {}, body = null }: RequestInit) =>
+      fetch(String(url) === logoutUri ? logoutTo() : url, { method, headers, body }),
     // Left out, each is announced on the console.
     ttl: { Interaction: 60, Session: 60, Grant: 60, AccessToken: 300, IdToken: 300 },
     cookies: { keys: ['a key that signs cookies'] },
@@ -55,7 +65,7 @@ function configuration() {
         client_id: clientId,
         client_secret: clientSecret,
         redirect_uris: [redirectUri],
-        backchannel_logout_uri: 'http://127.0.0.1/logout',
+        backchannel_logout_uri: logoutUri,
         backchannel_logout_session_required: true,
       },
     ],

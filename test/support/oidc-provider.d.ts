@@ -15,6 +15,9 @@ declare module 'oidc-provider' {
       readonly accountId: string
       readonly clientId: string
     }) => Grant
+    readonly Client: {
+      find(id: string): Promise<{ backchannelLogout(sub: string, sid: string): Promise<void> }>
+    }
     interactionDetails(
       req: IncomingMessage,
       res: ServerResponse,
