@@ -3,7 +3,7 @@
 // view too; other processes see it at their next poll. The only importer of node:sqlite. It never waits
 // unboundedly and never serves from a lost file.
 import { chmodSync, closeSync, mkdirSync, openSync, type Stats, statSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -33,26 +33,24 @@ export interface EmbeddedOptions {
 /** How long a write waits for another process's transaction before it is `Unavailable`. */
 const busyMs = 500
 const purgeEveryMs = 60_000
-const checkpointPages = { FULL: 1000, NORMAL: 4000 }
 /** A power cut takes the used ids of so long with it; the end of a process takes none. */
 const replaySyncMs = 100
 
 /** Opens (or creates) the files, loads every revocation, starts to poll. Throws `Unavailable`. */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Store> {
   const now = options.now ?? Date.now
-  const file = new SqliteFile(options.path)
+  const file = new SqliteFile(options.path, 'durable')
   let replay: SqliteFile | undefined
   try {
-    await file.prepare('FULL', migrations)
-    replay = new SqliteFile(`${options.path}-replay`)
-    await replay.prepare('NORMAL', replayMigrations)
+    await file.prepare(migrations)
+    replay = new SqliteFile(`${options.path}-replay`, 'soon')
+    await replay.prepare(replayMigrations)
     const revocations = new PolledRevocations(file, now)
     revocations.poll()
     await revocations.purge()
     return compose({ file, replay }, revocations, { ...options, now })
   } catch (error) {
-    replay?.close()
-    file.close()
+    await Promise.all([replay?.close(), file.close()])
     throw unavailable(error)
   }
 }
@@ -66,7 +64,8 @@ function compose(
   // A look that fails leaves the view to age; the gate refuses once it is too old.
   const polling = setInterval(() => attempt(() => revocations.poll()), pollMs).unref()
   const purging = setInterval(() => void revocations.purge().catch(() => {}), purgeEveryMs).unref()
-  const syncing = setInterval(() => void replay.sync(), replaySyncMs).unref()
+  // What fails is tried again after the next write; a checkpoint or the kernel may be first.
+  const syncing = setInterval(() => void replay.sync().catch(() => {}), replaySyncMs).unref()
   return {
     kind: 'embedded',
     revocations,
@@ -83,8 +82,7 @@ function compose(
     },
     async close() {
       for (const timer of [polling, purging, syncing]) clearInterval(timer)
-      replay.close()
-      file.close()
+      await Promise.all([replay.close(), file.close()])
     },
   }
 }
@@ -95,11 +93,16 @@ class SqliteFile implements Sql {
   readonly #db: DatabaseSync
   readonly #identity: Stats
   readonly #statements = new Map<string, StatementSync>()
-  readonly #group = new GroupCommit((work) => this.#transact(work))
+  readonly #group = new GroupCommit((work) => this.#commit(work))
+  readonly #writes: 'durable' | 'soon'
+  #log: FileHandle | undefined
   #unsynced = false
+  #torn = false
 
-  constructor(path: string) {
+  /** `durable`: a write is on disk when it resolves; `soon`: `sync` brings it there. */
+  constructor(path: string, writes: 'durable' | 'soon') {
     this.#path = resolve(path)
+    this.#writes = writes
     try {
       mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 })
       closeSync(openSync(this.#path, 'a', 0o600))
@@ -113,19 +116,16 @@ class SqliteFile implements Sql {
   }
 
   /**
-   * WAL, and the schema. `FULL`: a commit is on disk when it returns. `NORMAL`: it is safe from the end of the
-   * process, and a power cut can take the latest ones, never the file. Waits for another process that is
-   * doing the same.
+   * WAL, and the schema. `NORMAL`: SQLite syncs at checkpoints only, `sync` does the rest without holding up the
+   * event loop or the other processes. Waits for another process that is doing the same.
    */
-  async prepare(synchronous: 'FULL' | 'NORMAL', steps: readonly string[]): Promise<void> {
+  async prepare(steps: readonly string[]): Promise<void> {
     const mode = await this.#patiently(
       () => this.#db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode,
     )
     if (mode !== 'wal') throw new Unavailable('the state file must be on a local disk: no WAL here')
-    // A checkpoint syncs to disk whatever the mode: under NORMAL, a quarter as often, it is most of the cost.
-    this.#db.exec(
-      `PRAGMA synchronous = ${synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages[synchronous]}`,
-    )
+    // A checkpoint syncs on the event loop: a quarter as often as SQLite would.
+    this.#db.exec('PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000')
     await this.write(() => {
       const version = Number(this.all('PRAGMA user_version')[0]?.user_version)
       if (version > steps.length) throw new Unavailable('the state file is from a newer Leasegate')
@@ -146,35 +146,50 @@ class SqliteFile implements Sql {
     return this.#group.add(work)
   }
 
-  #transact(work: () => void): Promise<void> {
-    return this.#patiently(() => {
-      this.#requireSameFile()
-      this.#db.exec('BEGIN IMMEDIATE')
-      try {
-        work()
-        this.#db.exec('COMMIT')
-        this.#unsynced = true
-      } catch (error) {
-        attempt(() => this.#db.exec('ROLLBACK'))
-        throw error
-      }
-    })
+  async #commit(work: () => void): Promise<void> {
+    await this.#patiently(() => this.#transact(work))
+    this.#unsynced = true
+    if (this.#writes === 'durable') await this.sync()
   }
 
-  /** Brings `NORMAL` commits to the disk, off the event loop. What fails is tried again after the next one. */
+  #transact(work: () => void): void {
+    this.#requireSameFile()
+    if (this.#torn) this.#mend()
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      work()
+      this.#db.exec('COMMIT')
+    } catch (error) {
+      attempt(() => this.#db.exec('ROLLBACK'))
+      throw error
+    }
+  }
+
+  /** Brings what is committed to the disk, off the event loop. */
   async sync(): Promise<void> {
     if (!this.#unsynced) return
     this.#unsynced = false
     try {
-      const wal = await open(`${this.#path}-wal`, 'r')
-      await wal.datasync().finally(() => wal.close())
-    } catch {
-      // A checkpoint or the kernel does it, later.
+      // Open for good: a descriptor hears of each failed write, also one that the kernel did by itself.
+      this.#log ??= await open(`${this.#path}-wal`, 'r')
+      await this.#log.datasync()
+    } catch (error) {
+      // Used ids may be lost in a power cut anyway.
+      this.#torn = this.#writes === 'durable'
+      throw unavailable(error)
     }
   }
 
-  close(): void {
+  /** What follows a hole in the log is lost with it in a power cut, so all of the log goes to the main file first. */
+  #mend(): void {
+    const [row] = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').all()
+    if (row?.busy !== 0) throw new Unavailable('the state file could not be brought to the disk')
+    this.#torn = false
+  }
+
+  async close(): Promise<void> {
     if (this.#db.isOpen) this.#db.close()
+    await this.#log?.close()
   }
 
   #statement(sql: string): StatementSync {
@@ -186,8 +201,9 @@ class SqliteFile implements Sql {
   }
 
   #answer<T>(work: () => T): T {
-    this.#requireSameFile()
     try {
+      // A transaction has asked when it began.
+      if (!this.#db.isTransaction) this.#requireSameFile()
       return work()
     } catch (error) {
       throw unavailable(error)
