@@ -1,6 +1,7 @@
 // Where the end of every request to the broker is seen: one audit record, one count. In: what the broker tells.
 // Never: a token, an assertion, a proof, a code. Never throws, never waits.
 import type { BrokerObserver, BrokerTrail } from '../broker/observer.ts'
+import { isObject } from '../lease/text.ts'
 import type { AuditSink, LeaseRecord } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 import { auditEvent } from './audit.ts'
@@ -82,12 +83,18 @@ function leaseFacts(lease: LeaseRecord): object {
     what: {
       audience: lease.audience,
       stage: lease.stage,
-      details: lease.details,
+      details: lease.details.map(withoutTokensIn),
       bound_to: lease.binding?.method ?? null,
     },
     ancestors,
     delegated_by: delegatedBy,
   }
+}
+
+/** An agent may have asked for a resource under the name of a token. */
+function withoutTokensIn(detail: unknown): unknown {
+  if (!isObject(detail) || typeof detail.identifier !== 'string') return detail
+  return { ...detail, identifier: withoutTokens(detail.identifier) }
 }
 
 /** People paste all kinds of things into a purpose. */
