@@ -9,7 +9,7 @@ import { isRefusal } from '../../src/refusals.ts'
 import { Workplace } from '../cli/process.ts'
 import { type RecordingBackend, startRecordingBackend } from '../support/backends.ts'
 import { eventually, message, publicOrigin, startTestGate, type TestGate } from '../support/gate.ts'
-import type { Json } from '../support/tokens.ts'
+import { type Json, testIssuer, testKey } from '../support/tokens.ts'
 
 const issuer = 'http://broker.example'
 const rotations = 3
@@ -178,6 +178,59 @@ describe('gate and broker in processes of their own', () => {
     expect(await call(await issued(keys, gate.origin, brokerUrl()))).toBe(200)
     expect(await call(before)).toBe(200)
     keys.close()
+  })
+
+  test('what the broker gives in exchange for a login, the gate takes, until it is revoked there', async () => {
+    const [idp, agent] = [testIssuer({ issuer: 'https://login.example', kid: 'idp-1' }), testKey('triage-1')]
+    broker.write('idp.json', JSON.stringify(idp.jwks))
+    const credentials = [{ method: 'private_key_jwt', jwks: { keys: [agent.jwk] } }]
+    const file = { client_id: 'triage', version: '3.2.1', env: 'prod', profile: 'support', credentials }
+    broker.write('agents/triage.yaml', JSON.stringify(file))
+    broker.configure(backend.url, {
+      public_origin: gate.origin,
+      state: { path: gate.path('data/leasegate.db') },
+      broker: {
+        key_file: gate.path('data/broker.key'),
+        agents: './agents',
+        identity_providers: [{ issuer: idp.issuer, audience: 'leasegate', jwks: { file: './idp.json' } }],
+      },
+    })
+    const keys = await serve({ url: `${brokerUrl()}/jwks` })
+    keys.close()
+    const iat = Math.floor(Date.now() / 1000)
+    const login = { iss: idp.issuer, aud: 'leasegate', sub: 'alice@example.com', iat, exp: iat + 60 }
+    const proof = { iss: 'triage', sub: 'triage', aud: brokerUrl(), jti: 'once', iat, exp: iat + 60 }
+    const response = await fetch(`${brokerUrl()}/token`, {
+      method: 'POST',
+      body: new URLSearchParams({
+        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+        subject_token: idp.raw({ alg: 'ES256', kid: 'idp-1', typ: 'JWT' }, login),
+        subject_token_type: 'urn:ietf:params:oauth:token-type:id_token',
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+        client_assertion: idp.raw(
+          { alg: 'ES256', kid: 'triage-1', typ: 'client-authentication+jwt' },
+          proof,
+          agent,
+        ),
+        scope: 'crm:read',
+        task: 'jira:SUP-4711',
+      }),
+    })
+    const { access_token: token = '', lease_id: lease = '' } = (await response.json()) as Record<
+      string,
+      string
+    >
+    expect(response.status).toBe(200)
+    expect(await call(token)).toBe(200)
+    // Sent to the gate: the state is one.
+    const operator = readFileSync(gate.path('data/control.token'), 'utf8').trim()
+    const revoked = await fetch(`http://127.0.0.1:${gate.ports.control}/revocations`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${operator}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ lease, reason: 'leaked' }),
+    })
+    expect(revoked.status).toBe(201)
+    await eventually(async () => (await call(token)) === 401, 'the revocation')
   })
 
   test('each does its own part and no more', async () => {
