@@ -87,7 +87,7 @@ describe('policy init', () => {
     place.write('config.yaml', example)
     mkdirSync(place.path('policies'))
     expect(await place.run(['policy', 'init', 'crm'])).toMatchObject({ code: 0 })
-    expect(readdirSync(place.path('policies/data'))).toHaveLength(5)
+    expect(readdirSync(place.path('policies/data'))).toHaveLength(6)
   })
 
   test.each([
