@@ -20,7 +20,7 @@ export interface ExchangeOptions {
 /** Requests a second that the gate serves beside the storm. */
 const gateRate = 500
 /** Seconds that one measurement of the gate takes; a storm lasts longer. */
-const gateSeconds = 3
+const gateSeconds = 4
 
 /** Measures, prints tables, returns what goes into `exchange.json`. */
 export async function measureExchange(options: ExchangeOptions): Promise<object> {

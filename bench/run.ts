@@ -1,7 +1,8 @@
-// `npm run bench`: every number of README.md, in about five minutes, into bench/results/*.json. `--quick` takes
-// forty seconds, prints the same tables and writes nothing: good for a look, not for a claim.
+// `npm run bench`: every number of README.md, in about eight minutes, into bench/results/*.json. `--quick` takes
+// a minute and a half, prints the same tables and writes nothing: good for a look, not for a claim.
 import { parseArgs } from 'node:util'
 import { measureDecision } from './decision.ts'
+import { measureExchange } from './exchange.ts'
 import { writeResult } from './numbers.ts'
 import { measurePolicyScale } from './policy_scale.ts'
 import { measureReload } from './reload.ts'
@@ -34,9 +35,16 @@ const reload = await measureReload(
 )
 console.log('\nshadow')
 const shadow = await measureShadow(seconds)
+console.log('\nexchange')
+const exchange = await measureExchange(
+  quick
+    ? { rounds: 1, exchanges: 1_000, latency: 2, leases: 10_000 }
+    : { rounds: 5, exchanges: 4_000, latency: 10, leases: 10_000 },
+)
 
 if (!quick) {
   writeResult('shadow', shadow)
+  writeResult('exchange', exchange)
   writeResult('route', { route_us })
   writeResult('revocation', revocation)
   writeResult('policy_scale', { policy_scale_us })

@@ -172,6 +172,12 @@ test('the public keys need no token', async () => {
   expect([status, problem]).toEqual([200, { keys: [{ kid: 'k1', kty: 'EC', alg: 'ES256', use: 'sig' }] }])
 })
 
+test('an answer says how long it is', async () => {
+  const response = await fetch(`http://127.0.0.1:${port}/jwks`)
+  const { byteLength } = await response.arrayBuffer()
+  expect(response.headers.get('content-length')).toBe(String(byteLength))
+})
+
 test('a bug is a bare 500 to the caller and told to the operators', async () => {
   broken = new Error('what only operators may see')
   const response = await fetch(`http://127.0.0.1:${port}/jwks`)

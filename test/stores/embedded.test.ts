@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { open as openFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -83,6 +84,26 @@ describe('the embedded store', () => {
     child.kill('SIGKILL')
     await once(child, 'exit')
     expect(await read(await open())).toMatchObject(wanted)
+  })
+
+  it('acknowledges nothing that the disk did not take, and goes on once it has all', async () => {
+    const store = await open()
+    const handle = await openFile(path)
+    const handles = Object.getPrototypeOf(handle) as { datasync: () => Promise<void> }
+    await handle.close()
+    const { datasync } = handles
+    const log = () => statSync(`${path}-wal`).size
+    handles.datasync = () => Promise.reject(Object.assign(new Error('disk'), { code: 'EIO' }))
+    try {
+      await expect(store.leases.put(lease('lse_1'))).rejects.toMatchObject({ name: 'Unavailable' })
+    } finally {
+      handles.datasync = datasync
+    }
+    const before = log()
+    await store.leases.put(lease('lse_2'))
+    expect(await store.leases.get('lse_2')).toMatchObject({ state: 'active' })
+    // What came before the hole is in the main file: the log began anew.
+    expect(log()).toBeLessThan(before)
   })
 
   it('lets no single-use id pass again after the process that used it was killed at once', async () => {
