@@ -48,9 +48,19 @@ interface LoadParts {
   readonly call: (token: string) => Promise<number>
 }
 
-/** New and old tokens, again and again, until told to stop. */
-async function load({ keys, issue, call }: LoadParts, until: () => boolean): Promise<Load> {
+/** New and old tokens, again and again, until told to end. */
+function startLoad(parts: LoadParts): Load & { end(): Promise<void> } {
   const seen: Load = { statuses: {}, kids: new Set() }
+  let done = false
+  const running = load(parts, seen, () => done)
+  const end = () => {
+    done = true
+    return running
+  }
+  return { ...seen, end }
+}
+
+async function load({ keys, issue, call }: LoadParts, seen: Load, until: () => boolean): Promise<void> {
   const tokens: string[] = []
   const count = async (token: string) => {
     const status = await call(token)
@@ -65,7 +75,6 @@ async function load({ keys, issue, call }: LoadParts, until: () => boolean): Pro
     seen.kids.add(kid)
     await sleep(5)
   }
-  return seen
 }
 
 describe('gate and broker in one process', () => {
@@ -79,16 +88,15 @@ describe('gate and broker in one process', () => {
 
   test('no request fails while keys change under load', async () => {
     const keys = await openSigningKeys(gate.config.broker.keyFile)
-    let done = false
     const call = async (token: string) => (await gate.ask(message({ token }))).status
-    const running = load({ keys, issue: () => issued(keys, publicOrigin), call }, () => done)
+    const running = startLoad({ keys, issue: () => issued(keys, publicOrigin), call })
     for (let nth = 0; nth < rotations; nth++) {
       const { keyFile } = gate.config.broker
       const set = await rotateKeys(keyFile, { aheadSeconds: noticeSeconds }, Date.now() / 1000)
-      await eventually(() => keys.signer().kid === set?.at(-1)?.kid, 'the new key signs')
+      await eventually(() => running.kids.has(set?.at(-1)?.kid ?? ''), 'a token of the new key')
     }
-    done = true
-    const { statuses, kids } = await running
+    await running.end()
+    const { statuses, kids } = running
     keys.close()
     expect(Object.keys(statuses)).toEqual(['200'])
     expect(kids.size).toBe(1 + rotations)
@@ -159,12 +167,14 @@ describe('gate and broker in processes of their own', () => {
 
   test('no request fails while keys change under load, where both read the file', async () => {
     const keys = await serve({ local: true })
-    let done = false
     const issue = () => issued(keys, gate.origin, brokerUrl())
-    const running = load({ keys, issue, call }, () => done)
-    for (let nth = 0; nth < rotations; nth++) await rotate(keys)
-    done = true
-    const { statuses, kids } = await running
+    const running = startLoad({ keys, issue, call })
+    for (let nth = 0; nth < rotations; nth++) {
+      await rotate(keys)
+      await eventually(() => running.kids.has(keys.signer().kid), 'a token of the new key')
+    }
+    await running.end()
+    const { statuses, kids } = running
     keys.close()
     expect(Object.keys(statuses)).toEqual(['200'])
     expect(kids.size).toBe(1 + rotations)
