@@ -1,6 +1,6 @@
 // The part of compose.ts that makes the broker: parts in, the endpoints that agents and identity providers call
 // out. Decides nothing.
-import { createBroker } from './broker/exchange.ts'
+import type { BrokerParts } from './broker/parts.ts'
 import { createStatusContents, createStatusPlaces } from './broker/status_list.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import type { Config } from './config.ts'
@@ -44,19 +44,17 @@ export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
     return signCompact({ typ, kid }, claims, privateKey)
   }
   const lists = config.broker.statusLists ? createStatusPlaces({ replay: store.replay, issuer }) : undefined
-  const broker = createBroker({
-    ...{
-      issuer,
-      audiences: resources,
-      backends: new Map(config.backends.map((backend) => [backend.name, backend])),
-      store,
-      maxStalenessMs,
-      clients,
-      subjects,
-      senders,
-      profile,
-      ttlSeconds,
-    },
+  const broker: BrokerParts = {
+    issuer,
+    audiences: resources,
+    backends: new Map(config.backends.map((backend) => [backend.name, backend])),
+    store,
+    maxStalenessMs,
+    clients,
+    subjects,
+    senders,
+    profile,
+    ttlSeconds,
     agents: () => agents,
     policy: () => policy.current.issue,
     signer: () => signing.signer(),
@@ -64,7 +62,7 @@ export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
     ...(lists !== undefined && { statusFor: lists.statusFor }),
     observer,
     now: () => Date.now() / 1000,
-  })
+  }
   const observed = { observer, clock: Date.now }
   const tokens = { ...observed, clients, senders, store, verifier, audiences }
   const endpoints = [

@@ -2,7 +2,6 @@
 // Out: a signed token whose lease is stored, or the refusal. The steps in order: grant → asker → proposal →
 // decision → bounds → token → record. Each takes the value of the one before; nothing is signed that policy, the
 // request, the user's token or the parent lease does not allow.
-import { Unavailable } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { readAsk } from './ask.ts'
 import { type Asker, proveAsker } from './asker.ts'
@@ -12,7 +11,7 @@ import { defer, resume, unknownCode } from './deferred.ts'
 import { proposeDelegation } from './delegation.ts'
 import { type Given, give } from './give.ts'
 import { accessTokenType, type GrantRequest, readGrant } from './grant.ts'
-import { type BrokerTrail, beginTrail } from './observer.ts'
+import type { BrokerTrail } from './observer.ts'
 import { proposeOnBehalf } from './on_behalf.ts'
 import { isOwnToken, proveParent } from './parent.ts'
 import type { Form, SenderFacts } from './parties.ts'
@@ -21,51 +20,17 @@ import { type Proposal, refuseBeyond } from './proposal.ts'
 import { proposeRenewal } from './renewal.ts'
 import { refuseUnusable } from './usable.ts'
 
-export type { BrokerParts } from './parts.ts'
-
 /** One call of the token endpoint. */
 export interface TokenRequest {
   readonly form: Form
   readonly sender: SenderFacts
-  /** Address of the connection's other end. */
-  readonly peer: string
 }
 
-export interface Broker {
-  /** Answers a request: the lease is durable before this resolves. Never rejects but for a bug. */
-  token(request: TokenRequest): Promise<Given | Refusal>
-  /** A request that could not even be read; it is told of like any other. */
-  refused(refusal: Refusal, peer: string): void
-  /** For the next proof of possession; every answer carries one. */
-  nonce(): string
-}
-
-/** The broker over its parts. Every request ends in `observer.finished` once. */
-export function createBroker(parts: BrokerParts): Broker {
-  return {
-    nonce: () => parts.senders.nonce(parts.now()),
-    refused: (refusal, peer) =>
-      parts.observer.finished(beginTrail('token', peer, parts.now() * 1000), refusal),
-    async token(request) {
-      const trail = beginTrail('token', request.peer, parts.now() * 1000)
-      let answer: Given | Refusal = refuse('internal_error')
-      try {
-        answer = await walk(request, trail, parts)
-      } catch (error) {
-        if (!(error instanceof Unavailable)) throw error
-        answer = refuse('evidence_unavailable', {
-          detail: 'the state cannot be read now',
-          cause: error.message,
-        })
-      } finally {
-        parts.observer.finished(trail, isRefusal(answer) ? answer : undefined)
-      }
-      return answer
-    },
-  }
-}
-
-async function walk(
+/**
+ * Answers a request: the lease is durable before this resolves. `trail` tells how far it came. Throws `Unavailable`
+ * when the state cannot be read, and for a bug.
+ */
+export async function issue(
   { form, sender }: TokenRequest,
   trail: BrokerTrail,
   parts: BrokerParts,

@@ -1,13 +1,20 @@
 // `POST /token`: the token endpoint (RFC 6749 §3.2, RFC 8693 §2). In: a form. Out: a lease token, or an OAuth
 // error. Never cached, never without a nonce for the next proof.
-import type { Broker } from '../broker/exchange.ts'
+import { issue } from '../broker/exchange.ts'
 import type { Given } from '../broker/give.ts'
 import { accessTokenType } from '../broker/grant.ts'
+import type { BrokerParts } from '../broker/parts.ts'
 import { isRefusal } from '../refusals.ts'
 import type { Endpoint } from './control.ts'
+import { observed } from './observed.ts'
 
-/** The endpoint. */
-export function tokenEndpoints(broker: Broker): Endpoint[] {
+/** The endpoint of a broker made of `parts`. */
+export function tokenEndpoints(parts: BrokerParts): Endpoint[] {
+  const { observer, senders, now } = parts
+  const told = observed('token', { observer, clock: () => now() * 1000 }, async ({ form, sender, trail }) => {
+    const issued = await issue({ form, sender }, trail, parts)
+    return isRefusal(issued) ? issued : { status: 200, body: answerOf(issued) }
+  })
   return [
     {
       method: 'POST',
@@ -15,12 +22,8 @@ export function tokenEndpoints(broker: Broker): Endpoint[] {
       access: 'open',
       takes: 'form',
       errors: 'oauth',
-      headers: () => ({ 'dpop-nonce': broker.nonce() }),
-      refused: broker.refused,
-      async serve({ form, sender, peer }) {
-        const issued = await broker.token({ form, sender, peer })
-        return isRefusal(issued) ? issued : { status: 200, body: answerOf(issued) }
-      },
+      headers: () => ({ 'dpop-nonce': senders.nonce(now()) }),
+      ...told,
     },
   ]
 }

@@ -6,10 +6,10 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Broker, type BrokerParts, createBroker } from '../../src/broker/exchange.ts'
 import type { IssueAnswer, IssuePolicy, IssueQuestion } from '../../src/broker/issue_decision.ts'
 import type { BrokerTrail } from '../../src/broker/observer.ts'
 import type { AgentClient, AgentEntry, Subject } from '../../src/broker/parties.ts'
+import type { BrokerParts } from '../../src/broker/parts.ts'
 import { createControlListener } from '../../src/http/control.ts'
 import { tokenEndpoints } from '../../src/http/token.ts'
 import type { LeaseDetail } from '../../src/lease/allow.ts'
@@ -176,9 +176,8 @@ export async function openWorld(change: (parts: BrokerParts) => BrokerParts = (p
     },
     now: () => clock.now,
   })
-  const broker: Broker = createBroker(parts)
   const server = createControlListener({
-    endpoints: tokenEndpoints(broker),
+    endpoints: tokenEndpoints(parts),
     operators: [],
     publicUrl: issuer,
     onBug: (bug) => bugs.push(bug),
@@ -186,7 +185,7 @@ export async function openWorld(change: (parts: BrokerParts) => BrokerParts = (p
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`
   return {
-    ...{ broker, store, clock, agents, subjects, actors, rights, policy, trails, bugs, url, parts },
+    ...{ store, clock, agents, subjects, actors, rights, policy, trails, bugs, url, parts },
     /** Posts a form; `key` is the one that the request proves. */
     async post(form: Readonly<Record<string, string>>, keyName?: string): Promise<Sent> {
       const headers: Record<string, string> = keyName === undefined ? {} : { dpop: keyName }

@@ -1,7 +1,8 @@
 // The token endpoint over a real socket: what a client has to send, what it gets, and every way to hear no.
 import * as oauth from 'oauth4webapi'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type BrokerParts, createBroker } from '../../src/broker/exchange.ts'
+import type { BrokerParts } from '../../src/broker/parts.ts'
+import { tokenEndpoints } from '../../src/http/token.ts'
 import { Unavailable } from '../../src/ports.ts'
 import {
   asJson,
@@ -474,21 +475,25 @@ describe('the form', () => {
 })
 
 describe('what goes wrong behind it', () => {
-  const failing = async (change: (parts: BrokerParts) => BrokerParts) => createBroker(change(world.parts))
-  const request = () => ({
-    form: new Map(Object.entries(ask())),
-    sender: { proofs: [], certificate: undefined, method: 'POST', url: 'x' },
-    peer: '127.0.0.1',
-  })
+  /** One good request to a broker whose parts are changed. */
+  const asking = async (changes: Partial<BrokerParts>) =>
+    tokenEndpoints({ ...world.parts, ...changes })[0]!.serve({
+      form: new Map(Object.entries(ask())),
+      sender: { proofs: [], certificate: undefined, method: 'POST', url: 'x' },
+      peer: '127.0.0.1',
+      ...{ params: {}, query: new URLSearchParams(), json: undefined, jwt: '', header: () => undefined },
+      ...{ operator: undefined },
+    })
 
   test('a store that cannot write: no token, and the client may try again', async () => {
     const put = async () => {
       throw new Unavailable('disk full')
     }
     const leases = { ...world.store.leases, put }
-    const broker = await failing((parts) => ({ ...parts, store: { ...world.store, leases } }))
-    const answer = await broker.token(request())
-    expect(answer).toMatchObject({ code: 'evidence_unavailable', facts: { cause: 'disk full' } })
+    expect(await asking({ store: { ...world.store, leases } })).toMatchObject({
+      code: 'evidence_unavailable',
+      facts: { cause: 'disk full' },
+    })
     expect(world.trails).toHaveLength(1)
   })
 
@@ -496,8 +501,7 @@ describe('what goes wrong behind it', () => {
     const policy = () => {
       throw new TypeError('a bug')
     }
-    const broker = await failing((parts) => ({ ...parts, policy }))
-    await expect(broker.token(request())).rejects.toThrow('a bug')
+    await expect(asking({ policy })).rejects.toThrow('a bug')
     expect(world.trails.map(({ refusal }) => refusal?.code)).toEqual(['internal_error'])
   })
 
