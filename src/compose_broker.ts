@@ -25,8 +25,8 @@ export interface ComposedBroker {
   readonly holder: HolderParts
 }
 
-/** How long gates elsewhere may keep a status list, seconds: a revocation takes as long to reach them. */
-const statusListSeconds = 30
+/** How old a status list may be here, and how long gates elsewhere may keep it, seconds (docs/broker.md). */
+const statusListSeconds = 15
 
 /** The broker over what it shares with the gate. Throws where the process was not opened as a broker. */
 export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
