@@ -301,6 +301,11 @@ test_without_a_list_no_task_is_open[name] if {
 	denied(asking, "invalid_request", {"task_closed"}) with tasks as data_of_tasks
 }
 
+test_without_a_list_no_task_is_still_none if {
+	these := object.union(profiles, {"support": {"task_required": false}})
+	granted(with_request({"task": null}), {}) with profiles as these with tasks as {}
+}
+
 test_a_key_is_proven_where_the_profile_asks_for_it if {
 	bearer := object.union(asking, {"agent": {"bound": false}})
 	granted(bearer, {})
