@@ -32,6 +32,13 @@ export interface ServerProcess extends Serving {
 
 /** The first two cores this process may use; undefined without `taskset`, or with a single core. */
 export function twoCores(): readonly [string, string] | undefined {
+  return ownCores
+}
+
+// Asked before anything is pinned: a measurement that confines this process must not confine the ones after it.
+const ownCores = readCores()
+
+function readCores(): readonly [string, string] | undefined {
   const { status, stdout } = spawnSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' })
   if (status !== 0) return undefined
   const ranges = stdout.slice(stdout.lastIndexOf(':') + 1).split(',')
