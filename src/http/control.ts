@@ -61,8 +61,6 @@ export interface ControlParts {
   readonly publicUrl: string
   /** Absent: plain HTTP. */
   readonly tls?: TlsFiles | undefined
-  /** Headers that every answer carries, beside its own. */
-  readonly everyAnswer?: () => Readonly<Record<string, string>>
   /** Told of what should not happen; the caller gets a bare 500. */
   readonly onBug: (error: unknown) => void
 }
@@ -81,7 +79,7 @@ export function createControlListener(parts: ControlParts): Server {
         return refuse('internal_error')
       })
       .then((answer) => {
-        const headers = { ...parts.everyAnswer?.(), ...found[0]?.endpoint.headers?.() }
+        const headers = found[0]?.endpoint.headers?.() ?? {}
         if (isRefusal(answer)) sendRefusal(res, answer, found[0]?.endpoint.errors ?? 'problem', headers)
         else send(res, answer, headers)
       })
@@ -182,7 +180,7 @@ function sendRefusal(
   res: ServerResponse,
   { code, row, facts }: Refusal,
   errors: Endpoint['errors'],
-  everyAnswer: Readonly<Record<string, string>>,
+  ofEndpoint: Readonly<Record<string, string>>,
 ): void {
   const { status, title } = row
   const { detail = title, allow, nonce } = facts
@@ -195,7 +193,7 @@ function sendRefusal(
   const body = { ...bodies[errors], ...facts.answer }
   const retryAfter = facts.retryAfter ?? row.retryAfter
   const headers = {
-    ...everyAnswer,
+    ...ofEndpoint,
     ...(errors === 'problem' && { 'content-type': 'application/problem+json' }),
     ...(errors === 'set' && { 'content-language': 'en' }),
     ...(status === 401 && { 'www-authenticate': 'Bearer' }),
@@ -214,9 +212,9 @@ function oauthText(text: string): string {
 function send(
   res: ServerResponse,
   { status, body, headers = {} }: ControlAnswer,
-  everyAnswer: Readonly<Record<string, string>>,
+  ofEndpoint: Readonly<Record<string, string>>,
 ): void {
-  const all: Record<string, string> = { 'cache-control': 'no-store', ...everyAnswer, ...headers }
+  const all: Record<string, string> = { 'cache-control': 'no-store', ...ofEndpoint, ...headers }
   if (body !== undefined && all['content-type'] === undefined) all['content-type'] = 'application/json'
   if (!res.req.complete) all.connection = 'close'
   const text = typeof body === 'object' ? `${JSON.stringify(body)}\n` : body

@@ -1,9 +1,9 @@
 // One call to an endpoint of the broker, told of once when it is over. In: what serves the call. Out: the same,
 // with its trail. A store that cannot answer becomes a refusal here; what else is thrown is told of and thrown on.
 import { type BrokerObserver, type BrokerTrail, beginTrail } from '../broker/observer.ts'
-import { Unavailable } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
+import { orUnavailable } from './store_answer.ts'
 
 export interface ObservedParts {
   readonly observer: Pick<BrokerObserver, 'finished'>
@@ -39,13 +39,4 @@ export function observed(
     }
   }
   return { serve: serveObserved, refused }
-}
-
-async function orUnavailable<T>(answer: Promise<T>): Promise<T | Refusal> {
-  try {
-    return await answer
-  } catch (error) {
-    if (!(error instanceof Unavailable)) throw error
-    return refuse('evidence_unavailable', { detail: 'the state cannot be reached now', cause: error.message })
-  }
 }
