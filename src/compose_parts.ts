@@ -11,7 +11,7 @@ import { type Keys, openKeys } from './lease/keys.ts'
 import type { ProofOptions } from './lease/proof.ts'
 import { openNonces } from './lease/shared_nonces.ts'
 import { type KeyEvent, openSigningKeys, type SigningKeys } from './lease/signing_keys.ts'
-import type { Store } from './ports.ts'
+import { isSuspension, type Store } from './ports.ts'
 import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
 import { createBrokerObserver } from './telemetry/broker.ts'
 import type { Logger } from './telemetry/log.ts'
@@ -87,7 +87,7 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
   const nonces = await openNonces(store.secrets)
   closers.push(() => nonces.close())
   const proofs = { replay: store.replay, nonces, nonceRequired: config.proofs.nonce === 'required' }
-  closers.push(store.revocations.watch((entry) => observer.revoked(entry)))
+  closers.push(store.revocations.watch((entry) => isSuspension(entry) || observer.revoked(entry)))
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
   metrics.auditFault(() => audit.fault() !== undefined)

@@ -47,6 +47,14 @@ export interface Suspension {
   readonly at: number
 }
 
+/** What the view holds, the feed carries and nobody forgets. */
+export type RevocationEntry = Revocation | Suspension
+
+/** Tells the two apart. */
+export function isSuspension(entry: RevocationEntry): entry is Suspension {
+  return 'suspended' in entry
+}
+
 export interface Revocations {
   /** Durable before it resolves. Throws `Unavailable`. */
   revoke(entry: Revocation): Promise<void>
@@ -61,7 +69,7 @@ export interface Revocations {
   /** Entries in the view. */
   size(): number
   /** Calls back after an entry has entered the view, whichever process wrote it. Returns the way out. */
-  watch(listener: (entry: Revocation) => void): () => void
+  watch(listener: (entry: RevocationEntry) => void): () => void
 }
 
 /** Values that all processes of one store share and nobody else knows. */

@@ -2,7 +2,7 @@
 // upload or a WebSocket does not outlive its lease (test/http/in_flight.test.ts).
 import type { Lease } from '../lease/lease.ts'
 import { revocationKey } from '../lease/lease.ts'
-import type { Revocation, Revocations } from '../ports.ts'
+import { isSuspension, type RevocationEntry, type Revocations } from '../ports.ts'
 
 /** Something that can be cut from outside. */
 export interface Endable {
@@ -23,13 +23,15 @@ interface Open {
 export class InFlight {
   readonly #open: Open[] = []
   readonly #revocations: Revocations
+  readonly #clock: () => number
   readonly #unwatch: () => void
   readonly #sweep: NodeJS.Timeout
 
-  /** `clock`: milliseconds since 1970. Expiry and suspension are looked for every second. */
+  /** `clock`: milliseconds since 1970. Expiry is looked for every second. */
   constructor(revocations: Revocations, clock: () => number) {
     this.#revocations = revocations
-    this.#unwatch = revocations.watch((entry) => this.#revoked(entry))
+    this.#clock = clock
+    this.#unwatch = revocations.watch((entry) => this.#changed(entry))
     this.#sweep = setInterval(() => this.#look(clock() / 1000), 1_000)
     this.#sweep.unref()
   }
@@ -58,7 +60,11 @@ export class InFlight {
     this.#unwatch()
   }
 
-  #revoked(entry: Revocation): void {
+  #changed(entry: RevocationEntry): void {
+    if (isSuspension(entry)) {
+      if (entry.suspended) this.#look(this.#clock() / 1000)
+      return
+    }
     const key = revocationKey(entry.scope, entry.value, entry.issuer)
     for (const { exchange, lease } of [...this.#open]) {
       const hit = lease.issuedAt - lease.clockTolerance <= entry.cutoff && lease.revocationKeys.includes(key)
@@ -66,7 +72,7 @@ export class InFlight {
     }
   }
 
-  /** Looks rather than listens for suspensions: one that came in before `add` is seen as well. */
+  /** Looks for suspensions as well as listening: one that came in before `add` is seen, too. */
   #look(now: number): void {
     for (const { exchange, lease } of [...this.#open]) {
       if (now >= lease.expiresAt + lease.clockTolerance) exchange.end('expired_midway')

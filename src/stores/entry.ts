@@ -2,15 +2,16 @@
 // one text both stores keep. It never weakens an entry and never guesses what a text might have meant.
 import { type RevocationScope, revocationKey, revocationScopes } from '../lease/lease.ts'
 import { isObject } from '../lease/text.ts'
-import { type Revocation, type Suspension, Unavailable } from '../ports.ts'
+import {
+  type RevocationEntry as Entry,
+  isSuspension,
+  type Revocation,
+  type Suspension,
+  Unavailable,
+} from '../ports.ts'
 
-/** What the view holds, the stream carries and nobody forgets. */
-export type Entry = Revocation | Suspension
-
-/** Tells the two apart. */
-export function isSuspension(entry: Entry): entry is Suspension {
-  return 'suspended' in entry
-}
+export type { Entry }
+export { isSuspension }
 
 /** The key an entry stands under; see `revocationKeys` for the ones a lease is looked up by. */
 export function keyOf(entry: Entry): string {

@@ -84,7 +84,7 @@ export class PolledRevocations implements Revocations {
     return this.#view.size
   }
 
-  watch(listener: (entry: Revocation) => void): () => void {
+  watch(listener: (entry: Entry) => void): () => void {
     return this.#view.watch(listener)
   }
 

@@ -10,7 +10,7 @@ export class RevocationView {
   readonly #revocations = new Map<string, Revocation>()
   /** By lease. */
   readonly #suspensions = new Map<string, Suspension>()
-  readonly #listeners = new Set<(entry: Revocation) => void>()
+  readonly #listeners = new Set<(entry: Entry) => void>()
 
   get size(): number {
     return this.#revocations.size + this.#suspensions.size
@@ -27,17 +27,17 @@ export class RevocationView {
     return undefined
   }
 
-  /** Merges an entry in; listeners hear of a revocation that changed the view. */
+  /** Merges an entry in; listeners hear of what changed the view. */
   put(entry: Entry): void {
-    if (isSuspension(entry)) {
-      this.#suspensions.set(entry.lease, merge(this.#suspensions.get(entry.lease), entry))
-      return
-    }
-    const key = keyOf(entry)
-    const known = this.#revocations.get(key)
+    if (isSuspension(entry)) this.#merge(this.#suspensions, entry.lease, entry)
+    else this.#merge(this.#revocations, keyOf(entry), entry)
+  }
+
+  #merge<E extends Entry>(entries: Map<string, E>, key: string, entry: E): void {
+    const known = entries.get(key)
     const merged = merge(known, entry)
     if (merged === known) return
-    this.#revocations.set(key, merged)
+    entries.set(key, merged)
     for (const listener of this.#listeners) tell(listener, merged)
   }
 
@@ -72,14 +72,14 @@ export class RevocationView {
   }
 
   /** Calls back after each change. Returns the way out. */
-  watch(listener: (entry: Revocation) => void): () => void {
+  watch(listener: (entry: Entry) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 }
 
 /** A listener that throws is a bug: it surfaces as an uncaught exception and never holds up the view. */
-function tell(listener: (entry: Revocation) => void, entry: Revocation): void {
+function tell(listener: (entry: Entry) => void, entry: Entry): void {
   try {
     listener(entry)
   } catch (error) {

@@ -132,7 +132,6 @@ test('a suspension ends what is open under its lease and under those handed on f
   const other = open(lease({ id: 'lse_2' }))
   const suspension = { lease: 'lse_1', suspended: true, version: 1, expiresAt: now + 3_600 }
   await store.revocations.suspend({ ...suspension, reason: 'test', by: 'test', at: now })
-  vi.advanceTimersByTime(1_000)
   expect([own.ends, child.ends, other.ends]).toEqual([['revoked_midway'], ['revoked_midway'], []])
 })
 

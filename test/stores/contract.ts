@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RevocationScope, revocationKey } from '../../src/lease/lease.ts'
 import type { Approval, Revocation, Store } from '../../src/ports.ts'
+import { keyOf } from '../../src/stores/entry.ts'
 import { deferrals, secrets } from './deferrals_contract.ts'
 import { leases } from './leases_contract.ts'
 import { nowSeconds, revocation } from './samples.ts'
@@ -110,16 +111,16 @@ function revocations(open: Open): void {
   it('two processes see and hear of each other’s revocations', async () => {
     const [a, b] = [await open(), await open()]
     const heard: string[] = []
-    const unwatch = b.revocations.watch((entry) => heard.push(entry.value))
+    const unwatch = b.revocations.watch((entry) => heard.push(keyOf(entry)))
     await a.revocations.revoke(revocation('lse_a'))
     await b.revocations.revoke(revocation('lse_b'))
     await eventually(() => found(b, 'lse_a')).toBeDefined()
     await eventually(() => found(a, 'lse_b')).toBeDefined()
-    expect(heard.toSorted()).toEqual(['lse_a', 'lse_b'])
+    expect(heard.toSorted()).toEqual(['lease\nlse_a', 'lease\nlse_b'])
     unwatch()
     await a.revocations.revoke(revocation('lse_c'))
     await eventually(() => found(b, 'lse_c')).toBeDefined()
-    expect(heard).not.toContain('lse_c')
+    expect(heard).not.toContain('lease\nlse_c')
   })
 
   it('it kills what was issued up to its cutoff and nothing issued later', async () => {
