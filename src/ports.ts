@@ -2,9 +2,11 @@
 // stores/redis.ts) and pass one contract suite (test/stores/contract.ts). Times are seconds since 1970
 // unless a name says otherwise. A port that cannot answer throws `Unavailable`, never guesses.
 import type { RevocationScope } from './lease/lease.ts'
+import type { Budgets } from './ports/budgets.ts'
 import type { Deferrals, Leases } from './ports/leases.ts'
 import type { PolicySets } from './ports/policy_sets.ts'
 
+export * from './ports/budgets.ts'
 export * from './ports/leases.ts'
 export * from './ports/policy_sets.ts'
 
@@ -76,14 +78,6 @@ export interface Revocations {
 export interface Secrets {
   /** 32 random bytes under a name, made by whoever asks first. The same for everybody from then on. */
   shared(name: string): Promise<Uint8Array>
-}
-
-export interface Budgets {
-  /**
-   * Atomically spends one of `max` under `key`; `false`: none was left and nothing was spent. Exactly
-   * `max` calls succeed over all processes, however parallel. Forgotten after `expiresAt`.
-   */
-  spend(key: string, max: number, expiresAt: number): Promise<{ spent: boolean; left: number }>
 }
 
 /** A human's yes to one exact action, named by its fingerprint. */

@@ -56,9 +56,14 @@ export async function defer(
     return refuse('access_denied', { detail: 'a human has to approve this, and nobody has the time to' })
   }
   const period = Math.floor(now() / deferralPeriod)
-  const counter = `deferrals\n${asker.client.entry.clientId}\n${period}`
-  const { spent } = await store.budgets.spend(counter, maxDeferrals, (period + 1) * deferralPeriod)
-  if (!spent) {
+  const counter = {
+    kind: 'total',
+    key: `deferrals\n${asker.client.entry.clientId}\n${period}`,
+    max: BigInt(maxDeferrals),
+    take: 1n,
+    expiresAt: (period + 1) * deferralPeriod,
+  } as const
+  if (!(await store.budgets.spend([counter])).spent) {
     const detail = 'too many requests of this agent wait for a human already'
     return refuse('slow_down', { detail, retryAfter: deferralPeriod })
   }

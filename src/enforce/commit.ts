@@ -45,7 +45,7 @@ export interface IntentLog {
 }
 
 export interface CommitSources {
-  readonly budgets: Budgets
+  readonly budgets: Pick<Budgets, 'spend'>
   readonly approvals: Approvals
   readonly revocations: Revocations
   readonly intents: IntentLog
@@ -100,8 +100,8 @@ async function spend(
   const maxCalls = maxCallsOf(decision.grant)
   try {
     if (maxCalls !== undefined) {
-      const { key, expiresAt } = counterOf(lease)
-      const spending = sources.budgets.spend(key, maxCalls, expiresAt)
+      const calls = { kind: 'total', ...counterOf(lease), max: BigInt(maxCalls), take: 1n } as const
+      const spending = sources.budgets.spend([calls])
       const { spent } = await within(sources.deadlineMs, spending)
       if (!spent) return refuse('budget_exhausted', { detail: `all ${maxCalls} calls of the lease are used` })
     }

@@ -1,7 +1,13 @@
 // The port of what leases may use up: totals, which only shrink, and rates, which refill. One call spends from
 // all limits of a request at once. Two adapters, one contract suite (test/stores/budgets_contract.ts).
 
-/** A total that is never refilled. Whole numbers of the smallest unit, up to 10^18. */
+/** The most that a total holds: every decimal amount of a request fits, and 64 bits hold twice as much. */
+export const largestTotal = 10n ** 18n
+
+/** The longest that a rate may take from nothing to whole, milliseconds: 31 years. */
+export const longestRefillMs = 1e12
+
+/** A total that is never refilled. Whole numbers of the smallest unit, up to `largestTotal`. */
 export interface Total {
   readonly kind: 'total'
   /** Names the counter; every gate of the store counts on the same one. */
@@ -14,8 +20,9 @@ export interface Total {
 }
 
 /**
- * A rate by the generic cell rate algorithm: `burst` calls at once, and one more each `periodMs / count`. One
- * call takes one.
+ * A rate by the generic cell rate algorithm: `burst` calls at once, and one more each `periodMs / count`, rounded
+ * up to a microsecond. One call takes one. All three are whole and at least 1; from nothing to whole it takes
+ * `longestRefillMs` at most.
  */
 export interface Rate {
   readonly kind: 'rate'
@@ -41,9 +48,9 @@ export type Spent =
   | {
       readonly spent: false
       readonly remaining: readonly Remaining[]
-      /** The first limit that had too little. */
+      /** The first total that had too little; where all had enough, the first rate. */
       readonly limit: number
-      /** Milliseconds after which a rate would let the call through; undefined: a total is short. */
+      /** Milliseconds after which all rates would let the call through; undefined: a total is short. */
       readonly retryAfterMs: number | undefined
     }
 
@@ -51,7 +58,8 @@ export interface Budgets {
   /**
    * Takes from all limits or from none, in one step over all processes: however parallel, no total is ever
    * exceeded and no rate either. Totals that were spent are on disk where the store promises that. Throws
-   * `Unavailable`; then something may have been taken, never given.
+   * `Unavailable`; then something may have been taken, never given. Throws `RangeError` for limits that mean
+   * nothing: no key or one twice, an amount below 0 or above `largestTotal`, a number that is not finite.
    */
   spend(limits: readonly Limit[]): Promise<Spent>
   /** What is left, without taking anything. */

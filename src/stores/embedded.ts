@@ -11,7 +11,8 @@ import { type Store, Unavailable } from '../ports.ts'
 import { GroupCommit } from './group_commit.ts'
 import { maxReplayIds } from './lifetimes.ts'
 import { PolledRevocations } from './polled.ts'
-import { migrations, type Sql, type SqlValue, sqlApprovals, sqlBudgets } from './sql.ts'
+import { migrations, type Sql, type SqlValue, sqlApprovals } from './sql.ts'
+import { sqlBudgets } from './sql_budgets.ts'
 import { sqlDeferrals, sqlSecrets } from './sql_deferrals.ts'
 import { sqlLeases } from './sql_leases.ts'
 import { replayMigrations, sqlReplay } from './sql_replay.ts'
@@ -94,6 +95,7 @@ class SqliteFile implements Sql {
   readonly #identity: Stats
   readonly #statements = new Map<string, StatementSync>()
   readonly #group = new GroupCommit((work) => this.#commit(work))
+  readonly #unhurried = new GroupCommit((work) => this.#land(work))
   readonly #writes: 'durable' | 'soon'
   #log: FileHandle | undefined
   #unsynced = false
@@ -146,10 +148,18 @@ class SqliteFile implements Sql {
     return this.#group.add(work)
   }
 
+  writeSoon<T>(work: () => T): Promise<T> {
+    return this.#unhurried.add(work)
+  }
+
   async #commit(work: () => void): Promise<void> {
+    await this.#land(work)
+    if (this.#writes === 'durable') await this.sync()
+  }
+
+  async #land(work: () => void): Promise<void> {
     await this.#patiently(() => this.#transact(work))
     this.#unsynced = true
-    if (this.#writes === 'durable') await this.sync()
   }
 
   #transact(work: () => void): void {

@@ -1,7 +1,7 @@
-// In: a few Redis commands. Out: the budget, approval and replay ports on them; redis.ts lists the keys. What
+// In: a few Redis commands. Out: the approval and replay ports on them; redis.ts lists the keys. What
 // must not happen twice is one command or one script. Lifetimes are relative to the caller's clock, with
 // `keepSeconds` to spare. It never sees a connection: redis.ts does.
-import { type Approval, type Approvals, type Budgets, type Replay, Unavailable } from '../ports.ts'
+import { type Approval, type Approvals, type Replay, Unavailable } from '../ports.ts'
 import { keepSeconds, replayKeepSeconds } from './lifetimes.ts'
 import type { Script } from './scripts.ts'
 
@@ -52,20 +52,6 @@ export async function changed<T>(
     if ((await redis.run('leasegateSwap', keys.length, ...keys, ...values)) === 1) return result
   }
   throw new Unavailable('others keep changing the same record')
-}
-
-/** Budgets: one script decides and spends. A reply lost on the way costs a call, never grants one. */
-export function keyedBudgets(redis: Commands, key: KeyName, now: () => number): Budgets {
-  return {
-    async spend(name, max, expiresAt) {
-      const ttlMs = lifetimeMs(expiresAt + keepSeconds, now() / 1000)
-      const whole = Math.floor(max)
-      // Also refuses a count that would be forgotten at once, and every NaN.
-      if (!(whole >= 1) || !(ttlMs > 0)) return { spent: false, left: 0 }
-      const used = Number(await redis.run('leasegateSpend', key('budget', name), whole, ttlMs))
-      return used === 0 ? { spent: false, left: 0 } : { spent: true, left: whole - used }
-    },
-  }
 }
 
 /** Approvals: a fingerprint has at most one open approval, the newest. */

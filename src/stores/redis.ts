@@ -5,7 +5,8 @@ import { Redis, type RedisOptions } from 'ioredis'
 import { type Revocations, type Store, Unavailable } from '../ports.ts'
 import { type Entry, keyOf } from './entry.ts'
 import { type FeedEntry, type FeedSource, RevocationFeed } from './feed.ts'
-import { type Commands, type KeyName, keyedApprovals, keyedBudgets, keyedReplay } from './keyed.ts'
+import { type Commands, type KeyName, keyedApprovals, keyedReplay } from './keyed.ts'
+import { keyedBudgets } from './keyed_budgets.ts'
 import { keyedDeferrals, keyedSecrets } from './keyed_deferrals.ts'
 import { keyedLeases } from './keyed_leases.ts'
 import { keyedPolicySets, type SetCommands, type SetTransfers } from './keyed_sets.ts'
@@ -23,7 +24,7 @@ import { revokeArguments, type Scripts, scripts } from './scripts.ts'
  *   login:[ISS,SUB]  users that leases were issued to, by how long the longest is kept
  *   deferral:ID      JSON of a token request that waits; deferrals: ids of those that nobody settled, by expiry
  *   secret:NAME      32 random bytes, base64url       replay       used single-use ids, by expiry
- *   budget:KEY       calls spent
+ *   budget:KEY       used of a total      rate:KEY    when a rate is whole again, microseconds since 1970
  *   approval:PRINT   hash: id:ID -> "expires json", open -> the ID that is neither used nor replaced
  *   policy:set:DIGEST  a published policy, packed     policy:sets    hash: digest -> json of who and when
  *   policy:history   list of activations, newest first: "number digest json"

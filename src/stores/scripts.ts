@@ -1,7 +1,8 @@
 // The Lua that runs inside Redis: each script is one atomic step, safe to repeat, and touches only the
-// keys it is given (one hash tag, so one slot in a Cluster). Times come in as arguments; no script reads
-// a clock.
+// keys it is given (one hash tag, so one slot in a Cluster). Times come in as arguments; none but those of
+// budgets reads a clock.
 import { Unavailable } from '../ports.ts'
+import { budgetScripts } from './budget_scripts.ts'
 import { decodeEntry, type Entry, encodeEntry, isSuspension, rankOf } from './entry.ts'
 
 const lastId = `
@@ -64,15 +65,7 @@ export const scripts = {
         if c and tonumber(e) < tonumber(ARGV[1]) then redis.call('HDEL', KEYS[1], ARGV[i]) end
       end`,
   },
-  // count; max, ttl. The new count, or 0: none left.
-  leasegateSpend: {
-    numberOfKeys: 1,
-    lua: `${keepAtLeast}
-      if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return 0 end
-      local used = redis.call('INCR', KEYS[1])
-      keep(KEYS[1], ARGV[2])
-      return used`,
-  },
+  ...budgetScripts,
   // approval; id, expires, doc, ttl. Field 'open' names the one open approval; an id that has been used
   // or replaced keeps its field, so that a repeated put cannot open it again.
   leasegateApprove: {

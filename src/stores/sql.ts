@@ -1,9 +1,9 @@
-// In: a way to run SQL. Out: the tables of the embedded store, and the budget and approval ports on
+// In: a way to run SQL. Out: the tables of the embedded store, and the approval port on
 // them. Each write is one transaction. It never sees a file or a driver: embedded.ts does.
-import type { Approval, Approvals, Budgets } from '../ports.ts'
+import type { Approval, Approvals } from '../ports.ts'
 import { keepSeconds } from './lifetimes.ts'
 
-export type SqlValue = string | number | null | Uint8Array
+export type SqlValue = string | number | bigint | null | Uint8Array
 
 /** One database. Every method throws `Unavailable` when the database cannot answer. */
 export interface Sql {
@@ -13,6 +13,8 @@ export interface Sql {
   run(sql: string, ...values: SqlValue[]): number
   /** Runs `work` in one immediate transaction and resolves after COMMIT. */
   write<T>(work: () => T): Promise<T>
+  /** The same without waiting for the disk: a power cut can undo it until a later `write` has resolved. */
+  writeSoon<T>(work: () => T): Promise<T>
 }
 
 /** Schema steps; `user_version` counts the ones a file has had. Append, never edit. */
@@ -65,12 +67,16 @@ export const migrations: readonly string[] = [
    CREATE INDEX lease_usage_keep ON lease_usage (keep_until);
    CREATE INDEX logins_keep ON logins (keep_until);
    CREATE INDEX deferrals_keep ON deferrals (keep_until);`,
+  `CREATE TABLE rates ( -- whole_at: microseconds since 1970
+     key TEXT PRIMARY KEY, whole_at INTEGER NOT NULL, keep_until REAL NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE INDEX rates_keep ON rates (keep_until);`,
 ]
 
 const tables = {
   revocations: 'seq',
   leases: 'id',
   budgets: 'key',
+  rates: 'key',
   approvals: '(fingerprint, id)',
   lease_usage: 'id',
   logins: '(issuer, subject, user)',
@@ -86,23 +92,6 @@ export async function purgeTables(sql: Sql, now: number): Promise<void> {
     const batch = `DELETE FROM ${table} WHERE ${key} IN
       (SELECT ${columns} FROM ${table} WHERE keep_until < ? LIMIT ${purgedAtOnce})`
     while ((await sql.write(() => sql.run(batch, now))) === purgedAtOnce);
-  }
-}
-
-/** Budgets: one statement decides and spends. */
-export function sqlBudgets(sql: Sql, now: () => number): Budgets {
-  const spend = `INSERT INTO budgets VALUES (?, 1, ?)
-    ON CONFLICT (key) DO UPDATE SET used = used + 1, keep_until = max(keep_until, excluded.keep_until)
-    WHERE used < ? RETURNING used`
-  return {
-    async spend(key, max, expiresAt) {
-      const keepUntil = expiresAt + keepSeconds
-      const whole = Math.floor(max)
-      // Also refuses a count that would be forgotten at once, and every NaN.
-      if (!(whole >= 1) || !(keepUntil > now() / 1000)) return { spent: false, left: 0 }
-      const [row] = await sql.write(() => sql.all(spend, key, keepUntil, whole))
-      return row === undefined ? { spent: false, left: 0 } : { spent: true, left: whole - Number(row.used) }
-    },
   }
 }
 

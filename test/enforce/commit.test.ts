@@ -11,7 +11,7 @@ import { fingerprintOf } from '../../src/enforce/gather.ts'
 import { RecentCallCounter } from '../../src/enforce/recent.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
 import type { Lease } from '../../src/lease/lease.ts'
-import type { Store } from '../../src/ports.ts'
+import type { Limit, Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
 import {
   accepted,
@@ -143,9 +143,9 @@ describe('the budget', () => {
       const brief = limited(3, { id: 'lse_2', ancestors: ['lse_1'], maxExpiresAt: now + 60 })
       const kept: number[] = []
       const budgets: CommitSources['budgets'] = {
-        spend: (key, max, expiresAt) => {
-          kept.push(expiresAt)
-          return store.budgets.spend(key, max, expiresAt)
+        spend: (limits) => {
+          kept.push(...limits.flatMap((limit) => (limit.kind === 'total' ? [limit.expiresAt] : [])))
+          return store.budgets.spend(limits)
         },
       }
       for (const lease of [brief, root]) await committed(permitOf({ lease }), { budgets })
@@ -306,9 +306,9 @@ describe('a revocation that arrives while the call is being committed', () => {
 
   test('refuses a read that waited for its budget', async () => {
     const budgets = {
-      spend: async (key: string, max: number, expiresAt: number) => {
+      spend: async (limits: readonly Limit[]) => {
         await revoke()
-        return store.budgets.spend(key, max, expiresAt)
+        return store.budgets.spend(limits)
       },
     }
     expect(await committed(permitOf({ lease: limited(5) }), { budgets })).toBe('lease_revoked')

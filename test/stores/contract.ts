@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RevocationScope, revocationKey } from '../../src/lease/lease.ts'
 import type { Approval, Revocation, Store } from '../../src/ports.ts'
 import { keyOf } from '../../src/stores/entry.ts'
+import { budgets } from './budgets_contract.ts'
 import { deferrals, secrets } from './deferrals_contract.ts'
 import { leases } from './leases_contract.ts'
 import { nowSeconds, revocation } from './samples.ts'
@@ -64,7 +65,8 @@ export function storeContract(kind: Store['kind'], setUp: () => Promise<SharedSt
     leases(open)
     deferrals(open)
     secrets(open)
-    counted(open)
+    budgets(open)
+    singleUse(open)
     bounded(open)
     approvals(open)
     policySets(open)
@@ -211,42 +213,7 @@ function revocations(open: Open): void {
   )
 }
 
-function counted(open: Open): void {
-  it('of forty parallel calls over two processes exactly the budget of twenty is spent', async () => {
-    const stores = [await open(), await open()]
-    const spends = Array.from({ length: 40 }, (_, i) =>
-      stores[i % 2]!.budgets.spend('lse_1#0', 20, nowSeconds() + 60),
-    )
-    const answers = await Promise.all(spends)
-    const left = answers.filter(({ spent }) => spent).map((answer) => answer.left)
-    expect(left.toSorted((a, b) => b - a)).toEqual(Array.from({ length: 20 }, (_, i) => 19 - i))
-    expect(answers.filter(({ spent }) => !spent)).toEqual(Array(20).fill({ spent: false, left: 0 }))
-    expect(await stores[0]!.budgets.spend('lse_2#0', 20, nowSeconds() + 60)).toEqual({
-      spent: true,
-      left: 19,
-    })
-  })
-
-  it('a spent budget stays spent after a restart', async () => {
-    const store = await open()
-    await store.budgets.spend('lse_1#0', 1, nowSeconds() + 60)
-    await store.close()
-    const reopened = await open()
-    expect(await reopened.budgets.spend('lse_1#0', 1, nowSeconds() + 60)).toEqual({ spent: false, left: 0 })
-  })
-
-  it.each([
-    ['a maximum of zero', 0, 60],
-    ['a maximum below one', 0.5, 60],
-    ['a negative maximum', -1, 60],
-    ['a maximum that is not a number', Number.NaN, 60],
-    ['an expiry long past', 5, -3600],
-    ['an expiry that is not a number', 5, Number.NaN],
-  ])('%s has nothing to spend', async (_, max, lifetime) => {
-    const store = await open()
-    expect(await store.budgets.spend('k', max, nowSeconds() + lifetime)).toEqual({ spent: false, left: 0 })
-  })
-
+function singleUse(open: Open): void {
   it('a single-use id passes once, however many try on whichever process', async () => {
     const stores = [await open(), await open()]
     const at = nowSeconds()

@@ -11,7 +11,7 @@ import type { Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
 import { migrations } from '../../src/stores/sql.ts'
 import { eventually, found, storeContract } from './contract.ts'
-import { lease, nowSeconds, oldLease, revocation, suspension } from './samples.ts'
+import { lease, nowSeconds, oldLease, revocation, suspension, total } from './samples.ts'
 import { suspended } from './suspensions_contract.ts'
 
 const maxStalenessMs = 2000
@@ -140,7 +140,7 @@ describe('the embedded store', () => {
     const other = new DatabaseSync(path)
     other.exec('BEGIN EXCLUSIVE')
     await expect(store.revocations.revoke(revocation('lse_1'))).rejects.toMatchObject({ name: 'Unavailable' })
-    await expect(store.budgets.spend('k', 5, nowSeconds() + 60)).rejects.toMatchObject({
+    await expect(store.budgets.spend([total('k')])).rejects.toMatchObject({
       name: 'Unavailable',
     })
     await expect(store.approvals.use('f', nowSeconds())).rejects.toMatchObject({ name: 'Unavailable' })

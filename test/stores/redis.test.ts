@@ -8,7 +8,7 @@ import { openRedis, type RedisStoreOptions } from '../../src/stores/redis.ts'
 import { revokeArguments, scripts } from '../../src/stores/scripts.ts'
 import { sharedRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { eventually, found, storeContract } from './contract.ts'
-import { deferral, lease, nowSeconds, oldLease, revocation, suspension, use } from './samples.ts'
+import { deferral, lease, nowSeconds, oldLease, rate, revocation, suspension, total, use } from './samples.ts'
 import { digestOf, policySet } from './sets_contract.ts'
 import { suspended } from './suspensions_contract.ts'
 
@@ -78,7 +78,9 @@ describe('the Redis store', () => {
       store.deferrals.redeem('d'),
       store.deferrals.pending(at, 1),
       store.secrets.shared('nonce'),
-      store.budgets.spend('k', 5, at + 60),
+      store.budgets.spend([total('k')]),
+      store.budgets.look([rate('k')]),
+      store.budgets.giveBack([total('k')]),
       store.approvals.find('f', at),
       store.approvals.use('f', at),
       store.replay.use('j', at + 60, at),
@@ -105,7 +107,7 @@ describe('the Redis store', () => {
     const store = await open()
     const at = nowSeconds()
     await store.revocations.revoke(revocation('lse_1'))
-    await store.budgets.spend('lse_1#0', 5, at + 60)
+    await store.budgets.spend([total('lse_1#0'), rate('lse_1')])
     await store.replay.use('jti', at + 60, at)
     const rest = { approvedBy: ['carol'], expiresAt: at + 60 }
     await store.approvals.put({ fingerprint: 'f', id: 'apr_1', ...rest })
@@ -121,8 +123,8 @@ describe('the Redis store', () => {
   it('gives everything a lifetime but what is for ever: revocations and secrets', async () => {
     const store = await open()
     const at = nowSeconds()
-    await store.budgets.spend('b', 5, at + 600)
-    await store.budgets.spend('b', 5, at + 60)
+    await store.budgets.spend([total('b', { expiresAt: at + 600 }), rate('r', { periodMs: 3_600_000 })])
+    await store.budgets.spend([total('b', { expiresAt: at + 60 })])
     await store.replay.use('r', at + 60, at)
     await store.approvals.put({ fingerprint: 'f', id: 'apr_1', approvedBy: ['carol'], expiresAt: at + 60 })
     await store.leases.put(lease('lse_1', { login: { issuer: 'https://idp.example', subject: '7' } }))

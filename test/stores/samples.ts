@@ -1,5 +1,5 @@
 // One of each thing a store keeps, for tests that change what matters to them.
-import type { Deferral, LeaseRecord, LeaseUse, Revocation, Suspension } from '../../src/ports.ts'
+import type { Deferral, LeaseRecord, LeaseUse, Rate, Revocation, Suspension, Total } from '../../src/ports.ts'
 
 export const nowSeconds = () => Math.floor(Date.now() / 1000)
 
@@ -15,6 +15,16 @@ export function suspension(id: string, over: Partial<Suspension> = {}): Suspensi
   const at = nowSeconds()
   const rest = { version: 1, expiresAt: at + 3600, reason: 'looks odd', by: 'test', at }
   return { lease: id, suspended: true, ...rest, ...over }
+}
+
+/** One of twenty, within the hour. */
+export function total(key: string, over: Partial<Total> = {}): Total {
+  return { kind: 'total', key, max: 20n, take: 1n, expiresAt: nowSeconds() + 3600, ...over }
+}
+
+/** One a minute, ten at once. */
+export function rate(key: string, over: Partial<Rate> = {}): Rate {
+  return { kind: 'rate', key, count: 1, periodMs: 60_000, burst: 10, ...over }
 }
 
 /** An active lease of an hour, five minutes of which its first token covers. */
