@@ -40,7 +40,7 @@ export interface RedisStoreOptions {
   readonly maxStalenessMs: number
   /** How often completeness is proven; default a quarter of `maxStalenessMs`, at most 1000. */
   readonly heartbeatMs?: number
-  /** Default 100: a hundred times what a healthy server takes, and a pause that callers survive. */
+  /** Default a quarter of `maxStalenessMs`, at least 100 and at most 1000. */
   readonly commandTimeoutMs?: number
   /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
   readonly maxReplayIds?: number
@@ -67,9 +67,13 @@ type Timeouts = Pick<
 /** Connects, loads every revocation, starts to follow. Throws `Unavailable` within about three seconds. */
 export async function openRedis(options: RedisStoreOptions): Promise<Store> {
   const where = checkedAddress(options)
-  const { commandTimeoutMs = 100, maxStalenessMs, now = Date.now, onError = () => {} } = options
+  const { maxStalenessMs, now = Date.now, onError = () => {} } = options
+  // From one proof of the view to the next pass a heartbeat and three round trips: to ask, to wait for what comes,
+  // to ask again. With a quarter for each, a network that is slow but within the bound is slow and no more.
+  const quarterMs = Math.min(1000, maxStalenessMs / 4)
+  const commandTimeoutMs = options.commandTimeoutMs ?? Math.max(100, quarterMs)
   // Whole and above zero: `BLOCK 0` would wait for ever.
-  const heartbeatMs = Math.max(1, Math.floor(options.heartbeatMs ?? Math.min(1000, maxStalenessMs / 4)))
+  const heartbeatMs = Math.max(1, Math.floor(options.heartbeatMs ?? quarterMs))
   const connections = connect(options.url, { commandTimeoutMs, heartbeatMs })
   const key: KeyName = (...parts) => `${options.prefix}{leasegate}:${parts.join(':')}`
   const source = feedSource(connections, key)
@@ -129,8 +133,8 @@ function dial(url: string, options: Timeouts): Connection {
 
 function connect(url: string, times: { commandTimeoutMs: number; heartbeatMs: number }): Connections {
   let lastError: unknown
-  // Both connections hear something each heartbeat; one that does not is cut and made anew.
-  const socketTimeout = Math.max(1000, 2 * times.heartbeatMs)
+  // Both connections hear something in that time; one that does not is cut and made anew.
+  const socketTimeout = Math.max(1000, times.heartbeatMs + 2 * times.commandTimeoutMs)
   const open = (options: Timeouts): Connection => {
     const redis = dial(url, { ...options, socketTimeout })
     redis.on('error', (error: unknown) => {

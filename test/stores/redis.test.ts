@@ -6,6 +6,7 @@ import type { Store } from '../../src/ports.ts'
 import { keyOf } from '../../src/stores/entry.ts'
 import { openRedis, type RedisStoreOptions } from '../../src/stores/redis.ts'
 import { revokeArguments, scripts } from '../../src/stores/scripts.ts'
+import { startFaultProxy } from '../support/fault_proxy.ts'
 import { sharedRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { eventually, found, storeContract } from './contract.ts'
 import { deferral, lease, nowSeconds, oldLease, rate, revocation, suspension, total, use } from './samples.ts'
@@ -157,6 +158,21 @@ describe('the Redis store', () => {
     await fresh(store)
     await eventually(() => store.revocations.revoke(revocation('lse_2')).catch(String)).toBeUndefined()
     expect(found(store, 'lse_2')).toBeDefined()
+  })
+
+  it('works over a network that adds 200 ms each way, well within the default bound', async () => {
+    const { hostname, port } = new URL(redis.url)
+    const way = await startFaultProxy({ host: hostname, port: Number(port) })
+    await way.turn(200)
+    const store = await openRedis({ url: `redis://${way.host}:${way.port}`, prefix, maxStalenessMs: 2000 })
+    stores.push(store)
+    await store.revocations.revoke(revocation('lse_far'))
+    const near = await open()
+    await near.revocations.revoke(revocation('lse_near'))
+    await eventually(() => found(store, 'lse_near')).toBeDefined()
+    await eventually(() => store.revocations.ageMs(Date.now())).toBeLessThan(2000)
+    expect(found(near, 'lse_far')).toBeDefined()
+    await way.close()
   })
 
   it('recovers from a freeze so long that it gave up its connections', async () => {
