@@ -142,6 +142,17 @@ user_entitled if {
 	entitles(data.groups[group])
 }
 
+user_entitled if drills
+
+# METADATA
+# title: Drills
+# description: The users of `leasegate drill`, who are nobody else, call the canary of a gate and nothing real.
+drills if {
+	startswith(input.lease.user, "drill-")
+	input.lease.agent.profile == "leasegate-drill"
+	input.request.resource == "leasegate:canary"
+}
+
 # METADATA
 # title: Entitles
 # description: A user's or group's entry covers verb and sensitivity on this backend.

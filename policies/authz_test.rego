@@ -19,6 +19,11 @@ profiles := {
 		"backends": {"crm": {"verbs": ["read", "list", "update"], "ceiling": "confidential"}},
 		"calls_per_minute": {"lease": 30, "agent": 300},
 	},
+	"leasegate-drill": {
+		"stages": ["observe"],
+		"backends": {"leasegate": {"verbs": ["read"], "ceiling": "public"}},
+		"calls_per_minute": {"lease": 1000000, "agent": 1000000},
+	},
 }
 
 users := {
@@ -85,6 +90,15 @@ updating := object.union(reading, {
 	},
 	"request": {"verb": "update", "risk": "medium", "method": "PATCH", "body": {"city": "Oslo"}},
 	"context": {"provenance": "trusted"},
+})
+
+drilling := object.union(reading, {
+	"lease": {
+		"user": "drill-x7f3-lease",
+		"agent": {"id": "agent:leasegate-drill-x7f3-lease", "profile": "leasegate-drill"},
+		"granted": [{"actions": ["read"], "resource": "leasegate:canary", "sensitivity": "public"}],
+	},
+	"request": {"backend": "leasegate", "resource": "leasegate:canary", "sensitivity": "public"},
 })
 
 approved_by(person) := {"context": {"approval": {"id": "apr_1", "approved_by": [person]}}}
@@ -244,6 +258,21 @@ test_a_right_taken_from_the_group_is_gone_at_once if denied(reading, {"user_not_
 test_another_backend_is_denied if {
 	reasons := {"agent_profile_lacks_verb", "user_not_entitled"}
 	denied(object.union(reading, {"request": {"backend": "billing"}}), reasons)
+}
+
+test_a_drill_calls_the_canary_of_a_gate if allowed(drilling)
+
+test_the_user_of_a_drill_can_do_nothing_else if {
+	denied(object.union(reading, {"lease": {"user": "drill-x7f3-lease"}}), {"user_not_entitled"})
+}
+
+test_somebody_real_does_not_call_the_canary_for_it if {
+	denied(object.union(drilling, {"lease": {"user": "alice@example.com"}}), {"user_not_entitled"})
+}
+
+test_another_agent_does_not_call_the_canary if {
+	reasons := {"agent_profile_lacks_verb", "user_not_entitled"}
+	denied(object.union(drilling, {"lease": {"agent": {"profile": "support"}}}), reasons)
 }
 
 test_one_call_too_many_of_the_lease_is_denied if {

@@ -22,7 +22,7 @@ export function composeProxy(parts: Parts, closers: Closers): ReturnType<typeof 
   const inFlight = new InFlight(store.revocations, Date.now)
   closers.push(() => inFlight.close())
   metrics.openStreams(() => inFlight.size)
-  const forwarder = createForwarder(config.backends, {
+  const forwarder = createForwarder(parts.backends, {
     onUpstream: (backend, event) => log.debug({ backend: backend.name, event }, 'backend connection'),
   })
   closers.push(() => forwarder.close())
@@ -58,8 +58,8 @@ function composeGate(parts: Parts): Gate {
       encodedSlash: backends.some(({ operations }) => operations.some((each) => each.allowEncodedSlash)),
       via: config.via,
     },
-    router: createRouter(backends),
-    audiences: audiencesOf(config),
+    router: createRouter(parts.backends),
+    audiences: audiencesOf(config, parts.backends),
     verifier,
     proofs: createProofVerifier(proofs),
     evidence: {
@@ -93,10 +93,13 @@ function authorityOf(origin: string): string {
 }
 
 /** What `aud` may be: the gate's origin as each issuer calls it, or the one backend's identifier. */
-function audiencesOf(config: Config): ReadonlyMap<Backend | undefined, readonly string[]> {
+function audiencesOf(
+  config: Config,
+  backends: readonly Backend[],
+): ReadonlyMap<Backend | undefined, readonly string[]> {
   const gate = [config.publicOrigin, ...config.issuers.map(({ audience }) => audience)]
   const audiences = new Map<Backend | undefined, readonly string[]>([[undefined, gate]])
-  for (const backend of config.backends) {
+  for (const backend of backends) {
     const scheme = new URL(config.publicOrigin).protocol
     const own = backend.hosts.map((host) => `${scheme}//${host}`)
     if (backend.pathPrefix !== undefined) own.push(`${config.publicOrigin}${backend.pathPrefix}`)

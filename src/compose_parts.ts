@@ -6,6 +6,8 @@ import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
 import type { Config } from './config.ts'
+import type { Backend } from './enforce/operation.ts'
+import { openCanary } from './http/canary.ts'
 import type { Readiness } from './http/health.ts'
 import { type Keys, openKeys } from './lease/keys.ts'
 import type { ProofOptions } from './lease/proof.ts'
@@ -21,6 +23,7 @@ import { inputRecorder } from './telemetry/policy_input.ts'
 import { createShadow } from './telemetry/shadow.ts'
 import { createUsageCounter } from './telemetry/usage.ts'
 import { version } from './version.ts'
+import { workerNumber } from './worker_number.ts'
 
 /** What this process is. */
 export interface Roles {
@@ -35,6 +38,8 @@ export interface Parts {
   readonly config: Config
   readonly roles: Roles
   readonly log: Logger
+  /** What the gate forwards to: the configured backends and its own canary. */
+  readonly backends: readonly Backend[]
   readonly metrics: Metrics
   readonly audit: AuditFile
   readonly policy: ComposedPolicy
@@ -54,7 +59,8 @@ export interface Parts {
 
 /** Opens everything; what is to be closed is added to `closers` as it is opened. */
 export async function openParts(config: Config, log: Logger, roles: Roles, closers: Closers): Promise<Parts> {
-  const metrics = createMetrics({ backends: config.backends, version })
+  const backends = [...config.backends, ...(await openOwnBackends(config, roles, closers))]
+  const metrics = createMetrics({ backends, version })
   const audit = await openAuditFile(config.audit.file, {
     onError: (error) => log.error({ err: error }, 'the audit file cannot be written'),
     onLost: (count) => metrics.auditLost(count),
@@ -95,6 +101,7 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     config,
     roles,
     log,
+    backends,
     metrics,
     audit,
     policy,
@@ -107,6 +114,14 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     brokerObserver,
     secured: new Map(),
   }
+}
+
+/** What a gate serves without being told to. */
+async function openOwnBackends({ workers }: Config, roles: Roles, closers: Closers): Promise<Backend[]> {
+  if (!roles.gate) return []
+  const canary = await openCanary({ worker: workerNumber(), workers })
+  closers.push(() => canary.close())
+  return [canary.backend]
 }
 
 /** The keys that sign, and those that check: a broker alone checks nothing but its own tokens. */

@@ -27,6 +27,8 @@ function backendNamesArePlain(root: unknown, scope: RelationScope): void {
       scope.report(path, 'rename it to a lower-case word: it starts resource names and labels metrics')
     } else if (name === 'none')
       scope.report(path, 'choose another name: metrics call requests without backend none')
+    else if (name === 'leasegate')
+      scope.report(path, 'choose another name: leasegate is the canary that every gate has (drill revoke)')
   }
 }
 
