@@ -1,6 +1,7 @@
 // `npm run bench`: every number of README.md, in about eight minutes, into bench/results/*.json. `--quick` takes
 // a minute and a half, prints the same tables and writes nothing: good for a look, not for a claim.
 import { parseArgs } from 'node:util'
+import { measureBudgets } from './budgets.ts'
 import { measureDecision } from './decision.ts'
 import { measureExchange } from './exchange.ts'
 import { writeResult } from './numbers.ts'
@@ -25,6 +26,8 @@ console.log('\none route')
 const route_us = measureRoute(calls)
 console.log('\nrevocation')
 const revocation = await measureRevocation(quick ? 50 : 300, [1_000, quick ? 100_000 : 1_000_000])
+console.log('\nbudgets')
+const budgets = await measureBudgets(quick ? 500 : 5_000)
 console.log('\nthroughput')
 const throughput = await measureThroughput(seconds)
 console.log('\nreload under load')
@@ -47,6 +50,7 @@ if (!quick) {
   writeResult('exchange', exchange)
   writeResult('route', { route_us })
   writeResult('revocation', revocation)
+  writeResult('budgets', budgets)
   writeResult('policy_scale', { policy_scale_us })
   writeResult('reload', reload)
   writeResult('throughput', { ...throughput, decision_us })

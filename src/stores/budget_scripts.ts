@@ -13,7 +13,7 @@ const compareDecimals = `
 const readCounter = `
   local function counter(key)
     local value = redis.call('GET', key) or '0'
-    if value ~= '0' and not string.match(value, '^[1-9]%d*$') then error('MALFORMED budget') end
+    if value ~= '0' and not string.match(value, '^[1-9]%d*$') then error({ err = 'MALFORMED budget' }) end
     return value
   end`
 
