@@ -1,6 +1,8 @@
-// In: durations with one label each. Out: a histogram in the Prometheus text format.
+// In: durations with one label each. Out: a histogram, as a snapshot of its series.
 // Never: allocates or looks up more than one label per observation. A child of prom-client costs 480 ns per
 // observation (measured on Node 24), this one 10, and a request makes several.
+
+import type { MetricSnapshot } from './merged_metrics.ts'
 
 /** What a histogram is registered with. */
 export interface HistogramOptions {
@@ -41,21 +43,23 @@ export class DurationHistogram {
     series.sum += seconds
   }
 
-  /** The exposition, without series that were never observed. */
-  render(): string {
+  /** What was counted so far, without series that were never observed. */
+  snapshot(): MetricSnapshot {
     const { name, help, buckets } = this.options
     const [label] = this.options.labels
-    const lines = [`# HELP ${name} ${help}`, `# TYPE ${name} histogram`]
+    const values: MetricSnapshot['values'][number][] = []
     for (const [value, { counts, sum }] of this.#series) {
       const total = counts.reduce((all, count) => all + count, 0)
       if (total === 0) continue
+      const labels = { [label]: value }
       let below = 0
-      for (const [index, bound] of [...buckets, '+Inf'].entries()) {
+      for (const [index, le] of [...buckets, '+Inf'].entries()) {
         below += counts[index]!
-        lines.push(`${name}_bucket{le="${bound}",${label}="${value}"} ${below}`)
+        values.push({ metricName: `${name}_bucket`, labels: { le, ...labels }, value: below })
       }
-      lines.push(`${name}_sum{${label}="${value}"} ${sum}`, `${name}_count{${label}="${value}"} ${total}`)
+      values.push({ metricName: `${name}_sum`, labels, value: sum })
+      values.push({ metricName: `${name}_count`, labels, value: total })
     }
-    return `${lines.join('\n')}\n`
+    return { name, help, type: 'histogram', aggregator: 'sum', values }
   }
 }

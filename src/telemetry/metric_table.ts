@@ -7,6 +7,8 @@ export interface MetricRow {
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly labels: readonly string[]
   readonly help: string
+  /** What the values of several workers become; absent: their sum. */
+  readonly across?: 'max' | 'min'
 }
 
 /** By the word the code uses for it. */
@@ -46,18 +48,21 @@ export const metricTable = {
     type: 'gauge',
     labels: [],
     help: 'Time since the view of revocations was last complete.',
+    across: 'max',
   },
   revocationEntries: {
     name: 'leasegate_revocation_entries',
     type: 'gauge',
     labels: [],
     help: 'Entries in the view of revocations.',
+    across: 'max',
   },
   policyInfo: {
     name: 'leasegate_policy_info',
     type: 'gauge',
     labels: ['digest'],
     help: 'Digest of the live policy; always 1.',
+    across: 'max',
   },
   policyReloads: {
     name: 'leasegate_policy_reloads_total',
@@ -82,12 +87,14 @@ export const metricTable = {
     type: 'gauge',
     labels: [],
     help: 'With policy.reload: on_activate, 0 unless the live policy is the active one. Otherwise 1.',
+    across: 'min',
   },
   bundleAge: {
     name: 'leasegate_policy_bundle_age_seconds',
     type: 'gauge',
     labels: [],
     help: 'Time since the place of the policy bundle was last seen to have what decides; 0 without policy.bundle.',
+    across: 'max',
   },
   shadowDecisions: {
     name: 'leasegate_shadow_decisions_total',
@@ -106,6 +113,7 @@ export const metricTable = {
     type: 'gauge',
     labels: ['source'],
     help: '1 while a policy runs in shadow, 0 while one should but cannot. Alert on 0.',
+    across: 'min',
   },
   brokerRequests: {
     name: 'leasegate_broker_requests_total',
@@ -124,6 +132,7 @@ export const metricTable = {
     type: 'gauge',
     labels: [],
     help: '1 while audit records cannot be written. Alert above 0.',
+    across: 'max',
   },
   auditLost: {
     name: 'leasegate_audit_lost_total',
@@ -131,16 +140,30 @@ export const metricTable = {
     labels: [],
     help: 'Audit records that could neither be written nor kept. Alert above 0.',
   },
+  workers: {
+    name: 'leasegate_workers',
+    type: 'gauge',
+    labels: ['state'],
+    help: 'Worker processes: ready, unready, starting, or silent (no answer within a second). None where workers is 1.',
+  },
+  workerRestarts: {
+    name: 'leasegate_worker_restarts_total',
+    type: 'counter',
+    labels: [],
+    help: 'Worker processes that ended by themselves, or were ended because they hung, and were replaced.',
+  },
   eventLoopDelay: {
     name: 'leasegate_event_loop_delay_seconds',
     type: 'gauge',
     labels: ['quantile'],
     help: 'How late the event loop ran since the last scrape.',
+    across: 'max',
   },
   build: {
     name: 'leasegate_build_info',
     type: 'gauge',
     labels: ['version', 'node'],
     help: 'Version of Leasegate and of Node; always 1.',
+    across: 'max',
   },
 } as const satisfies Record<string, MetricRow>

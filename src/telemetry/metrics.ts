@@ -9,6 +9,7 @@ import type { ShadowCounts } from '../policy/shadow.ts'
 import type { Effect } from '../ports.ts'
 import { type RefusalCode, refusals } from '../refusals.ts'
 import { DurationHistogram } from './histogram.ts'
+import { type MetricSnapshot, metricsContentType, renderMetrics } from './merged_metrics.ts'
 import { type MetricRow, metricTable } from './metric_table.ts'
 
 /** What is counted about one finished request; undefined is what it did not get to. */
@@ -53,6 +54,11 @@ export interface Metrics {
   ): void
   /** One decision that a policy in shadow would have made otherwise. */
   shadowDifference(source: string, live: Effect, shadow: Effect): void
+  /** How many workers there are in each state; without it the gate is one process. Read at each scrape. */
+  workers(read: () => Readonly<Record<string, number>>): void
+  workerRestarted(): void
+  /** Everything counted so far, for another process to add up. */
+  snapshot(): Promise<MetricSnapshot[]>
   /** The exposition in the Prometheus text format. */
   render(): Promise<{ readonly contentType: string; readonly body: string }>
 }
@@ -82,6 +88,7 @@ export function createMetrics(options: {
   const names = [...options.backends.map(({ name }) => name), 'none']
   const known = new Set(names)
   const durations = createDurations(names)
+  const histograms = () => Object.values(durations).map((histogram) => histogram.snapshot())
   const decisions = countDecisions(registry, options.backends)
   const counters = createCounters(registry)
   const gauges = createGauges(registry, options.version)
@@ -91,15 +98,17 @@ export function createMetrics(options: {
     ...gauges,
     ...counters,
     ...createShadowMetrics(registry),
+    ...createWorkerMetrics(registry),
     decision: decisions,
     request: (backend, seconds) => {
       durations.request.observe(backend !== undefined && known.has(backend) ? backend : 'none', seconds)
     },
     step: (name, seconds) => durations.step.observe(name, seconds),
     upstream: (backend, seconds) => durations.upstream.observe(backend, seconds),
+    snapshot: async () => [...(await registry.getMetricsAsJSON()).map(snapshotOf), ...histograms()],
     render: async () => {
-      const rest = Object.values(durations).map((histogram) => histogram.render())
-      return { contentType: registry.contentType, body: [await registry.metrics(), ...rest].join('\n') }
+      const body = `${await registry.metrics()}\n${renderMetrics(histograms())}`
+      return { contentType: metricsContentType, body }
     },
   }
 }
@@ -114,9 +123,18 @@ function createDurations(backends: readonly string[]) {
 }
 
 /** What prom-client calls a row of the table. */
-function registered({ name, help, labels }: MetricRow, registry: Registry) {
-  return { name, help, labelNames: [...labels], registers: [registry] }
+function registered({ name, help, labels, across }: MetricRow, registry: Registry) {
+  const aggregator: MetricSnapshot['aggregator'] = across ?? 'sum'
+  return { name, help, labelNames: [...labels], registers: [registry], aggregator }
 }
+
+/** prom-client's own types say that `type` is a number, and do not know `metricName`. */
+function snapshotOf({ name, help, type, aggregator, values }: MetricObjectWithValues): MetricSnapshot {
+  const series = values as MetricSnapshot['values']
+  return { name, help, type: String(type), aggregator, values: series }
+}
+
+type MetricObjectWithValues = Awaited<ReturnType<Registry['getMetricsAsJSON']>>[number]
 
 interface Cell {
   readonly labels: Record<'backend' | 'verb' | 'effect' | 'code', string>
@@ -214,6 +232,24 @@ function createShadowMetrics(registry: Registry): Pick<Metrics, 'shadow' | 'shad
   return {
     shadow: (source, read) => void sources.set(source, read),
     shadowDifference: (source, live, shadow) => differences.inc({ source, live, shadow }),
+  }
+}
+
+function createWorkerMetrics(registry: Registry): Pick<Metrics, 'workers' | 'workerRestarted'> {
+  let source = (): Readonly<Record<string, number>> => ({})
+  new Gauge({
+    ...registered(metricTable.workers, registry),
+    collect() {
+      this.reset()
+      for (const [state, count] of Object.entries(source())) this.set({ state }, count)
+    },
+  })
+  const restarts = new Counter(registered(metricTable.workerRestarts, registry))
+  return {
+    workers: (read) => {
+      source = read
+    },
+    workerRestarted: () => restarts.inc(),
   }
 }
 
