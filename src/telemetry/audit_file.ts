@@ -1,7 +1,7 @@
 // In: audit records, one JSON text each. Out: an append-only file, written once per event-loop turn, in order.
 // When the disk refuses: `fault()` says so, durable records are rejected, the others are kept and tried again.
 // Never: reorders, rewrites or silently drops a record; what is lost is counted and recorded.
-import { writeSync } from 'node:fs'
+import { fstatSync, readSync, writeSync } from 'node:fs'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { AuditSink } from '../ports.ts'
@@ -12,6 +12,8 @@ export interface AuditFileOptions {
   onError(error: Error): void
   /** Records that could neither be written nor kept. */
   onLost?(count: number): void
+  /** Other processes write to the same file. */
+  readonly shared?: boolean
 }
 
 /** The audit file. */
@@ -35,19 +37,22 @@ interface Waiter {
 
 /**
  * Opens or creates the file (0600, in a directory created 0700) and ends a line that a crash cut short.
- * Throws the system error when that fails. One process writes to a file.
+ * Throws the system error when that fails. One process writes to a file, unless all that do say `shared`: then
+ * it has to be on a local disk, where a write at the end is one piece whoever else writes (O_APPEND).
  */
 export async function openAuditFile(path: string, options: AuditFileOptions): Promise<AuditFile> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  return new Writer(path, await openForAppend(path), options)
+  return new Writer(path, await openForAppend(path, options), options)
 }
 
 /** A handle, because Node's permission model forbids `fs.fdatasync` on a bare descriptor (Node 24.21). */
-async function openForAppend(path: string): Promise<FileHandle> {
+async function openForAppend(path: string, { shared = false }: AuditFileOptions): Promise<FileHandle> {
   const file = await open(path, 'a+', 0o600)
   try {
     const stat = await file.stat()
     if (!stat.isFile()) throw new Error('the audit file is not a regular file')
+    // What is at the end may be what another process is about to complete; `appendShared` sees to the rest.
+    if (shared) return file
     const last = Buffer.alloc(1)
     if (stat.size > 0) await file.read(last, 0, 1, stat.size - 1)
     if (stat.size > 0 && last.toString() !== '\n') await file.write('\n')
@@ -166,10 +171,13 @@ class Writer implements AuditFile {
     const bytes = Buffer.from(this.#queue.join(''))
     let written = 0
     try {
-      while (written < bytes.length) written += writeSync(this.#file.fd, bytes, written)
+      if (this.#options.shared) written = appendShared(this.#file.fd, bytes)
+      else while (written < bytes.length) written += writeSync(this.#file.fd, bytes, written)
     } finally {
       this.#forget(written)
     }
+    // Another process may have written behind it: what is missing is written again as a whole record.
+    if (written < bytes.length) throw Object.assign(new Error('a short write'), { code: 'ENOSPC' })
     this.#unsynced.push(...this.#unwritten.splice(0))
     if (this.#unsynced.length > 0) this.#syncing ??= this.#syncAll()
   }
@@ -250,10 +258,28 @@ class Writer implements AuditFile {
 
   /** Swaps files between two records: what is under way in the old one ends there. */
   async #replaceFile(): Promise<void> {
-    const next = await openForAppend(this.#path)
+    const next = await openForAppend(this.#path, this.#options)
     await this.#synced()
     const old = this.#file
     this.#file = next
     await old.close()
   }
+}
+
+const lineFeed = 0x0a
+
+/**
+ * Appends whole lines where other processes append as well; returns how many bytes of them are in the file. A
+ * full disk, or SIGKILL in the middle of a write, leaves a line cut short, and whoever is next would write on in
+ * it: then the lines are written once more, on lines of their own. Throws the system error.
+ */
+function appendShared(fd: number, lines: Buffer): number {
+  const start = Math.max(0, fstatSync(fd).size - 1)
+  const written = writeSync(fd, lines)
+  // Whatever else was on its way into the file before these lines is complete, or cut short for good, by now.
+  const since = Buffer.alloc(Math.max(0, fstatSync(fd).size - start))
+  readSync(fd, since, 0, since.length, start)
+  const at = since.indexOf(lines.subarray(0, written))
+  if (start + at === 0 || since[at - 1] === lineFeed) return written
+  return writeSync(fd, Buffer.concat([Buffer.of(lineFeed), lines])) - 1
 }
