@@ -17,7 +17,11 @@ import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
 
 /** The agents' listener; the caller binds and closes it. */
-export function composeProxy(parts: Parts, closers: Closers): ReturnType<typeof createProxyListener> {
+export function composeProxy(
+  parts: Parts,
+  closers: Closers,
+  recent = new RecentCallCounter(),
+): ReturnType<typeof createProxyListener> {
   const { config, store, metrics, log } = parts
   const inFlight = new InFlight(store.revocations, Date.now)
   closers.push(() => inFlight.close())
@@ -29,7 +33,7 @@ export function composeProxy(parts: Parts, closers: Closers): ReturnType<typeof 
   const upgrader = createUpgrader()
   closers.push(() => upgrader.close())
   return createProxyListener(
-    composeGate(parts),
+    composeGate(parts, recent),
     { forwarder, upgrader, inFlight, bodyIdleMs: config.limits.bodyIdleMs },
     config.limits,
     config.tls.proxy,
@@ -37,11 +41,10 @@ export function composeProxy(parts: Parts, closers: Closers): ReturnType<typeof 
 }
 
 /** The pipeline's view of the world. */
-function composeGate(parts: Parts): Gate {
+function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
   const { config, store, keys, policy, proofs, observer } = parts
   const { publicOrigin, backends, issuers, limits } = config
   const verifier = createVerifier({ issuers, keys, statusLists: createStatusLists({ keys }) })
-  const recent = new RecentCallCounter()
   const { maxStalenessMs } = config.state
   return {
     publicOrigin,

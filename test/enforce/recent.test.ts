@@ -35,7 +35,7 @@ test('calls are not forgotten when the clock goes back', () => {
 })
 
 test('the keys idle for longest make room', () => {
-  const recent = new RecentCallCounter(3)
+  const recent = new RecentCallCounter({ maxKeys: 3 })
   recent.add(lease, now)
   recent.add(sibling, now + 10)
   recent.add(leaseOf({ id: 'lse_3' }), now + 10)
