@@ -1,14 +1,24 @@
 // The only file that starts things: configuration in; gate, broker or both out, listening. Its parts open in
 // dependency order (compose_parts.ts) and, if a later one fails, what was opened is closed. Decides nothing.
 import type { Server } from 'node:http'
+import { type AgentsSide, composeAgents } from './compose_agents.ts'
 import { composeControl } from './compose_control.ts'
 import { composeProxy } from './compose_gate.ts'
-import { type Closers, openParts, type Parts, type Roles, readiness } from './compose_parts.ts'
+import {
+  type Closers,
+  openParts,
+  type Parts,
+  type Roles,
+  readiness,
+  type Supervised,
+} from './compose_parts.ts'
 import type { Config, Listen } from './config.ts'
+import { RecentCallCounter } from './enforce/recent.ts'
 import { bind } from './http/bind.ts'
 import { createHealthListener } from './http/health.ts'
 import { renewCertificate } from './http/tls.ts'
 import type { Logger } from './telemetry/log.ts'
+import type { GivenPolicy, WorkerState } from './workers/messages.ts'
 
 export { openStore } from './compose_store.ts'
 
@@ -28,20 +38,53 @@ export interface RunningGate extends Running {
   readonly proxy: Listen
 }
 
-/** Starts a gate, with the broker unless told otherwise. Rejects, with nothing left open, when a part cannot start. */
+/** One of several workers: it serves agents, and nobody else. */
+export interface RunningWorker extends Pick<Running, 'reload' | 'close'> {
+  readonly proxy: Listen
+  /** What the other workers are to be told of, and tell of. */
+  readonly recent: RecentCallCounter
+  state(): Promise<Omit<WorkerState, 'type' | 'number'>>
+  /** Decides by this policy from now on. Rejects when it cannot. */
+  accept(policy: GivenPolicy): Promise<void>
+}
+
+/**
+ * Starts a gate, with the broker unless told otherwise; with several workers, these serve the agents. Rejects, with
+ * nothing left open, when a part cannot start.
+ */
 export function startGate(config: Config, log: Logger, { broker } = { broker: true }): Promise<RunningGate> {
   return start(config, log, { gate: true, broker }, async (parts, closers) => {
-    const proxy = composeProxy(parts, closers)
-    parts.secured.set('proxy', proxy.server)
-    const bound = await listenApart(parts, closers)
-    closers.push(() => proxy.close(config.limits.drainMs))
-    return { ...bound, proxy: await bind(proxy.server, 'proxy', config.listen.proxy) }
+    const agents = composeAgents(parts, closers)
+    const bound = await listenApart(parts, closers, agents)
+    closers.push(() => agents.close())
+    return { ...bound, proxy: await agents.listen() }
   })
+}
+
+/** Starts one of several workers. Rejects as `startGate` does. */
+export function startWorker(config: Config, log: Logger, policy: GivenPolicy): Promise<RunningWorker> {
+  const listen = async (parts: Parts, closers: Closers) => {
+    const recent = new RecentCallCounter({ shared: true })
+    const proxy = composeProxy(parts, closers, recent)
+    parts.secured.set('proxy', proxy.server)
+    closers.push(() => proxy.close(config.limits.drainMs))
+    return {
+      proxy: await bind(proxy.server, 'proxy', config.listen.proxy),
+      recent,
+      accept: async (next: GivenPolicy) => parts.given?.accept(next),
+      state: async () => ({
+        digest: parts.policy.current.digest,
+        readiness: readiness(parts),
+        metrics: await parts.metrics.snapshot(),
+      }),
+    }
+  }
+  return start(config, log, { gate: true, broker: false }, listen, { policy })
 }
 
 /** Starts a broker without a gate. Rejects, with nothing left open, when a part cannot start. */
 export function startBroker(config: Config, log: Logger): Promise<Running> {
-  return start(config, log, { gate: false, broker: true }, listenApart)
+  return start(config, log, { gate: false, broker: true }, (parts, closers) => listenApart(parts, closers))
 }
 
 async function start<Bound>(
@@ -49,18 +92,20 @@ async function start<Bound>(
   log: Logger,
   roles: Roles,
   listen: (parts: Parts, closers: Closers) => Promise<Bound>,
+  supervised?: Supervised,
 ): Promise<Bound & Pick<Running, 'policyDigest' | 'reload' | 'close'>> {
   const closers: Closers = []
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer()
   }
   try {
-    const parts = await openParts(config, log, roles, closers)
+    const parts = await openParts(config, log, roles, closers, supervised)
     const bound = await listen(parts, closers)
     const { policy, audit, identity } = parts
     const reload = async () => {
       await audit.reopen().catch((error) => log.error({ err: error }, 'the audit file stays the old one'))
       renewCertificates(parts)
+      for (const reloadPart of parts.reloads) reloadPart()
       await Promise.all([policy.reloadNow(), identity?.reloadNow()])
     }
     return { ...bound, policyDigest: () => policy.current.digest, reload, close }
@@ -83,13 +128,13 @@ function renewCertificates({ secured, config: { tls }, log }: Parts): void {
 }
 
 /** The listeners beside the agents'. */
-async function listenApart(parts: Parts, closers: Closers) {
+async function listenApart(parts: Parts, closers: Closers, agents?: AgentsSide) {
   const { listen } = parts.config
   const control = await composeControl(parts, closers)
   parts.secured.set('control', control)
   const health = createHealthListener({
-    metrics: () => parts.metrics.render(),
-    readiness: () => readiness(parts),
+    metrics: () => agents?.metrics() ?? parts.metrics.render(),
+    readiness: async () => [...readiness(parts), ...((await agents?.readiness()) ?? [])],
   })
   closers.push(() => Promise.all([closeServer(health), closeServer(control)]))
   return {

@@ -2,6 +2,7 @@
 // out, and whether they are fit for traffic. Opens in dependency order. Decides nothing.
 import type { Server } from 'node:http'
 import type { BrokerObserver } from './broker/observer.ts'
+import { composeGiven, type GivenPolicies } from './compose_given.ts'
 import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
@@ -24,6 +25,7 @@ import { createShadow } from './telemetry/shadow.ts'
 import { createUsageCounter } from './telemetry/usage.ts'
 import { version } from './version.ts'
 import { workerNumber } from './worker_number.ts'
+import type { GivenPolicy } from './workers/messages.ts'
 
 /** What this process is. */
 export interface Roles {
@@ -34,6 +36,11 @@ export interface Roles {
 /** Ways out of what has been opened, in the order of opening. */
 export type Closers = (() => unknown)[]
 
+/** What one of several workers has from its supervisor. */
+export interface Supervised {
+  readonly policy: GivenPolicy
+}
+
 export interface Parts {
   readonly config: Config
   readonly roles: Roles
@@ -43,6 +50,8 @@ export interface Parts {
   readonly metrics: Metrics
   readonly audit: AuditFile
   readonly policy: ComposedPolicy
+  /** Undefined in a worker's supervisor, and where the gate is one process. */
+  readonly given: GivenPolicies | undefined
   readonly store: Store
   /** Undefined in a gate without a broker. */
   readonly identity: ComposedIdentity | undefined
@@ -55,15 +64,24 @@ export interface Parts {
   readonly brokerObserver: BrokerObserver
   /** The listeners whose certificates are read again at a reload. */
   readonly secured: Map<keyof Config['tls'], Server>
+  /** What else a reload is for. */
+  readonly reloads: (() => void)[]
 }
 
 /** Opens everything; what is to be closed is added to `closers` as it is opened. */
-export async function openParts(config: Config, log: Logger, roles: Roles, closers: Closers): Promise<Parts> {
+export async function openParts(
+  config: Config,
+  log: Logger,
+  roles: Roles,
+  closers: Closers,
+  supervised?: Supervised,
+): Promise<Parts> {
   const backends = [...config.backends, ...(await openOwnBackends(config, roles, closers))]
   const metrics = createMetrics({ backends, version })
   const audit = await openAuditFile(config.audit.file, {
     onError: (error) => log.error({ err: error }, 'the audit file cannot be written'),
     onLost: (count) => metrics.auditLost(count),
+    shared: config.workers > 1,
   })
   closers.push(() => audit.close())
   const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
@@ -73,7 +91,9 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     onError: (error) => log.warn({ err: error }, 'the usage of leases is not up to date'),
   })
   closers.push(() => usage.close())
-  const shadow = createShadow({ audit, metrics, log })
+  // What happens to the gate, and not to a request, is recorded once: by the supervisor.
+  const told = supervised === undefined ? {} : { told: 'elsewhere' as const }
+  const shadow = createShadow({ audit, metrics, log, ...told })
   closers.push(() => shadow.close())
   const observer = createObserver({
     audit,
@@ -85,7 +105,8 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     usage,
   })
   const brokerObserver = createBrokerObserver({ audit, metrics, log })
-  const policy = await composePolicy({ config, log, metrics, observer, shadow, store })
+  const given = supervised && (await composeGiven(supervised.policy, { log, metrics, shadow }))
+  const policy = given ?? (await composePolicy({ config, log, metrics, observer, shadow, store }))
   closers.push(() => policy.close())
   const identity = roles.broker ? await composeIdentity({ config, log, metrics, audit, store }) : undefined
   if (identity !== undefined) closers.push(() => identity.close())
@@ -93,7 +114,9 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
   const nonces = await openNonces(store.secrets)
   closers.push(() => nonces.close())
   const proofs = { replay: store.replay, nonces, nonceRequired: config.proofs.nonce === 'required' }
-  closers.push(store.revocations.watch((entry) => isSuspension(entry) || observer.revoked(entry)))
+  if (supervised === undefined) {
+    closers.push(store.revocations.watch((entry) => isSuspension(entry) || observer.revoked(entry)))
+  }
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
   metrics.auditFault(() => audit.fault() !== undefined)
@@ -105,6 +128,7 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     metrics,
     audit,
     policy,
+    given,
     store,
     identity,
     signing,
@@ -113,6 +137,7 @@ export async function openParts(config: Config, log: Logger, roles: Roles, close
     observer,
     brokerObserver,
     secured: new Map(),
+    reloads: [],
   }
 }
 

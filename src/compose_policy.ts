@@ -6,6 +6,7 @@ import { activatedSource } from './policy/activated.ts'
 import { type BundleSource, bundleSource } from './policy/bundle_source.ts'
 import { type CandidatePolicy, openCandidate } from './policy/candidate.ts'
 import { formatDiagnostic } from './policy/diagnostic.ts'
+import type { PolicyModule } from './policy/evaluate.ts'
 import { type LivePolicy, openPolicy, type PolicyEvent } from './policy/live.ts'
 import { describeFollowing, type Following, isConverged } from './policy/rollout.ts'
 import { directorySource, type PolicySource } from './policy/source.ts'
@@ -14,6 +15,7 @@ import type { Logger } from './telemetry/log.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import type { GateObserver } from './telemetry/observer.ts'
 import type { Shadow } from './telemetry/shadow.ts'
+import type { GivenCandidate, GivenPolicy } from './workers/messages.ts'
 
 /** What policy is made from. */
 export interface PolicyNeeds {
@@ -29,6 +31,10 @@ export interface PolicyNeeds {
 export interface ComposedPolicy extends Pick<LivePolicy, 'current'> {
   /** Reads everything again, changed or not; for SIGHUP. What fails is an event. */
   reloadNow(): Promise<void>
+  /** What workers are given. */
+  given(): GivenPolicy
+  /** Calls back whenever that has changed. */
+  watch(listener: () => void): void
   readiness(): readonly Readiness[]
   close(): Promise<void>
 }
@@ -37,15 +43,27 @@ export interface ComposedPolicy extends Pick<LivePolicy, 'current'> {
 export async function composePolicy(needs: PolicyNeeds): Promise<ComposedPolicy> {
   const { config, metrics, shadow } = needs
   const place = policyPlace(needs)
+  const listeners: (() => void)[] = []
+  const tell = () => {
+    for (const listener of listeners) listener()
+  }
   const policy: LivePolicy = await openPolicy({
     source: place.source,
-    onEvent: (event) => changed(event, needs, () => policy),
+    onEvent(event) {
+      changed(event, needs, () => policy)
+      if (event.type === 'reloaded') tell()
+    },
   })
   started(policy, place, needs)
   metrics.policyConverged(() => isConverged(place.following(), policy.current.digest))
   const { bundle } = place
   if (bundle !== undefined) metrics.bundleAge(() => ageSeconds(bundle))
-  const candidate = openShadowed(config, shadow)
+  let tried: GivenCandidate | undefined
+  const candidate = openShadowed(config, (event, module) => {
+    shadow.candidate(event, module)
+    tried = { number: (tried?.number ?? 0) + 1, event, module }
+    tell()
+  })
   return {
     get current() {
       return policy.current
@@ -53,6 +71,12 @@ export async function composePolicy(needs: PolicyNeeds): Promise<ComposedPolicy>
     async reloadNow() {
       await Promise.all([policy.reloadNow(), candidate?.reloadNow()])
     },
+    given: () => ({
+      digest: policy.current.digest,
+      module: policy.module,
+      ...(tried === undefined ? {} : { candidate: tried }),
+    }),
+    watch: (listener) => void listeners.push(listener),
     readiness: () => [
       // A policy in place is ready whatever became of its successor: only the detail tells.
       { name: 'policy', ready: true, detail: detailOf(policy, place, config) },
@@ -121,12 +145,15 @@ function changed(event: PolicyEvent, needs: PolicyNeeds, policy: () => LivePolic
 }
 
 /** The candidate beside the live policy, when the configuration names one. The gate does not wait for it. */
-function openShadowed({ policy }: Config, shadow: Shadow): CandidatePolicy | undefined {
+function openShadowed(
+  { policy }: Config,
+  onEvent: (event: PolicyEvent, module: PolicyModule | undefined) => void,
+): CandidatePolicy | undefined {
   if (policy.shadow === undefined) return undefined
   const reload = policy.reload === 'never' ? 'never' : 'on_change'
   const candidate = openCandidate({
     source: directorySource(policy.shadow.dir, { reload }),
-    onEvent: (event) => shadow.candidate(event, candidate.module),
+    onEvent: (event) => onEvent(event, candidate.module),
   })
   return candidate
 }

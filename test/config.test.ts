@@ -317,8 +317,10 @@ describe('problems', () => {
 
 describe('refused at the top level', () => {
   it.each([
-    ['workers: 2', 'workers: write 1'],
-    ['workers: auto', 'workers: write 1'],
+    ['workers: 0', 'workers: write a whole number from 1 to 256, or auto'],
+    ['workers: 257', 'workers: write a whole number from 1 to 256, or auto'],
+    ['workers: "2"', 'workers: write a whole number from 1 to 256, or auto'],
+    ['workers: all', 'workers: write a whole number from 1 to 256, or auto'],
     ['listen: { proxy: "8080" }', 'listen.proxy: write host:port'],
     ['listen: { proxy: 127.0.0.1:70000 }', 'listen.proxy: write host:port'],
     ['listen: { control: 0.0.0.0:8080 }', 'listen.control: choose another port'],

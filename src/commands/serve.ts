@@ -71,6 +71,7 @@ export function sayStarted(config: Config, gate: RunningGate): void {
       'agents',
       `${config.publicOrigin}  ${count(config.backends.length, 'backend')}, ${count(operations, 'operation')}`,
     ],
+    ...(config.workers === 1 ? [] : [['workers', String(config.workers)] as [string, string]]),
     ...sharedFacts(config, gate),
   ])
 }

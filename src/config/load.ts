@@ -1,6 +1,7 @@
 // In: the path of a configuration file and the environment. Out: one frozen `Config`.
 // Throws `ConfigError` with every problem at once. Never: listens, writes, or keeps going with half a file.
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import type { Config, IssuerConfig } from '../config.ts'
 import { buildBackend } from './backends.ts'
@@ -11,7 +12,7 @@ import { listenerUrl } from './listeners.ts'
 import { ConfigError, type ConfigPath, type ConfigProblem, writePath } from './problems.ts'
 import { errorCode, hideSecret, resolveReferences } from './references.ts'
 import { checkRelations } from './relations.ts'
-import { configSchema, issuerSchema, type ParsedConfig, type ParsedIssuer } from './schema.ts'
+import { configSchema, issuerSchema, maxWorkers, type ParsedConfig, type ParsedIssuer } from './schema.ts'
 
 /** What the caller is going to do with the configuration. */
 interface LoadOptions {
@@ -87,7 +88,7 @@ function build(file: ParsedConfig, dir: string): Config {
     dir,
     listen: file.listen,
     publicOrigin: file.public_origin,
-    workers: file.workers,
+    workers: file.workers === 'auto' ? Math.min(availableParallelism(), maxWorkers) : file.workers,
     state: buildState(file.state, dir),
     issuers: issuers.map((entry) => buildIssuer(entry, file.public_origin, dir)),
     tls: { proxy: buildTls(file.tls.proxy, dir), control: buildTls(file.tls.control, dir) },

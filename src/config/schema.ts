@@ -121,6 +121,15 @@ export const identityProviderSchema = section({
   clock_tolerance: seconds('0s', '30s').prefault('5s'),
 })
 
+/** No machine that a gate would have to itself has more cores. */
+export const maxWorkers = 256
+
+const workers = z.custom<number | 'auto'>(
+  (value) =>
+    value === 'auto' || (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= maxWorkers),
+  { error: `write a whole number from 1 to ${maxWorkers}, or auto` },
+)
+
 const staleness = () => duration('100ms', '60s')
 
 const state = section({
@@ -177,7 +186,7 @@ export const configSchema = section({
   }).prefault({}),
   tls: section({ proxy: tls(), control: tls() }).prefault({}),
   public_origin: text(parseOrigin, 'https://gate.example'),
-  workers: z.literal(1, { error: 'write 1: a single worker is the only number supported' }).prefault(1),
+  workers: workers.prefault(1),
   state: state.prefault({}),
   issuers: list(issuerSchema)
     .min(1, 'name at least one issuer, or leave issuers out for the local broker')

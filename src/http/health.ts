@@ -12,7 +12,7 @@ export interface Readiness {
 
 export interface HealthParts {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>
-  readonly readiness: () => readonly Readiness[]
+  readonly readiness: () => readonly Readiness[] | Promise<readonly Readiness[]>
 }
 
 /** Builds the listener; the caller binds it. A part that throws is answered with 500 and ends nothing else. */
@@ -30,7 +30,7 @@ async function answer(req: IncomingMessage, res: ServerResponse, parts: HealthPa
   if (req.method !== 'GET' && req.method !== 'HEAD') res.writeHead(405, { allow: 'GET, HEAD' }).end()
   else if (path === '/healthz') res.writeHead(200, { 'content-type': 'text/plain' }).end('ok\n')
   else if (path === '/readyz') {
-    const checks = parts.readiness()
+    const checks = await parts.readiness()
     const ready = checks.every((check) => check.ready)
     const body = `${JSON.stringify({ ready, checks }, null, 2)}\n`
     res.writeHead(ready ? 200 : 503, { 'content-type': 'application/json', 'cache-control': 'no-store' })

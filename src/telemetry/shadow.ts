@@ -19,6 +19,8 @@ export interface ShadowParts {
   readonly metrics: Metrics
   readonly log: Logger
   readonly limits?: Partial<ShadowLimits>
+  /** Another process records what runs in shadow; here are the differences alone. */
+  readonly told?: 'elsewhere'
 }
 
 /** The policies in shadow, both off until they are given something to run. */
@@ -65,12 +67,14 @@ export function createShadow(parts: ShadowParts): Shadow {
 }
 
 /** One source: its thread, what is known about it, and where its differences go. */
-function createSource(source: ShadowSource, { audit, metrics, log, limits }: ShadowParts) {
+function createSource(source: ShadowSource, { audit, metrics, log, limits, told }: ShadowParts) {
   let wanted = false
   /** Why the newest content does not run, or nothing does. */
   let problem: string | undefined
   const write = differenceWriter(source, audit)
-  const tell = (facts: object) => audit.append(auditEvent('shadow_policy', { source, ...facts }))
+  const tell = (facts: object) => {
+    if (told === undefined) audit.append(auditEvent('shadow_policy', { source, ...facts }))
+  }
   const policy = new ShadowPolicy({
     onDifference(difference) {
       const { question, answer } = difference
