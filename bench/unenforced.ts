@@ -37,7 +37,7 @@ export function unenforcedListener(config: Config, lease: Lease): ProxyListener 
     {
       forwarder: createForwarder(config.backends),
       upgrader: createUpgrader(),
-      inFlight: new InFlight(revocations, Date.now),
+      inFlight: new InFlight(revocations, Date.now, config.state.maxStalenessMs),
       bodyIdleMs: config.limits.bodyIdleMs,
     },
     config.limits,

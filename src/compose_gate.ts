@@ -23,7 +23,7 @@ export function composeProxy(
   recent = new RecentCallCounter(),
 ): ReturnType<typeof createProxyListener> {
   const { config, store, metrics, log } = parts
-  const inFlight = new InFlight(store.revocations, Date.now)
+  const inFlight = new InFlight(store.revocations, Date.now, config.state.maxStalenessMs)
   closers.push(() => inFlight.close())
   metrics.openStreams(() => inFlight.size)
   const forwarder = createForwarder(parts.backends, {

@@ -6,6 +6,7 @@ import { type Refusal, refuse } from '../refusals.ts'
 import { maxCallsOf, opensTunnel } from './checks.ts'
 import { within } from './deadline.ts'
 import { isPermit, type Permit } from './decide.ts'
+import type { ByteMeter } from './meter.ts'
 import type { RecentCallCounter } from './recent.ts'
 import { refuseRevoked, refuseSuspended } from './revoked.ts'
 
@@ -14,10 +15,13 @@ const mint = Symbol('mint')
 /** A permit whose price has been paid. Made by `commit` alone; exported as a type only. */
 class Committed {
   readonly #permit: Permit
+  /** Of the byte budget; undefined: the lease has none. */
+  readonly meter: ByteMeter | undefined
 
-  constructor(key: symbol, permit: Permit) {
+  constructor(key: symbol, permit: Permit, meter?: ByteMeter) {
     if (key !== mint) throw new Error('a permit is committed by commit() alone')
     this.#permit = permit
+    this.meter = meter
   }
 
   get permit(): Permit {

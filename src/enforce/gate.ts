@@ -39,15 +39,28 @@ export interface Exchange extends RequestBody {
   /** The client offered a WebSocket and the connection can carry one. */
   readonly upgrade: boolean
   /** Sends an answer of the gate's own. Resolves once it has been sent or the client has left; */
-  answer(answer: OwnAnswer, ended: 'refused' | 'answered_locally'): Promise<Outcome>
+  answer(answer: OwnAnswer, ended: Outcome['ended']): Promise<Outcome>
   /** Ends the connection without an answer: for a bug while answering. */
   abort(): void
-  /** Streams to the backend and back; `filter` turns the backend's head into the client's. */
-  forward(request: OutboundRequest, filter: HeadFilter): Promise<Outcome | Refusal>
+  /** Streams to the backend and back. */
+  forward(request: OutboundRequest, replies: Replies): Promise<Outcome | Refusal>
+}
+
+/** What is said to the client of a forwarded request. */
+export interface Replies {
+  readonly head: HeadFilter
+  /** What the gate itself says when it ends the exchange midway. */
+  refusal(refusal: Refusal): OwnAnswer
 }
 
 /** Turns the head of a backend's answer into what the client gets. `raw` is a flat name, value list. */
 export type HeadFilter = (status: number, raw: readonly (Buffer | string)[]) => PassedHead | Refusal
+
+/**
+ * Why the gate itself ended an exchange that was under way: the lease was revoked, suspended or completed; its
+ * token expired; nobody knows any more whether it was revoked; its byte budget is used up or cannot be read.
+ */
+export type MidwayEnd = 'revoked_midway' | 'expired_midway' | 'stale_midway' | 'budget_midway'
 
 /** How an exchange ended. Bytes are body bytes. */
 export interface Outcome {
@@ -60,8 +73,9 @@ export interface Outcome {
     | 'answered_locally'
     | 'aborted_by_client'
     | 'backend_failed'
-    | 'revoked_midway'
-    | 'expired_midway'
+    | MidwayEnd
+  /** Why it was ended midway. */
+  readonly refusal?: Refusal | undefined
 }
 
 /** How far a walk came; what the record of a request is written from. */

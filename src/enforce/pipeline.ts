@@ -19,6 +19,7 @@ export async function handle(exchange: Exchange, gate: Gate): Promise<void> {
   let outcome: Outcome = { status: 500, bytesIn: 0, bytesOut: 0, ended: 'refused' }
   try {
     const end = await walk(exchange, gate, trail)
+    if (!isRefusal(end)) trail.refusal = end.refusal
     outcome = isRefusal(end) ? await answerRefusal(end, exchange, gate, trail) : end
   } catch (bug) {
     gate.observer.bug(trail, bug)
@@ -84,7 +85,12 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
 
   trail.forwardedAt = performance.now()
   const facts = replyFacts(gate, trail)
-  return exchange.forward(goingOut, (status, raw) => backendHead(status, raw, goingOut, facts))
+  const forwarded = exchange.forward(goingOut, {
+    head: (status, raw) => backendHead(status, raw, goingOut, facts),
+    refusal: (refusal) => refusalAnswer(refusal, facts),
+  })
+  const { meter } = committed
+  return meter === undefined ? forwarded : forwarded.finally(() => meter.end())
 }
 
 function answerRefusal(refusal: Refusal, exchange: Exchange, gate: Gate, trail: Trail): Promise<Outcome> {

@@ -1,9 +1,10 @@
 // One client exchange as the forwarders see it, and how it can end: types only.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { MidwayEnd } from '../enforce/gate.ts'
+import type { ByteMeter } from '../enforce/meter.ts'
 import type { Refusal } from '../refusals.ts'
 
-/** Why the gate itself ended an exchange that was already under way. */
-export type MidwayEnd = 'revoked_midway' | 'expired_midway'
+export type { MidwayEnd }
 
 /**
  * How an exchange ended. `completed`: the caller got a whole answer, be it the backend's or a refusal that
@@ -17,6 +18,8 @@ export interface ForwardResult {
   readonly bytesIn: number
   readonly bytesOut: number
   readonly ended: Ended
+  /** Why the gate ended it midway. */
+  readonly refusal?: Refusal | undefined
 }
 
 /** The head of the answer as the caller may see it. `headers` is flat: name, value, name, value. */
@@ -33,16 +36,24 @@ export interface ForwardExchange {
   replyHead(status: number, rawHeaders: readonly Buffer[], statusText: string): ReplyHead | Refusal
   /** Answers with a refusal: nothing has been written to `res`. `cause` holds error codes, never text. */
   fail(refusal: Refusal, cause: string): void
+  /** The problem document of a refusal, as JSON, for an answer that has room for one at its end. */
+  problem(refusal: Refusal): string
   done(result: ForwardResult): void
   /** Bytes. */
   readonly bodyLimit: number
   /** Milliseconds without progress: of the upload, or of a client that has stopped reading the answer. */
   readonly bodyIdleMs: number
+  /** Both bodies pass through it; undefined: no byte budget. The caller ends it. */
+  readonly meter?: ByteMeter | undefined
 }
 
 export interface ForwardHandle {
-  /** Cuts the exchange: the backend request is aborted, the client's socket destroyed. Then a no-op. */
-  end(reason: MidwayEnd): void
+  /**
+   * Ends the exchange: the backend request is aborted at once. Where nothing of the answer has been sent the
+   * caller is left to answer with `refusal`; an answer that has begun is cut, and never looks whole, after a
+   * last word where its protocol has room for one. Then a no-op.
+   */
+  end(ended: MidwayEnd, refusal: Refusal): void
   /** Ends it with a refusal, or cuts an answer that has begun; for a message that broke midway. */
   refuse(refusal: Refusal, cause?: string): void
 }

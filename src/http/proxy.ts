@@ -1,14 +1,15 @@
 // Between node:http and the pipeline: an IncomingMessage and its ServerResponse become an Exchange. Reads
 // a body only when the pipeline asks for it, and sends 100 Continue no earlier than that.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Exchange, HeadFilter, Outcome } from '../enforce/gate.ts'
+import type { Exchange, Outcome, Replies } from '../enforce/gate.ts'
 import type { OutboundRequest } from '../enforce/outbound.ts'
 import type { OwnAnswer } from '../enforce/reply.ts'
 import type { RawHead } from '../enforce/stages.ts'
 import { type Refusal, refuse } from '../refusals.ts'
-import type { ForwardHandle } from './exchange.ts'
-import { endAnswer, type Forwarder } from './forward.ts'
-import type { Endable, InFlight } from './in_flight.ts'
+import { endAnswer } from './ending.ts'
+import type { ForwardHandle, ForwardResult, MidwayEnd } from './exchange.ts'
+import type { Forwarder } from './forward.ts'
+import type { Endable, InFlight, Open } from './in_flight.ts'
 import { certificateOf } from './tls.ts'
 
 /** What every exchange of one listener shares. */
@@ -43,10 +44,11 @@ export function peerOf({ remoteAddress }: { readonly remoteAddress?: string | un
 export class HttpExchange implements Exchange, Endable {
   readonly head: RawHead
   readonly upgrade = false
-  place: number | undefined = undefined
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #parts: ProxyParts
+  /** Changes of the revocation view before anything was looked up in it for this request. */
+  readonly #changes: number
   #awaitsContinue: boolean
   #forwarding: ForwardHandle | undefined
   /** The parser gave up on the message after its head had been read. */
@@ -57,6 +59,7 @@ export class HttpExchange implements Exchange, Endable {
     this.#req = req
     this.#res = res
     this.#parts = parts
+    this.#changes = parts.inFlight.changes
     this.#awaitsContinue = awaitsContinue
   }
 
@@ -65,7 +68,7 @@ export class HttpExchange implements Exchange, Endable {
     return this.#broken ?? readWhole(this.#req, limit, this.#parts.bodyIdleMs)
   }
 
-  answer(answer: OwnAnswer, ended: 'refused' | 'answered_locally'): Promise<Outcome> {
+  answer(answer: OwnAnswer, ended: Outcome['ended']): Promise<Outcome> {
     const { status, body } = answer
     const res = this.#res
     if (res.headersSent || res.destroyed) {
@@ -86,37 +89,50 @@ export class HttpExchange implements Exchange, Endable {
     this.#res.destroy()
   }
 
-  forward(request: OutboundRequest, filter: HeadFilter): Promise<Outcome | Refusal> {
-    if (this.#broken !== undefined) return Promise.resolve(this.#broken)
+  forward(request: OutboundRequest, replies: Replies): Promise<Outcome | Refusal> {
     const { forwarder, inFlight, bodyIdleMs } = this.#parts
-    const { evidence } = request.committed.permit
+    const { permit, meter } = request.committed
+    const { lease, mapped } = permit.evidence
+    const late = this.#broken ?? inFlight.refusalSince(this.#changes, lease)
+    if (late !== undefined) return Promise.resolve(late)
     return new Promise((resolve) => {
       let refusal: Refusal | undefined
+      let open: Open | undefined
       let over = false
       this.#forwarding = forwarder.forward(request, {
         req: this.#req,
         res: this.#res,
         bodyIdleMs,
-        bodyLimit: evidence.mapped.operation.bodyLimit,
-        replyHead: filter,
+        bodyLimit: mapped.operation.bodyLimit,
+        meter,
+        replyHead: replies.head,
+        problem: (reason) => replies.refusal(reason).body,
         fail: (reason, cause) => {
           refusal = refuse(reason.code, { ...reason.facts, cause: reason.facts.cause ?? cause })
         },
         done: (result) => {
           over = true
-          inFlight.delete(this)
-          resolve(refusal ?? result)
+          if (open !== undefined) inFlight.delete(open)
+          resolve(refusal ?? this.#outcome(result, replies))
         },
       })
       if (over) return
-      inFlight.add(this, evidence.lease)
+      open = inFlight.add(this, lease)
       // Not earlier: a body that is refused by its announced length is never asked for.
       if (request.body.kind === 'stream') this.#continue()
     })
   }
 
-  end(reason: 'revoked_midway' | 'expired_midway'): void {
-    this.#forwarding?.end(reason)
+  end(ended: MidwayEnd, refusal: Refusal): void {
+    this.#forwarding?.end(ended, refusal)
+  }
+
+  /** Ended midway and before the answer began: the refusal is the answer. */
+  #outcome(result: ForwardResult, replies: Replies): Outcome | Promise<Outcome> {
+    const { refusal, ended } = result
+    if (refusal === undefined || this.#res.headersSent) return result
+    const closing = refuse(refusal.code, { ...refusal.facts, close: true })
+    return this.answer(replies.refusal(closing), ended).then(({ bytesOut }) => ({ ...result, bytesOut }))
   }
 
   /** The whole message has been parsed. */

@@ -5,10 +5,13 @@ import { type ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import util from 'node:util'
 import httpProxy from 'http-proxy'
+import type { ByteMeter } from '../enforce/meter.ts'
 import type { Backend } from '../enforce/operation.ts'
 import { isOutboundRequest, type OutboundRequest } from '../enforce/outbound.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import type { Ended, ForwardHandle, ForwardResult, MidwayEnd } from './exchange.ts'
+import { closeFrame, Frames } from './frames.ts'
+import { Metered } from './metered.ts'
 
 export interface UpgradeOptions {
   /** Milliseconds for the backend to connect and answer with 101. */
@@ -17,6 +20,8 @@ export interface UpgradeOptions {
   fail(refusal: Refusal, cause: string): void
   /** Called exactly once, after `fail` if that is. Bytes are those after the handshake; `status` 0: the client left before one. */
   onEnd(result: ForwardResult): void
+  /** What passes both ways after the handshake passes through it; undefined: no byte budget. The caller ends it. */
+  readonly meter?: ByteMeter | undefined
 }
 
 export interface Upgrader {
@@ -86,6 +91,11 @@ class Tunnel implements ForwardHandle {
   readonly #options: UpgradeOptions
   #request: ClientRequest | undefined = undefined
   #upstream: Socket | undefined = undefined
+  /** What has passed from backend to client. */
+  readonly #frames = new Frames()
+  /** The ways to client and backend under a byte budget. */
+  #down: Metered | undefined = undefined
+  #up: Metered | undefined = undefined
   /** Bytes of the handshake on either socket, and those that came along with it. */
   #before = { client: 0, backend: 0 }
   #status = 0
@@ -120,18 +130,44 @@ class Tunnel implements ForwardHandle {
     }
   }
 
-  end(reason: MidwayEnd): void {
-    this.cut(reason)
+  end(ended: MidwayEnd, refusal: Refusal): void {
+    if (this.#over) return
+    if (this.#upstream === undefined) this.#status = refusal.row.status
+    else if (!this.#sayLast(closeFrame(refusal))) this.#socket.destroy()
+    this.#leave(ended, refusal)
   }
 
   /** Destroys both ends; neither would notice the other's on its own. */
   cut(ended: Ended): void {
     if (this.#over) return
+    this.#socket.destroy()
+    this.#leave(ended)
+  }
+
+  #leave(ended: Ended, refusal?: Refusal): void {
     this.#over = true
     this.#request?.destroy()
     this.#upstream?.destroy()
-    this.#socket.destroy()
-    this.#report(ended)
+    this.#report(ended, refusal)
+  }
+
+  /**
+   * Between two frames a Close frame may say why the tunnel ends. Not to a client that is behind: it would get
+   * what is buffered for it as well. What the client still sends goes nowhere; it has a moment to hang up.
+   */
+  #sayLast(frame: Buffer): boolean {
+    const socket = this.#socket
+    const behind = socket.writableLength + (this.#down?.readableLength ?? 0)
+    if (!this.#frames.betweenFrames || behind > 0 || !socket.writable) return false
+    const from = this.#down ?? this.#upstream
+    from?.unpipe(socket)
+    socket.unpipe()
+    const timer = setTimeout(() => socket.destroy(), lingerMs)
+    socket.once('close', () => clearTimeout(timer))
+    socket.once('end', () => socket.destroySoon())
+    socket.end(frame)
+    socket.resume()
+    return true
   }
 
   refuse(refusal: Refusal, cause: string = refusal.code): void {
@@ -190,6 +226,7 @@ class Tunnel implements ForwardHandle {
       clearTimeout(timer)
       if (!this.#join(response, upstream, head.length)) return
       for (const relay of relays) relay.call(request, response, upstream, head)
+      this.#follow(upstream)
     })
   }
 
@@ -221,6 +258,24 @@ class Tunnel implements ForwardHandle {
     return true
   }
 
+  /** Has an eye on the frames for the client and, under a byte budget, lets through what is paid for. */
+  #follow(upstream: Socket): void {
+    const { meter } = this.#options
+    if (meter === undefined) {
+      upstream.on('data', (chunk: Buffer) => this.#frames.push(chunk))
+      return
+    }
+    const unpaid = (refusal: Refusal) => this.end('budget_midway', refusal)
+    const down = new Metered(meter, unpaid, (chunk) => this.#frames.push(chunk))
+    const up = new Metered(meter, unpaid)
+    this.#down = down
+    this.#up = up
+    upstream.unpipe(this.#socket)
+    this.#socket.unpipe(upstream)
+    upstream.pipe(down).pipe(this.#socket)
+    this.#socket.pipe(up).pipe(upstream)
+  }
+
   #failed(error: Error): void {
     const code = codeOf(error)
     // Node's parser found the answer to be no HTTP.
@@ -228,13 +283,16 @@ class Tunnel implements ForwardHandle {
     this.refuse(refuse(malformed ? 'backend_malformed' : 'backend_unreachable'), code)
   }
 
-  #report(ended: Ended): void {
+  #report(ended: Ended, refusal?: Refusal): void {
     const upstream = this.#upstream
+    const read = upstream === undefined ? 0 : this.#socket.bytesRead - this.#before.client
+    const answered = upstream === undefined ? 0 : upstream.bytesRead - this.#before.backend
     this.#options.onEnd({
       status: this.#status,
-      bytesIn: upstream === undefined ? 0 : this.#socket.bytesRead - this.#before.client,
-      bytesOut: upstream === undefined ? 0 : upstream.bytesRead - this.#before.backend,
+      bytesIn: this.#up?.bytes ?? read,
+      bytesOut: this.#down?.bytes ?? answered,
       ended,
+      refusal,
     })
   }
 }

@@ -16,6 +16,8 @@ export type Ended =
   | 'backend_failed'
   | 'revoked_midway'
   | 'expired_midway'
+  | 'stale_midway'
+  | 'budget_midway'
   | 'answered_locally'
   | 'intent'
 

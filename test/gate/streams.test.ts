@@ -204,7 +204,7 @@ describe('WebSockets', () => {
     await once(socket, 'open')
     const closed = once(socket, 'close')
     expect((await gate.revoke({ lease: 'lse_socket_doomed', reason: 'test' })).status).toBe(201)
-    expect((await closed)[0]).toBe(1006)
+    expect((await closed).map(String)).toEqual(['1008', 'lease_revoked'])
     expect(await endedAs(before)).toEqual([['lse_socket_doomed', 'revoked_midway']])
     await eventually(() => sockets.connections() === 0, 'the end of the connection at the backend')
   })
@@ -213,7 +213,7 @@ describe('WebSockets', () => {
     const before = gate.records().length
     const socket = connect(tokenFor('sockets', { id: 'lse_socket_short' }, { exp: now() + 2 }))
     await once(socket, 'open')
-    expect((await once(socket, 'close'))[0]).toBe(1006)
+    expect((await once(socket, 'close')).map(String)).toEqual(['1008', 'lease_expired'])
     expect(await endedAs(before)).toEqual([['lse_socket_short', 'expired_midway']])
   })
 
@@ -266,7 +266,7 @@ describe('bodies under way', () => {
     expect(gate.backend.bytesSeen()).toHaveLength(seen)
   })
 
-  test('an upload that streams is cut when its lease is revoked', async () => {
+  test('an upload that streams is refused when its lease is revoked', async () => {
     const before = gate.records().length
     const received = silent.received()
     using connection = await gate.connect()
@@ -276,11 +276,13 @@ describe('bodies under way', () => {
     connection.write('some of it')
     await eventually(() => silent.received() > received, 'the upload at the backend')
     await gate.revoke({ lease: 'lse_upload', reason: 'test' })
-    expect(await connection.closed()).toBe('')
+    const { status, headers, body } = await connection.answer()
+    expect([status, headers.connection]).toEqual([401, 'close'])
+    expect(JSON.parse(body.toString())).toMatchObject({ code: 'lease_revoked', lease_id: 'lse_upload' })
     expect(await endedAs(before)).toEqual([['lse_upload', 'revoked_midway']])
   })
 
-  test('a call that waits for its backend is cut when its lease is revoked', async () => {
+  test('a call that waits for its backend is refused when its lease is revoked', async () => {
     const before = gate.records().length
     const received = silent.received()
     using connection = await gate.connect()
@@ -289,11 +291,14 @@ describe('bodies under way', () => {
     )
     await eventually(() => silent.received() > received, 'the call at the backend')
     await gate.revoke({ lease: 'lse_waiting', reason: 'test' })
-    expect(await connection.closed()).toBe('')
+    const answer = await connection.answer()
+    expect(answer.headers).toMatchObject({ connection: 'close', 'lease-refusal': 'lease_revoked' })
     const [record] = await gate.recordsAfter(before)
     expect(record).toMatchObject({
       lease_id: 'lse_waiting',
-      outcome: { status: null, ended: 'revoked_midway' },
+      decision: { effect: 'allow', code: 'lease_revoked' },
+      outcome: { status: 401, ended: 'revoked_midway' },
     })
+    expect(record!.outcome.bytes_out).toBe(answer.body.length)
   })
 })

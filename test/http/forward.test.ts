@@ -7,8 +7,9 @@ import type { Writable } from 'node:stream'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Backend } from '../../src/enforce/operation.ts'
 import type { OutboundRequest } from '../../src/enforce/outbound.ts'
+import { endAnswer } from '../../src/http/ending.ts'
 import type { ForwardExchange, ForwardHandle, ForwardResult } from '../../src/http/exchange.ts'
-import { createForwarder, endAnswer, type Forwarder } from '../../src/http/forward.ts'
+import { createForwarder, type Forwarder } from '../../src/http/forward.ts'
 import type { UpstreamEvent } from '../../src/http/upstream.ts'
 import { type Refusal, refuse } from '../../src/refusals.ts'
 import {
@@ -127,6 +128,7 @@ async function startGate(origin: string, options: GateOptions = {}): Promise<Gat
           refusals.push({ code: refusal.code, cause })
           answer(refusal, req, res)
         },
+        problem: (refusal) => JSON.stringify({ code: refusal.code }),
         done: (result) => results.push(result),
         ...options.exchange,
       })
@@ -810,11 +812,11 @@ describe('bounds and ends', () => {
       const gate = await startGate(backend.url)
       const res = await ask(gate)
       const broken = readBody(res)
-      gate.handles[0]?.end(reason)
-      gate.handles[0]?.end('expired_midway')
+      gate.handles[0]?.end(reason, refuse('lease_revoked'))
+      gate.handles[0]?.end('expired_midway', refuse('lease_expired'))
       expect(await broken).toBeUndefined()
       await backend.closed
-      expect(gate.results).toEqual([{ status: 200, bytesIn: 0, bytesOut: 0, ended: reason }])
+      expect(gate.results).toMatchObject([{ status: 200, bytesIn: 0, ended: reason }])
     },
   )
 
@@ -823,7 +825,7 @@ describe('bounds and ends', () => {
     const gate = await startGate(backend.url)
     await call(gate)
     await vi.waitFor(() => expect(gate.results).toHaveLength(1))
-    gate.handles[0]?.end('revoked_midway')
+    gate.handles[0]?.end('revoked_midway', refuse('lease_revoked'))
     gate.handles[0]?.refuse(refuse('malformed_framing'))
     expect(gate.results).toEqual([{ status: 200, bytesIn: 0, bytesOut: 11, ended: 'completed' }])
   })

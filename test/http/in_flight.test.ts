@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type Endable, InFlight } from '../../src/http/in_flight.ts'
+import { InFlight } from '../../src/http/in_flight.ts'
 import { type Lease, revocationKeys } from '../../src/lease/lease.ts'
 import type { Revocation, Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
+import { eventually } from '../support/gate.ts'
 
 const now = 1_795_300_000
 let dir: string
@@ -16,10 +17,10 @@ let inFlight: InFlight
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'leasegate-in-flight-'))
-  store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000 })
+  store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000, now: () => clockMs })
   clockMs = now * 1000
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
-  inFlight = new InFlight(store.revocations, () => clockMs)
+  inFlight = new InFlight(store.revocations, () => clockMs, 2_000)
 })
 afterEach(async () => {
   inFlight.close()
@@ -64,9 +65,16 @@ function lease(overrides: Partial<Lease> = {}): Lease {
 /** An exchange that is under way with `lease`, and how it was ended. */
 function open(of: Lease) {
   const ends: string[] = []
-  const exchange: Endable = { end: (reason) => void ends.push(reason) }
-  inFlight.add(exchange, of)
-  return { exchange, ends }
+  const opened = inFlight.add(
+    {
+      end(ended) {
+        ends.push(ended)
+        inFlight.delete(opened)
+      },
+    },
+    of,
+  )
+  return { open: opened, ends }
 }
 
 function entry(overrides: Partial<Revocation>): Revocation {
@@ -105,9 +113,9 @@ describe('a revocation ends', () => {
   })
 
   test('nothing that is over, and nothing once closed', async () => {
-    const { exchange, ends } = open(lease())
+    const { open: over, ends } = open(lease())
     const late = open(lease({ id: 'lse_late' }))
-    inFlight.delete(exchange)
+    inFlight.delete(over)
     await store.revocations.revoke(entry({}))
     inFlight.close()
     await store.revocations.revoke(entry({ value: 'lse_late' }))
@@ -115,13 +123,19 @@ describe('a revocation ends', () => {
   })
 })
 
-test('expiry ends what is open, after the tolerance for clocks and not before it', () => {
+/** Sets the clock, and waits until the view has been proven complete by it. */
+async function at(seconds: number): Promise<void> {
+  clockMs = seconds * 1000
+  await eventually(() => store.revocations.ageMs(clockMs) < 1_000, 'a fresh view')
+}
+
+test('expiry ends what is open, after the tolerance for clocks and not before it', async () => {
   const short = open(lease({ expiresAt: now + 10 }))
   const long = open(lease())
-  clockMs = (now + 14.9) * 1000
+  await at(now + 14.9)
   vi.advanceTimersByTime(1_000)
   expect([short.ends, long.ends]).toEqual([[], []])
-  clockMs = (now + 15) * 1000
+  await at(now + 15)
   vi.advanceTimersByTime(1_000)
   expect([short.ends, long.ends]).toEqual([['expired_midway'], []])
 })
@@ -139,7 +153,7 @@ test('size is the number of exchanges under way', () => {
   const first = open(lease())
   open(lease())
   expect(inFlight.size).toBe(2)
-  inFlight.delete(first.exchange)
-  inFlight.delete(first.exchange)
+  inFlight.delete(first.open)
+  inFlight.delete(first.open)
   expect(inFlight.size).toBe(1)
 })

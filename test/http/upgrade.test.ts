@@ -10,6 +10,7 @@ import type { Backend } from '../../src/enforce/operation.ts'
 import type { OutboundRequest } from '../../src/enforce/outbound.ts'
 import type { ForwardHandle, ForwardResult } from '../../src/http/exchange.ts'
 import { createUpgrader, type Upgrader } from '../../src/http/upgrade.ts'
+import { refuse } from '../../src/refusals.ts'
 import {
   listening,
   type ScriptedBackend,
@@ -206,8 +207,8 @@ describe('an open tunnel', () => {
     const upstream = await asked
     expect(String((await once(upstream, 'data'))[0])).toBe('first-from-client')
     await vi.waitFor(() => expect(got.join('')).toContain('\r\n\r\nfirst-from-backend'))
-    gate.handles[0]?.end('expired_midway')
-    expect(gate.results).toEqual([{ status: 101, bytesIn: 17, bytesOut: 18, ended: 'expired_midway' }])
+    gate.handles[0]?.end('expired_midway', refuse('lease_expired'))
+    expect(gate.results).toMatchObject([{ status: 101, bytesIn: 17, bytesOut: 18, ended: 'expired_midway' }])
   })
 
   test.each(['revoked_midway', 'expired_midway'] as const)(
@@ -216,9 +217,9 @@ describe('an open tunnel', () => {
       const backend = await kept(startWebSocketBackend())
       const gate = await startGate(backend.url)
       const socket = await open(gate)
-      gate.handles[0]?.end(reason)
-      gate.handles[0]?.end('expired_midway')
-      expect((await once(socket, 'close'))[0]).toBe(1006)
+      gate.handles[0]?.end(reason, refuse('lease_revoked'))
+      gate.handles[0]?.end('expired_midway', refuse('lease_expired'))
+      expect((await once(socket, 'close'))[0]).toBe(1008)
       await vi.waitFor(() => expect(backend.connections()).toBe(0))
       expect(gate.results).toMatchObject([{ status: 101, ended: reason }])
     },
