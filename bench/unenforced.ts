@@ -23,6 +23,7 @@ const revocations: Revocations = {
   suspend: unused,
   find: () => undefined,
   suspension: () => undefined,
+  confirm: () => undefined,
   ageMs: () => 0,
   size: () => 0,
   watch: () => () => undefined,

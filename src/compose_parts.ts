@@ -119,6 +119,7 @@ export async function openParts(
   }
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
+  metrics.storeUp(() => store.fault() === undefined)
   metrics.auditFault(() => audit.fault() !== undefined)
   return {
     config,
@@ -178,11 +179,13 @@ export function readiness({ config, store, policy, audit, identity, keys, signin
   const ageMs = Math.round(store.revocations.ageMs(Date.now()))
   const { maxStalenessMs } = config.state
   const fault = audit.fault()
+  const trouble = store.fault()
+  const away = trouble === undefined ? '' : `; ${trouble}`
   return [
     {
       name: 'revocations',
       ready: ageMs <= maxStalenessMs,
-      detail: `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries`,
+      detail: `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries${away}`,
     },
     ...policy.readiness(),
     ...(identity?.readiness() ?? []),

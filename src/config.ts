@@ -1,4 +1,5 @@
 import type { IdentityProvider } from './broker/parties.ts'
+import type { RedisConfig } from './config/redis.ts'
 import type { Backend } from './enforce/operation.ts'
 import type { IssuerProfile } from './lease/profile.ts'
 import type { BundleSettings } from './policy/bundle_source.ts'
@@ -29,14 +30,14 @@ export interface Config {
   /** Scheme and authority, no path. */
   readonly publicOrigin: string
   readonly workers: number
-  readonly state:
-    | { readonly store: 'embedded'; readonly path: string; readonly maxStalenessMs: number }
-    | {
-        readonly store: 'redis'
-        readonly url: string
-        readonly prefix: string
-        readonly maxStalenessMs: number
-      }
+  readonly state: {
+    readonly maxStalenessMs: number
+    /** Whether each decision reads from the store what concerns its lease. */
+    readonly strict: boolean
+  } & (
+    | { readonly store: 'embedded'; readonly path: string }
+    | { readonly store: 'redis'; readonly redis: RedisConfig }
+  )
   readonly issuers: readonly IssuerConfig[]
   /** PEM files of a listener; undefined: plain HTTP. */
   readonly tls: { readonly proxy: TlsFiles | undefined; readonly control: TlsFiles | undefined }

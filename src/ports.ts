@@ -1,7 +1,7 @@
 // What the core asks of the world. Two adapters implement the state ports (stores/embedded.ts,
 // stores/redis.ts) and pass one contract suite (test/stores/contract.ts). Times are seconds since 1970
 // unless a name says otherwise. A port that cannot answer throws `Unavailable`, never guesses.
-import type { RevocationScope } from './lease/lease.ts'
+import type { Lease, RevocationScope } from './lease/lease.ts'
 import type { Budgets } from './ports/budgets.ts'
 import type { Deferrals, Leases } from './ports/leases.ts'
 import type { PolicySets } from './ports/policy_sets.ts'
@@ -13,6 +13,13 @@ export * from './ports/policy_sets.ts'
 /** Thrown by a store that cannot answer in time; the gate turns it into 503 `evidence_unavailable`. */
 export class Unavailable extends Error {
   override readonly name = 'Unavailable'
+  /** What whoever asked may be told; absent: that the store did not answer. */
+  readonly told: string | undefined
+
+  constructor(message: string, { told }: { readonly told?: string } = {}) {
+    super(message)
+    this.told = told
+  }
 }
 
 /**
@@ -66,6 +73,11 @@ export interface Revocations {
   suspend(entry: Suspension): Promise<void>
   /** The suspension in force for a lease or one it was handed on from, from memory: no I/O. */
   suspension(lease: { readonly id: string; readonly ancestors: readonly string[] }): Suspension | undefined
+  /**
+   * With strict reading: brings into the view, from the store, what there is about this lease right now.
+   * Undefined: the view is enough. Rejects with `Unavailable`.
+   */
+  confirm(lease: Pick<Lease, 'id' | 'ancestors' | 'revocationKeys'>): Promise<void> | undefined
   /** Milliseconds since the in-memory view was last known to be complete. */
   ageMs(nowMs: number): number
   /** Entries in the view. */
@@ -115,6 +127,8 @@ export interface Store {
   readonly deferrals: Deferrals
   readonly secrets: Secrets
   readonly policySets: PolicySets
+  /** Why the store does not answer now; undefined while it does. Holds no secret. */
+  fault(): string | undefined
   /** Rejects when the store cannot be reached; resolves within its command timeout. For `/readyz`. */
   ping(): Promise<void>
   close(): Promise<void>

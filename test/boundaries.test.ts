@@ -80,7 +80,7 @@ describe('each package behind one door', () => {
   test.each([
     ['undici', 'http/'],
     ['http-proxy', 'http/upgrade.ts'],
-    ['ioredis', 'stores/redis.ts'],
+    ['ioredis', 'stores/redis_connect.ts'],
     ['node:sqlite', 'stores/embedded.ts'],
     ['@open-policy-agent/opa-wasm', 'policy/evaluate.ts'],
     ['prom-client', 'telemetry/metrics.ts'],

@@ -10,7 +10,8 @@ import { buildBundle } from './bundle.ts'
 import { parseSource } from './document.ts'
 import { listenerUrl } from './listeners.ts'
 import { ConfigError, type ConfigPath, type ConfigProblem, writePath } from './problems.ts'
-import { errorCode, hideSecret, resolveReferences } from './references.ts'
+import { buildRedis } from './redis.ts'
+import { errorCode, resolveReferences } from './references.ts'
 import { checkRelations } from './relations.ts'
 import { configSchema, issuerSchema, maxWorkers, type ParsedConfig, type ParsedIssuer } from './schema.ts'
 
@@ -27,7 +28,8 @@ interface LoadOptions {
 
 /**
  * Reads, resolves, checks. Relative paths in the file start at its directory. The result is frozen; the
- * values that hold credentials (`credential.value`, the `url` of Redis and of a bundle) print as `[redacted]`.
+ * values that hold credentials (`credential.value`, `url` and passwords of Redis, the `url` of a bundle) print as
+ * `[redacted]`.
  */
 export function loadConfig(
   path: string,
@@ -128,13 +130,13 @@ function buildPolicy({ shadow, bundle, ...policy }: ParsedConfig['policy'], dir:
 }
 
 function buildState(state: ParsedConfig['state'], dir: string): Config['state'] {
-  const redis = state.redis ?? state
-  const maxStalenessMs = redis.max_staleness ?? 2000
+  const own = state.redis ?? state
+  const bounds = { maxStalenessMs: own.max_staleness ?? 2000, strict: own.strict ?? false }
   if (state.store === 'embedded') {
-    return { store: 'embedded', path: resolve(dir, state.path ?? './data/leasegate.db'), maxStalenessMs }
+    return { store: 'embedded', path: resolve(dir, state.path ?? './data/leasegate.db'), ...bounds }
   }
-  const prefix = redis.prefix ?? 'leasegate:'
-  return hideSecret({ store: 'redis', url: redis.url!, prefix, maxStalenessMs }, 'url')
+  const { url, prefix } = state
+  return { store: 'redis', redis: buildRedis(state.redis ?? { url, prefix }, dir), ...bounds }
 }
 
 function buildIssuer(entry: ParsedIssuer, publicOrigin: string, dir: string): IssuerConfig {

@@ -63,13 +63,20 @@ export function errorCode(error: unknown): string {
 }
 
 /**
- * Makes `record[key]` print as `[redacted]` in `util.inspect`, logs and JSON, while code still reads it.
- * The property is no longer enumerable, so a spread copy loses the secret instead of exposing it.
+ * Makes `record[key]` print as `[redacted]` in `util.inspect`, logs and JSON, for those of `keys` that are there,
+ * while code still reads them. They are no longer enumerable, so a spread copy loses a secret instead of exposing it.
  */
-export function hideSecret<T extends object>(record: T, key: keyof T & string): T {
-  const shown = () => ({ ...record, [key]: '[redacted]' })
-  Object.defineProperty(record, key, { enumerable: false })
+export function hideSecrets<T extends object>(record: T, keys: readonly string[]): T {
+  const hidden = keys.filter((key) => Object.hasOwn(record, key))
+  const redacted = Object.fromEntries(hidden.map((key) => [key, '[redacted]']))
+  const shown = () => ({ ...record, ...redacted })
+  for (const key of hidden) Object.defineProperty(record, key, { enumerable: false })
   Object.defineProperty(record, 'toJSON', { value: shown })
   Object.defineProperty(record, inspect.custom, { value: shown })
   return record
+}
+
+/** The same for one key. */
+export function hideSecret<T extends object>(record: T, key: keyof T & string): T {
+  return hideSecrets(record, [key])
 }

@@ -7,6 +7,7 @@ import { bundleRelations } from './bundle.ts'
 import { identityRelations } from './identity_relations.ts'
 import { listeners, listenerUrl } from './listeners.ts'
 import type { ConfigPath } from './problems.ts'
+import { redisRelations } from './redis.ts'
 import { errorCode } from './references.ts'
 import { parseSeconds } from './scalars.ts'
 import { at, type Relation, type RelationScope, reportRepeats, select, textAt } from './select.ts'
@@ -20,6 +21,7 @@ export function checkRelations(root: unknown, scope: RelationScope): void {
 const relations: readonly Relation[] = [
   listenersAreDistinct,
   stateFitsItsStore,
+  ...redisRelations,
   issuersAreDistinct,
   keySourcesAreSingle,
   localIssuerIsTheBroker,
@@ -55,7 +57,7 @@ function stateFitsItsStore(root: unknown, scope: RelationScope): void {
   if (has('path')) scope.report(['state', 'path'], 'remove it: only the embedded store has a file')
   if (!has('url') && !has('redis'))
     scope.report(['state', 'store'], 'add state.redis.url: redis needs an address')
-  for (const key of ['url', 'prefix', 'max_staleness']) {
+  for (const key of ['url', 'prefix', 'max_staleness', 'strict']) {
     if (has(key) && has('redis')) scope.report(['state', key], `write it once, as state.redis.${key}`)
   }
 }

@@ -108,9 +108,9 @@ export function parseKeyUrl(text: string): Outcome<string> {
 /** A Redis URL. It may hold a password, so it is treated as a secret. */
 export function parseRedisUrl(text: string): Outcome<string> {
   const url = URL.parse(text)
-  return url !== null && /^rediss?:$/.test(url.protocol) && url.hostname !== ''
+  return url !== null && /^rediss?:$/.test(url.protocol) && url.hostname !== '' && url.search === ''
     ? { value: text }
-    : { fault: 'write redis://host:port or rediss://host:port' }
+    : { fault: 'write redis://host:port or rediss://host:port, without a query' }
 }
 
 /** An authority as clients send it in Host: lower case, no trailing dot, `host` or `host:port`. */

@@ -7,6 +7,7 @@ import { count, duration, filePath, flag, list, oneOf, seconds, section, size, t
 import { parseCredentialHeader, parseForwardHeader } from './headers.ts'
 import { parseMatch, parseResource } from './operations.ts'
 import { parseInputPath } from './policy_input.ts'
+import { redisFields, redisPrefix } from './redis.ts'
 import {
   parseAuthority,
   parseBackendUrl,
@@ -36,7 +37,6 @@ const fieldValue = parsePlain(
   'write printable ASCII on one line, without spaces around',
 )
 const bundleScope = parsePlain(/^[ -~]{0,255}$/, 'write printable ASCII on one line')
-const redisPrefix = parsePlain(/^[A-Za-z0-9:._{}-]{1,64}$/, 'write letters, digits and : . _ - { } only')
 const queryName = parsePlain(
   /^(?!access_token$|_method$)[A-Za-z0-9._~-]{1,64}$/,
   'write the name of a query parameter; access_token and _method are always refused',
@@ -136,12 +136,13 @@ const state = section({
   store: oneOf(['embedded', 'redis']).prefault('embedded'),
   path: filePath().optional(),
   max_staleness: staleness().optional(),
+  strict: flag().optional(),
   url: text(parseRedisUrl, 'redis://127.0.0.1:6379').optional(),
   prefix: text(redisPrefix, '"leasegate:"').optional(),
   redis: section({
-    url: text(parseRedisUrl, 'redis://127.0.0.1:6379'),
+    ...redisFields,
     max_staleness: staleness().optional(),
-    prefix: text(redisPrefix, '"leasegate:"').optional(),
+    strict: flag().optional(),
   }).optional(),
 })
 

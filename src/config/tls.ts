@@ -17,18 +17,27 @@ export function speaksTls(root: unknown, name: string): boolean {
 
 function tlsFilesFit(root: unknown, scope: RelationScope): void {
   for (const name of ['proxy', 'control']) {
-    const path = ['tls', name]
-    const cert = pemAt(root, [...path, 'cert'], scope)
-    const key = pemAt(root, [...path, 'key'], scope)
-    const ca = pemAt(root, [...path, 'client_ca'], scope)
-    const report = (member: string, message: string) => scope.report([...path, member], message)
-    if (cert !== undefined && !makesContext({ cert })) report('cert', 'name a certificate in PEM form')
-    if (ca !== undefined && !holdsCertificates(ca)) report('client_ca', 'name certificates in PEM form')
-    if (key === undefined) continue
-    if (!makesContext({ key })) report('key', 'name a private key in PEM form, without a passphrase')
-    else if (cert !== undefined && makesContext({ cert }) && !makesContext({ cert, key })) {
-      report('key', 'name the private key of the certificate beside it')
-    }
+    reportMisfits(root, ['tls', name], { cert: 'cert', key: 'key', authorities: 'client_ca' }, scope)
+  }
+}
+
+/** Reports files under `path` that cannot be used; `names` says which key is which. */
+export function reportMisfits(
+  root: unknown,
+  path: string[],
+  names: { readonly cert: string; readonly key: string; readonly authorities: string },
+  scope: RelationScope,
+): void {
+  const cert = pemAt(root, [...path, names.cert], scope)
+  const key = pemAt(root, [...path, names.key], scope)
+  const ca = pemAt(root, [...path, names.authorities], scope)
+  const report = (member: string, message: string) => scope.report([...path, member], message)
+  if (cert !== undefined && !makesContext({ cert })) report(names.cert, 'name a certificate in PEM form')
+  if (ca !== undefined && !holdsCertificates(ca)) report(names.authorities, 'name certificates in PEM form')
+  if (key === undefined) return
+  if (!makesContext({ key })) report(names.key, 'name a private key in PEM form, without a passphrase')
+  else if (cert !== undefined && makesContext({ cert }) && !makesContext({ cert, key })) {
+    report(names.key, 'name the private key of the certificate beside it')
   }
 }
 

@@ -56,8 +56,30 @@ export function gather(
   // A lease that is dead or held is refused without reading a body for it.
   if (evidence.revocation !== undefined || evidence.suspension !== undefined) return evidence
   const inspection = inspectionOf(authenticated)
-  if (inspection === 'no' && mapped.operation.risk !== 'high') return evidence
+  if (inspection === 'no' && mapped.operation.risk !== 'high') return confirmed(evidence, sources)
   return gatherMore(evidence, inspection, sources, body)
+}
+
+/** Last of all, so that nothing is decided on what was true before a wait. A value where the view is enough. */
+function confirmed(evidence: Evidence, sources: EvidenceSources): Evidence | Promise<Evidence | Refusal> {
+  const confirming = sources.revocations.confirm(evidence.lease)
+  return confirming === undefined ? evidence : gatherConfirmed(evidence, confirming, sources)
+}
+
+async function gatherConfirmed(
+  evidence: Evidence,
+  confirming: Promise<void>,
+  sources: EvidenceSources,
+): Promise<Evidence | Refusal> {
+  try {
+    await within(sources.deadlineMs, confirming)
+    return { ...evidence, ...freshness(evidence.lease, sources) }
+  } catch (error) {
+    return refuse('evidence_unavailable', {
+      detail: 'revocations cannot be read now',
+      cause: error instanceof Error ? error.message : 'unknown',
+    })
+  }
 }
 
 /** What grows old while the gate waits: read again after every wait (test/enforce/gather.test.ts). */
@@ -92,19 +114,23 @@ async function gatherMore(
     read = { bodyBytes, body: inspected.value ?? null }
   }
   if (evidence.mapped.operation.risk !== 'high') {
-    return { ...evidence, ...read, ...freshness(evidence.lease, sources) }
+    return confirmed({ ...evidence, ...read, ...freshness(evidence.lease, sources) }, sources)
   }
   const fingerprint = fingerprintOf(evidence, read.bodyBytes)
   const { now } = freshness(evidence.lease, sources)
+  let approval: Evidence['approval']
   try {
-    const approval = await within(sources.deadlineMs, sources.approvals.find(fingerprint, now))
-    return { ...evidence, ...read, fingerprint, approval, ...freshness(evidence.lease, sources) }
+    approval = await within(sources.deadlineMs, sources.approvals.find(fingerprint, now))
   } catch (error) {
     return refuse('evidence_unavailable', {
       detail: 'approvals cannot be read now',
       cause: error instanceof Error ? error.message : 'unknown',
     })
   }
+  return confirmed(
+    { ...evidence, ...read, fingerprint, approval, ...freshness(evidence.lease, sources) },
+    sources,
+  )
 }
 
 /**

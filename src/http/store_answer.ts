@@ -9,7 +9,7 @@ export async function orUnavailable<A>(answer: Promise<A>): Promise<A | Refusal>
     return await answer
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error
-    const detail = 'the state store did not answer: try again'
+    const detail = error.told ?? 'the state store did not answer: try again'
     return refuse('evidence_unavailable', { detail, cause: error.message })
   }
 }

@@ -25,6 +25,8 @@ export interface EmbeddedOptions {
   readonly maxStalenessMs: number
   /** How often other processes' writes are looked for; default 5. One look costs about 4 µs. */
   readonly pollMs?: number
+  /** Whether each `confirm` looks for other processes' writes; default: no, only every `pollMs`. */
+  readonly strict?: boolean
   /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
   readonly maxReplayIds?: number
   /** The wall clock. */
@@ -46,7 +48,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Store> {
     await file.prepare(migrations)
     replay = new SqliteFile(`${options.path}-replay`, 'soon')
     await replay.prepare(replayMigrations)
-    const revocations = new PolledRevocations(file, now)
+    const revocations = new PolledRevocations(file, { now, strict: options.strict === true })
     revocations.poll()
     await revocations.purge()
     return compose({ file, replay }, revocations, { ...options, now })
@@ -77,6 +79,10 @@ function compose(
     deferrals: sqlDeferrals(file),
     secrets: sqlSecrets(file),
     policySets: sqlPolicySets(file),
+    fault: () =>
+      revocations.ageMs(now()) > maxStalenessMs
+        ? 'the state file cannot be read, or is not the same'
+        : undefined,
     async ping() {
       file.all('SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 1)')
       if (revocations.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')

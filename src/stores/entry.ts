@@ -16,8 +16,13 @@ export { isSuspension }
 /** The key an entry stands under; see `revocationKeys` for the ones a lease is looked up by. */
 export function keyOf(entry: Entry): string {
   return isSuspension(entry)
-    ? `suspension\n${entry.lease}`
+    ? suspensionKey(entry.lease)
     : revocationKey(entry.scope, entry.value, entry.issuer)
+}
+
+/** The key of what is known of the suspension of one lease. */
+export function suspensionKey(lease: string): string {
+  return `suspension\n${lease}`
 }
 
 /**

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { covers, type Entry, keyOf } from './entry.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { decodeValue } from './scripts.ts'
+import { compareIds } from './stream_ids.ts'
 import { Freshness, moment, RevocationView } from './view.ts'
 
 /** One stream entry: `previous` is the id of the entry that stood before it when it was written. */
@@ -156,19 +157,4 @@ export class RevocationFeed {
     this.#trouble = cause.message
     this.#options.onError(cause)
   }
-}
-
-/** Order of two stream ids, `milliseconds-sequence`, both up to 64 bits. */
-function compareIds(a: string, b: string): number {
-  const [aTime = '', aSequence = ''] = a.split('-')
-  const [bTime = '', bSequence = ''] = b.split('-')
-  // Decimal without leading zeros: a longer one is larger.
-  const parts = [
-    [aTime, bTime],
-    [aSequence, bSequence],
-  ] as const
-  for (const [x, y] of parts) {
-    if (x !== y) return x.length - y.length || (x < y ? -1 : 1)
-  }
-  return 0
 }

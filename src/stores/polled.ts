@@ -11,14 +11,16 @@ import { Freshness, moment, RevocationView } from './view.ts'
 export class PolledRevocations implements Revocations {
   readonly #sql: Sql
   readonly #now: () => number
+  readonly #strict: boolean
   readonly #view = new RevocationView()
   readonly #freshness = new Freshness()
   #version: unknown
   #seq = 0
 
-  constructor(sql: Sql, now: () => number) {
+  constructor(sql: Sql, { now, strict }: { readonly now: () => number; readonly strict: boolean }) {
     this.#sql = sql
     this.#now = now
+    this.#strict = strict
   }
 
   revoke(entry: Revocation): Promise<void> {
@@ -74,6 +76,14 @@ export class PolledRevocations implements Revocations {
 
   find(keys: readonly string[], issuedAt: number): Revocation | undefined {
     return this.#view.find(keys, issuedAt)
+  }
+
+  confirm(): Promise<void> | undefined {
+    return this.#strict ? this.#confirm() : undefined
+  }
+
+  async #confirm(): Promise<void> {
+    this.poll()
   }
 
   ageMs(nowMs: number): number {

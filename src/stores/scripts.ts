@@ -28,8 +28,9 @@ const keepAtLeast = `
  * of keys, the caller passes it first.
  */
 export const scripts = {
-  // hash, stream; field, rank (entry.ts), expires, doc, maxlen. Higher rank and later expiry win; the
-  // stream hears of it when something changed, and each entry names the one before it.
+  // hash, stream; field, rank (entry.ts), expires, doc, maxlen, 1 to announce it in any case. Higher rank and
+  // later expiry win; the stream hears of it when something changed, and each entry names the one before it.
+  // The id in the stream, or nothing. WAIT covers what a connection has written: so an announcement repeats.
   leasegateRevoke: {
     numberOfKeys: 2,
     lua: `${lastId} ${splitEntry}
@@ -41,11 +42,10 @@ export const scripts = {
         if c and tonumber(e) > tonumber(expires) then expires = e end
       end
       local value = rank .. ' ' .. expires .. ' ' .. doc
-      if value == old then return 0 end
+      if value == old and ARGV[6] ~= '1' then return false end
       local previous = lastId(KEYS[2])
       redis.call('HSET', KEYS[1], ARGV[1], value)
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'previous', previous, 'entry', value)
-      return 1`,
+      return redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'previous', previous, 'entry', value)`,
   },
   // beat, stream, hash; now in ms. The SET is the proof that this server still takes writes: one that
   // has become a replica or has lost its replicas answers reads for as long as one asks.

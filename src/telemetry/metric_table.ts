@@ -57,6 +57,12 @@ export const metricTable = {
     help: 'Entries in the view of revocations.',
     across: 'max',
   },
+  storeUp: {
+    name: 'leasegate_store_up',
+    type: 'gauge',
+    labels: [],
+    help: '1 while the state store answers, 0 while it does not; /readyz says why.',
+  },
   policyInfo: {
     name: 'leasegate_policy_info',
     type: 'gauge',

@@ -34,6 +34,7 @@ export interface Metrics {
   openStreams(read: () => number): void
   revocationAge(readSeconds: () => number): void
   revocationEntries(read: () => number): void
+  storeUp(read: () => boolean): void
   auditFault(read: () => boolean): void
   policyConverged(read: () => boolean): void
   bundleAge(readSeconds: () => number): void
@@ -258,6 +259,7 @@ type GaugeSetters = Pick<
   | 'openStreams'
   | 'revocationAge'
   | 'revocationEntries'
+  | 'storeUp'
   | 'auditFault'
   | 'policyConverged'
   | 'bundleAge'
@@ -281,12 +283,14 @@ function createGauges(registry: Registry, version: string): GaugeSetters {
   build.set({ version, node: process.version }, 1)
   const policy = new Gauge(registered(metricTable.policyInfo, registry))
   const fault = read(metricTable.auditFault)
+  const up = read(metricTable.storeUp)
   const converged = read(metricTable.policyConverged)
   return {
     openStreams: read(metricTable.openStreams),
     revocationAge: read(metricTable.revocationAge),
     revocationEntries: read(metricTable.revocationEntries),
     bundleAge: read(metricTable.bundleAge),
+    storeUp: (isUp) => up(() => (isUp() ? 1 : 0)),
     auditFault: (isFault) => fault(() => (isFault() ? 1 : 0)),
     policyConverged: (isConverged) => converged(() => (isConverged() ? 1 : 0)),
     policyInfo: (digest) => {

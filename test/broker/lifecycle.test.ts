@@ -64,6 +64,7 @@ function failing(nth: 1 | 2): LifecycleStore {
       suspend: write((entry) => revocations.suspend(entry)),
       find: (keys, issuedAt) => revocations.find(keys, issuedAt),
       suspension: (lease) => revocations.suspension(lease),
+      confirm: (lease) => revocations.confirm(lease),
       ageMs: (at) => revocations.ageMs(at),
       size: () => revocations.size(),
       watch: (listener) => revocations.watch(listener),

@@ -210,6 +210,7 @@ const untouched: CommitSources = {
     suspend: () => Promise.reject(new Error('nothing is suspended here')),
     find: () => undefined,
     suspension: () => undefined,
+    confirm: () => undefined,
     ageMs: () => 0,
     size: () => 0,
     watch: () => () => {},
