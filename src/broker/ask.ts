@@ -2,10 +2,11 @@
 // nothing about who may have it. Never repairs, never passes on a parameter it does not know.
 import type { LeaseDetail } from '../lease/allow.ts'
 import { maxTokenLength } from '../lease/compact.ts'
+import { areIssuable, constraintSyntax } from '../lease/constraints.ts'
 import { readDetails } from '../lease/details.ts'
 import { type Stage, stages, type Task } from '../lease/lease.ts'
 import type { IssuerProfile } from '../lease/profile.ts'
-import { areConstraints, withRiskCeiling } from '../lease/subset.ts'
+import { withRiskCeiling } from '../lease/subset.ts'
 import { isPlainText } from '../lease/text.ts'
 import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
 import { parseStrictJson } from '../strict_json.ts'
@@ -103,8 +104,8 @@ export function parseDetails(
   if (isRefusal(grants)) return noDetails(grants.facts.detail ?? grants.row.title, grants.facts.cause)
   const details: LeaseDetail[] = []
   for (const { actions, identifier, sensitivity, constraints } of grants) {
-    if (!areConstraints(constraints) || constraints.max_calls === 0) {
-      return noDetails('constraints are max_calls, a whole number from 1, and max_risk: low, medium or high')
+    if (!areIssuable(constraints)) {
+      return noDetails(`constraints are ${constraintSyntax.join('; ')}, each above nothing`)
     }
     const limited = Object.keys(constraints).length > 0
     details.push({ type: 'lease', actions, identifier, sensitivity, ...(limited && { constraints }) })

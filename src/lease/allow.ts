@@ -1,15 +1,8 @@
 // In: what an operator types after `--allow`. Out: the authorization detail it means, or what is wrong with
-// it. The syntax is `VERB[,VERB] IDENTIFIER [SENSITIVITY]`. Pure.
+// it. The syntax is `VERB[,VERB] IDENTIFIER [SENSITIVITY] [CONSTRAINT=VALUE …]`. Pure.
+import { areIssuable, constraintNames, constraintSyntax, type LeaseConstraints } from './constraints.ts'
 import { isAction, isIdentifier, isSensitivity } from './details.ts'
-import { type Risk, type Sensitivity, sensitivities } from './lease.ts'
-
-/** What a grant may be limited by; the gate enforces each (enforce/checks.ts). */
-export interface LeaseConstraints {
-  /** Calls under the lease, all its tokens and all leases handed on from it together. */
-  readonly max_calls?: number
-  /** Operations above this risk are not covered. */
-  readonly max_risk?: Risk
-}
+import { type Sensitivity, sensitivities } from './lease.ts'
 
 /** One entry of `authorization_details`, as issued. */
 export interface LeaseDetail {
@@ -24,15 +17,18 @@ export type Allow =
   | { readonly ok: true; readonly detail: LeaseDetail }
   | { readonly ok: false; readonly problem: string }
 
-const syntax = "expected 'VERB[,VERB] IDENTIFIER [SENSITIVITY]', e.g. 'read,list crm:customer/*'"
+const syntax =
+  "expected 'VERB[,VERB] IDENTIFIER [SENSITIVITY] [CONSTRAINT=VALUE]', e.g. 'read,list crm:customer/* max_calls=20'"
 
 /**
  * Parses `read,list crm:customer/9821`, `read crm:customer/* restricted` or, the same in more words,
- * `read crm:customer/* up to restricted`. Without a ceiling it is `confidential`.
+ * `read crm:customer/* up to restricted`. Without a ceiling it is `confidential`. Constraints follow, each once:
+ * `update billing:invoice/* max_calls=20 max_amount=250.00 max_rate=20/1m burst 5`.
  */
 export function parseAllow(text: string): Allow {
   const words = text.trim().split(/\s+/u)
-  const [verbs, identifier, ...rest] = words
+  const limited = words.findIndex((word, at) => at > 1 && word.includes('='))
+  const [verbs, identifier, ...rest] = limited < 0 ? words : words.slice(0, limited)
   if (verbs === undefined || identifier === undefined) return wrong(syntax)
   const [ceiling = 'confidential', ...more] = rest[0] === 'up' && rest[1] === 'to' ? rest.slice(2) : rest
   if (more.length > 0 || rest.length === 2) return wrong(syntax)
@@ -45,7 +41,27 @@ export function parseAllow(text: string): Allow {
     )
   }
   if (!isSensitivity(ceiling)) return wrong(`'${ceiling}' is not one of ${sensitivities.join(', ')}`)
-  return { ok: true, detail: { type: 'lease', actions, identifier, sensitivity: ceiling } }
+  const detail: LeaseDetail = { type: 'lease', actions, identifier, sensitivity: ceiling }
+  if (limited < 0) return { ok: true, detail }
+  const constraints = readConstraints(words.slice(limited))
+  return typeof constraints === 'string'
+    ? wrong(constraints)
+    : { ok: true, detail: { ...detail, constraints } }
+}
+
+/** `max_calls=20 max_rate=20/1m burst 5`, or what is wrong with it. */
+function readConstraints(words: readonly string[]): LeaseConstraints | string {
+  const values: Record<string, unknown> = {}
+  // A value goes on to the next word that has an equals sign: a rate may be written in three.
+  for (const [, name, value] of words.join(' ').matchAll(/(\S*?)=(.*?)(?= \S*=|$)/gu)) {
+    if (name === undefined || !constraintNames.includes(name)) {
+      return `'${name}' is not one of ${constraintNames.join(', ')}`
+    }
+    if (Object.hasOwn(values, name)) return `'${name}' stands there twice`
+    const counts = (name === 'max_calls' || name === 'max_bytes') && /^[0-9]+$/.test(value!)
+    values[name] = counts ? Number(value) : value
+  }
+  return areIssuable(values) ? values : `constraints are ${constraintSyntax.join('; ')}, each above nothing`
 }
 
 function wrong(problem: string): Allow {

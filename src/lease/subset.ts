@@ -1,8 +1,9 @@
 // THE order on authority. In: two sets of lease details. Out: whether one lies within the other, what of it
 // does not, and what both have in common. Narrowing, renewal and delegation go through here and nowhere else.
 // Pure. Never widens; what it does not understand is within nothing.
-import type { LeaseConstraints, LeaseDetail } from './allow.ts'
-import { identifierCovers, type Risk, risks, sensitivityCovers } from './lease.ts'
+import type { LeaseDetail } from './allow.ts'
+import { commonConstraints, constraintsCover } from './constraints.ts'
+import { identifierCovers, type Risk, sensitivityCovers } from './lease.ts'
 
 type Details = readonly LeaseDetail[]
 
@@ -65,14 +66,6 @@ export function upToRisk(details: Details, ceiling: Risk): LeaseDetail[] {
   }))
 }
 
-/** Whether constraints are known, each with a value that the gate can enforce. */
-export function areConstraints(value: object): value is LeaseConstraints {
-  return Object.entries(value).every(([key, limit]) => {
-    if (key === 'max_calls') return Number.isSafeInteger(limit) && Number(limit) >= 0
-    return key === 'max_risk' && isRisk(limit)
-  })
-}
-
 function covers(outer: LeaseDetail, inner: LeaseDetail, action: string): boolean {
   return (
     (outer.actions.includes(action) || outer.actions.includes('*')) &&
@@ -80,14 +73,6 @@ function covers(outer: LeaseDetail, inner: LeaseDetail, action: string): boolean
     sensitivityCovers(outer.sensitivity, inner.sensitivity) &&
     constraintsCover(outer.constraints ?? {}, inner.constraints ?? {})
   )
-}
-
-function constraintsCover(outer: LeaseConstraints, inner: LeaseConstraints): boolean {
-  if (!areConstraints(outer) || !areConstraints(inner)) return false
-  const { max_calls: calls, max_risk: risk } = outer
-  const callsHold = calls === undefined || (inner.max_calls !== undefined && inner.max_calls <= calls)
-  const riskHolds = risk === undefined || (inner.max_risk !== undefined && rank(inner.max_risk) <= rank(risk))
-  return callsHold && riskHolds
 }
 
 /** The part of two entries that both grant; undefined when there is none. */
@@ -110,31 +95,4 @@ function commonActions(a: readonly string[], b: readonly string[]): readonly str
   if (a.includes('*')) return b
   if (b.includes('*')) return a
   return a.filter((action) => b.includes(action))
-}
-
-function commonConstraints(a: LeaseConstraints, b: LeaseConstraints): LeaseConstraints | undefined {
-  if (!areConstraints(a) || !areConstraints(b)) return undefined
-  const calls = lower(a.max_calls, b.max_calls)
-  const risk = lower(rankOf(a.max_risk), rankOf(b.max_risk))
-  return {
-    ...(calls !== undefined && { max_calls: calls }),
-    ...(risk !== undefined && { max_risk: risks[risk]! }),
-  }
-}
-
-function lower(a: number | undefined, b: number | undefined): number | undefined {
-  if (a === undefined || b === undefined) return a ?? b
-  return Math.min(a, b)
-}
-
-function rankOf(risk: Risk | undefined): number | undefined {
-  return risk === undefined ? undefined : rank(risk)
-}
-
-function rank(risk: Risk): number {
-  return risks.indexOf(risk)
-}
-
-function isRisk(value: unknown): value is Risk {
-  return risks.some((known) => known === value)
 }

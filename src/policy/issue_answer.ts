@@ -1,9 +1,10 @@
 // In: the result set of issue policy. Out: what it means, for the broker. Anything not exactly understood is
 // `deny` with its fault: an unknown effect, code or member, a detail that no lease could hold. Pure; repairs nothing.
 import { type DenyCode, denyCodes, type GrantTerms, type IssueAnswer } from '../broker/issue_decision.ts'
-import type { LeaseConstraints, LeaseDetail } from '../lease/allow.ts'
+import type { LeaseDetail } from '../lease/allow.ts'
+import { areIssuable, type LeaseConstraints } from '../lease/constraints.ts'
 import { isAction, isIdentifier, isSensitivity } from '../lease/details.ts'
-import { risks, type Stage, stages } from '../lease/lease.ts'
+import { type Stage, stages } from '../lease/lease.ts'
 import {
   isPositive,
   isRecord,
@@ -101,16 +102,7 @@ function readDetail(value: unknown): LeaseDetail | undefined {
 }
 
 function readConstraints(value: unknown): LeaseConstraints | undefined {
-  if (!isRecord(value)) return undefined
-  const { max_calls, max_risk, ...others } = value
-  if (Object.keys(others).length > 0) return undefined
-  if (max_calls !== undefined && !isPositive(max_calls)) return undefined
-  const risk = risks.find((known) => known === max_risk)
-  if (max_risk !== undefined && risk === undefined) return undefined
-  return {
-    ...(max_calls === undefined ? {} : { max_calls: Number(max_calls) }),
-    ...(risk === undefined ? {} : { max_risk: risk }),
-  }
+  return isRecord(value) && areIssuable(value) ? value : undefined
 }
 
 function isStage(value: unknown): value is Stage {

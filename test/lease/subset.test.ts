@@ -3,8 +3,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { coveringGrant } from '../../src/enforce/checks.ts'
 import type { LeaseDetail } from '../../src/lease/allow.ts'
+import { areConstraints } from '../../src/lease/constraints.ts'
 import { type Risk, risks, type Sensitivity, sensitivities } from '../../src/lease/lease.ts'
-import { areConstraints, firstBeyond, inCommon, isWithin, withRiskCeiling } from '../../src/lease/subset.ts'
+import { firstBeyond, inCommon, isWithin, withRiskCeiling } from '../../src/lease/subset.ts'
 import { detail } from '../broker/world.ts'
 
 const verbs = ['read', 'list', 'update']
@@ -12,7 +13,13 @@ const resources = ['crm:a', 'crm:a/1', 'crm:a/1/x', 'crm:a/10', 'crm:ab/1', 'hr:
 const identifiers = [...resources, 'crm:a/*', 'crm:a/1/*', 'hr:a/*', 'crm:ab/*']
 
 const constraints = fc.record(
-  { max_calls: fc.nat({ max: 3 }), max_risk: fc.constantFrom(...risks) },
+  {
+    max_calls: fc.nat({ max: 3 }),
+    max_bytes: fc.nat({ max: 2 }),
+    max_amount: fc.constantFrom('0.5', '0.50', '9', '10'),
+    max_rate: fc.constantFrom('1/1s', '2/1s burst 1', '60/1m burst 2', '1/1m burst 3'),
+    max_risk: fc.constantFrom(...risks),
+  },
   { requiredKeys: [] },
 )
 const anyDetail: fc.Arbitrary<LeaseDetail> = fc.record(
@@ -152,6 +159,31 @@ describe('one entry', () => {
       detail('read crm:customer/*', { max_calls: 3 }),
       true,
     ],
+    ...(
+      [
+        ['fewer bytes', { max_bytes: 1 }, { max_bytes: 2 }, true],
+        ['more bytes', { max_bytes: 3 }, { max_bytes: 2 }, false],
+        ['the same amount in other digits', { max_amount: '250.0' }, { max_amount: '250' }, true],
+        [
+          'a larger amount, though its text sorts lower',
+          { max_amount: '1000' },
+          { max_amount: '250' },
+          false,
+        ],
+        ['no amount where there was one', { max_calls: 1 }, { max_amount: '250' }, false],
+        ['the same rate over another time', { max_rate: '10/30s' }, { max_rate: '20/1m burst 10' }, true],
+        ['a faster rate of a smaller burst', { max_rate: '21/1m burst 1' }, { max_rate: '20/1m' }, false],
+        ['a slower rate of a larger burst', { max_rate: '1/1h burst 21' }, { max_rate: '20/1m' }, false],
+      ] as const
+    ).map(
+      ([name, inner, outer, expected]) =>
+        [
+          name,
+          detail('read crm:customer/*', inner),
+          detail('read crm:customer/*', outer),
+          expected,
+        ] satisfies [string, LeaseDetail, LeaseDetail, boolean],
+    ),
     [
       'more risk',
       detail('read crm:customer/*', { max_risk: 'high' }),
@@ -181,7 +213,17 @@ describe('one entry', () => {
     [{ max_calls: -1 }, false],
     [{ max_calls: 1.5 }, false],
     [{ max_calls: '3' }, false],
+    [{ max_bytes: 0 }, true],
+    [{ max_bytes: 2 ** 53 }, false],
+    [{ max_bytes: '64KiB' }, false],
+    [{ max_amount: '250.00' }, true],
+    [{ max_amount: 250 }, false],
+    [{ max_amount: '-1' }, false],
+    [{ max_rate: '20/1m burst 5' }, true],
+    [{ max_rate: 20 }, false],
+    [{ max_rate: '20 per minute' }, false],
     [{ max_risk: 'extreme' }, false],
+    [{ toString: 1 }, false],
     [{ other: 1 }, false],
   ])('constraints %j are known: %s', (value, expected) => {
     expect(areConstraints(value)).toBe(expected)
