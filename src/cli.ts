@@ -15,6 +15,7 @@ const commands: CommandTable = {
   lease: async () => (await import('./commands/lease.ts')).addLeaseCommands,
   keys: async () => (await import('./commands/keys.ts')).addKeysCommands,
   revoke: async () => (await import('./commands/revoke.ts')).addRevokeCommand,
+  drill: async () => (await import('./commands/drill.ts')).addDrillCommands,
   policy: async () => (await import('./commands/policy.ts')).addPolicyCommands,
   config: async () => (await import('./commands/config.ts')).addConfigCommands,
 }

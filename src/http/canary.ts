@@ -36,7 +36,7 @@ export async function openCanary(place: Pick<CanaryAnswer, 'worker' | 'workers'>
   const credential = { header: 'authorization', value: `Bearer ${randomBytes(32).toString('base64url')}` }
   const server = createServer((req, res) => {
     if (req.headers.authorization !== credential.value) res.writeHead(401, { connection: 'close' }).end()
-    else if (req.url?.startsWith(`${streamPath}`)) stream(req, res, text)
+    else if (req.url?.startsWith(streamPath)) stream(req, res, text)
     else res.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(text)
   })
   server.keepAliveTimeout = 60_000
