@@ -15,13 +15,13 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
   const { config, log, store, brokerObserver: observer } = parts
   // A gate without a broker has no keys to publish and nothing to issue.
   const broker = parts.roles.broker ? composeBroker(parts, closers) : undefined
-  const now = () => Date.now() / 1000
+  const orders = { store, observer, clock: Date.now }
   const holder = broker === undefined ? {} : { holder: broker.holder }
   return createControlListener({
     endpoints: [
       // What operators call on any process: a revocation may be sent to whichever is at hand.
-      ...revocationEndpoints(store, now),
-      ...leaseEndpoints({ store, now, observer, ...holder }),
+      ...revocationEndpoints(orders),
+      ...leaseEndpoints({ ...orders, ...holder }),
       ...(broker?.endpoints ?? []),
     ],
     operators: await openOperators(config.control),

@@ -1,6 +1,7 @@
 // What people and agents do with a lease that is there: revoke, suspend, resume, complete. In: an order, the
 // store ports, the time. Out: the record as it is now, or the refusal. The command line and the API end here.
 // Two writes each, in the order in which a crash between them leaves the lease dead or held, never freed.
+import { maxLeaseSeconds, revocationKey } from '../lease/lease.ts'
 import { isPlainText } from '../lease/text.ts'
 import type { LeaseRecord, Leases, Revocation, Revocations, StoredState } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
@@ -63,9 +64,7 @@ function problemWith(
   { verb, by, reason, now }: LifecycleOrder,
   { revocations }: LifecycleStore,
 ): Refusal | undefined {
-  if (!isPlainText(reason)) {
-    return refuse('malformed_request', { detail: 'write the reason on one line, 256 characters at most' })
-  }
+  if (!isPlainText(reason)) return notOneLine()
   const { state, revocation } = leaseState(record, revocations, now)
   if (state === 'expired') return conflict(verb, state)
   const { from, to } = transitions[verb]
@@ -74,6 +73,10 @@ function problemWith(
   // The first half of its own completion looks like a revocation, and has to be finished.
   const isOwnEnd = revocation.scope === 'lease' && revocation.value === record.id && revocation.by === by
   return verb === 'complete' && isOwnEnd ? undefined : conflict(verb, 'revoked')
+}
+
+function notOneLine(): Refusal {
+  return refuse('malformed_request', { detail: 'write the reason on one line, 256 characters at most' })
 }
 
 /** Dead at every gate first, then in the record. */
@@ -85,7 +88,7 @@ async function end(
   const { by, reason, now } = order
   const entry = makeRevocation({ scope: 'lease', value: record.id, by, reason }, Math.floor(now))
   if (isRefusal(entry)) return entry
-  await store.revocations.revoke(entry)
+  await write(entry, store.revocations, now)
   return transition(record, order, store)
 }
 
@@ -127,25 +130,52 @@ function conflict(verb: LifecycleVerb, state: LeaseRecord['state'] | 'expired'):
   })
 }
 
+/** What has been written, and whether it stood already. */
+interface Written {
+  readonly entry: Revocation
+  readonly repeated: boolean
+}
+
 /**
- * Revokes in bulk, or one lease that need not be recorded here; marks the record of a lease that is. Refuses
- * with `malformed_request` what could match no lease. Throws `Unavailable`; what has been written stays.
+ * Writes an entry. Where one stands that kills all that this one would, that one is written once more: it keeps
+ * its reason, nobody is told twice, and a store that has lost it has it again.
+ */
+async function write(entry: Revocation, revocations: Revocations, now: number): Promise<Written> {
+  const key = revocationKey(entry.scope, entry.value, entry.issuer)
+  const standing = revocations.find([key], entry.cutoff)
+  if (standing === undefined) {
+    await revocations.revoke(entry)
+    return { entry, repeated: false }
+  }
+  // A lease of that name may be issued yet.
+  const isLasting = standing.expiresAt >= now + maxLeaseSeconds
+  const again = isLasting ? standing : { ...standing, expiresAt: entry.expiresAt }
+  await revocations.revoke(again)
+  return { entry: again, repeated: true }
+}
+
+/**
+ * Revokes in bulk, or one lease that need not be recorded here; marks the record of a lease that is. A repeated
+ * order answers with the entry that stands. Refuses with `malformed_request` what could match no lease, and a
+ * reason that is not one line. Throws `Unavailable`; what has been written stays.
  */
 export async function revokeAll(
   ask: RevocationAsk,
   store: LifecycleStore,
   now: number,
-): Promise<{ readonly entry: Revocation; readonly marked: LeaseRecord | undefined } | Refusal> {
-  const entry = makeRevocation(ask, Math.floor(now))
-  if (isRefusal(entry)) return entry
-  await store.revocations.revoke(entry)
-  if (entry.scope !== 'lease') return { entry, marked: undefined }
+): Promise<(Written & { readonly marked: LeaseRecord | undefined }) | Refusal> {
+  if (!isPlainText(ask.reason)) return notOneLine()
+  const made = makeRevocation(ask, Math.floor(now))
+  if (isRefusal(made)) return made
+  const written = await write(made, store.revocations, now)
+  const { entry } = written
+  if (entry.scope !== 'lease') return { ...written, marked: undefined }
   const record = await store.leases.get(entry.value)
   if (record === undefined || (entry.issuer !== undefined && entry.issuer !== record.issuer)) {
-    return { entry, marked: undefined }
+    return { ...written, marked: undefined }
   }
   const { by, reason } = entry
   const marked = await transition(record, { verb: 'revoke', by, reason, now }, store)
   // Over in another way already: the entry stands, and the record keeps telling how it ended.
-  return { entry, marked: isRefusal(marked) ? undefined : marked }
+  return { ...written, marked: isRefusal(marked) ? undefined : marked }
 }

@@ -6,6 +6,7 @@ import type { Form, SenderFacts } from '../broker/parties.ts'
 import type { TlsFiles } from '../config.ts'
 import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
+import { endAnswer } from './forward.ts'
 import { type Operator, operatorOf } from './operators.ts'
 import { certificateOf, createWebServer } from './tls.ts'
 
@@ -29,6 +30,9 @@ export interface ControlCall {
   readonly peer: string
 }
 
+/** What is known of a call before its body is read. */
+export type RefusedCall = Pick<ControlCall, 'params' | 'operator' | 'peer'>
+
 export interface ControlAnswer {
   readonly status: number
   /** Sent as JSON; a string is sent as it is. Absent: no body. */
@@ -51,7 +55,7 @@ export interface Endpoint {
   readonly headers?: () => Readonly<Record<string, string>>
   readonly serve: (call: ControlCall) => Promise<ControlAnswer | Refusal> | ControlAnswer | Refusal
   /** Told of a request that is refused before it is one to serve: another method, or a body that cannot be read. */
-  readonly refused?: (refusal: Refusal, peer: string) => void
+  readonly refused?: (refusal: Refusal, call: RefusedCall) => void
 }
 
 export interface ControlParts {
@@ -98,9 +102,11 @@ async function serve(
 ): Promise<ControlAnswer | Refusal> {
   // Read now: a request that its sender has given up has no socket any more.
   const peer = req.socket.remoteAddress ?? ''
-  const ready = await prepare(req, found, parts)
+  const operator = operatorOf(req.headers.authorization, parts.operators)
+  const ready = await prepare(req, found, operator, parts.publicUrl)
   if (!isRefusal(ready)) return ready.endpoint.serve({ ...ready.call, peer })
-  found[0]?.endpoint.refused?.(ready, peer)
+  const { endpoint, params } = found[0] ?? {}
+  endpoint?.refused?.(ready, { params: params ?? {}, operator, peer })
   return ready
 }
 
@@ -108,10 +114,10 @@ async function serve(
 async function prepare(
   req: IncomingMessage,
   found: readonly Found[],
-  parts: ControlParts,
+  operator: Operator | undefined,
+  publicUrl: string,
 ): Promise<{ readonly endpoint: Endpoint; readonly call: Omit<ControlCall, 'peer'> } | Refusal> {
   const here = found.find(({ endpoint }) => endpoint.method === req.method)
-  const operator = operatorOf(req.headers.authorization, parts.operators)
   const isOpen = found.length > 0 && found.every(({ endpoint }) => endpoint.access === 'open')
   if ((req.headersDistinct.authorization ?? []).length > 1) return refuse('credential_ambiguous')
   if (!isOpen && operator === undefined) {
@@ -135,7 +141,7 @@ async function prepare(
     json,
     form,
     jwt,
-    sender: senderOf(req, `${parts.publicUrl}${url.pathname}`),
+    sender: senderOf(req, `${publicUrl}${url.pathname}`),
     header: (name: string) => req.headersDistinct[name]?.[0],
     operator,
   }
@@ -220,5 +226,6 @@ function send(
   const text = typeof body === 'object' ? `${JSON.stringify(body)}\n` : body
   if (text !== undefined) all['content-length'] = String(Buffer.byteLength(text))
   res.writeHead(status, all)
-  res.end(text)
+  if (text !== undefined) res.write(text)
+  endAnswer(res.req, res)
 }

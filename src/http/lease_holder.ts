@@ -20,6 +20,8 @@ export interface HolderParts {
 
 /** An agent that has proven that it holds a lease. */
 export interface Holder {
+  /** As the token names it. */
+  readonly agent: string
   /** Whether a record is of that lease: the id alone would let another issuer name ours. */
   holds(record: LeaseRecord): boolean
 }
@@ -46,7 +48,7 @@ export async function proveHolder(
   const keys = [revocationKey('token', tokenId), revocationKey('token', tokenId, issuer)]
   const revocation = revocations.find(keys, issuedAt)
   if (revocation !== undefined) return refuseRevoked(revocation)
-  return { holds: (record) => record.id === id && record.issuer === issuer }
+  return { agent: lease.agent.id, holds: (record) => record.id === id && record.issuer === issuer }
 }
 
 async function proveKey(

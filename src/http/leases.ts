@@ -7,18 +7,16 @@ import { leaseView } from '../broker/lease_view.ts'
 import { changeLease, type LifecycleVerb, lifecycleVerbs } from '../broker/lifecycle.ts'
 import type { BrokerObserver } from '../broker/observer.ts'
 import { isObject } from '../lease/text.ts'
-import type { LeaseRecord, Store } from '../ports.ts'
+import type { LeaseRecord } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { type HolderParts, proveHolder } from './lease_holder.ts'
 import { isWithin } from './operators.ts'
+import { type OrderedCall, type OrderParts, ordered } from './ordered.ts'
 import { orUnavailable } from './store_answer.ts'
 
-export interface LeaseParts {
-  readonly store: Pick<Store, 'leases' | 'revocations'>
-  readonly observer: Pick<BrokerObserver, 'changed'>
-  /** Seconds since 1970. */
-  readonly now: () => number
+export interface LeaseParts extends OrderParts {
+  readonly observer: Pick<BrokerObserver, 'changed' | 'ordered'>
   /** How an agent proves that a lease is its own; absent: operators alone complete leases. */
   readonly holder?: HolderParts
 }
@@ -37,7 +35,7 @@ export function leaseEndpoints(parts: LeaseParts): Endpoint[] {
         // The one that an agent may do: with its lease token, which `change` looks at.
         access: verb === 'complete' && parts.holder !== undefined ? 'open' : 'operator',
         takes: 'json',
-        serve: (call) => orUnavailable(change(verb, call, parts)),
+        ...ordered(verb, parts, (call) => change(verb, call, parts)),
       }),
     ),
   ]
@@ -48,31 +46,32 @@ async function list({ query, operator }: ControlCall, parts: LeaseParts): Promis
   if (isRefusal(search)) return search
   const tenant = operator?.tenant
   const limited = tenant === undefined ? search : { ...search, tenant }
-  const leases = await findLeases(limited, parts.store, parts.now())
+  const leases = await findLeases(limited, parts.store, parts.clock() / 1000)
   return { status: 200, body: { leases: leases.map(leaseView) } }
 }
 
 async function show(call: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
   const record = await readOwn(call, parts, (found) => isWithin(call.operator, found))
   if (isRefusal(record)) return record
-  return { status: 200, body: leaseView(await describeLease(record, parts.store, parts.now())) }
+  return { status: 200, body: leaseView(await describeLease(record, parts.store, parts.clock() / 1000)) }
 }
 
 async function change(
   verb: LifecycleVerb,
-  call: ControlCall,
+  call: OrderedCall,
   parts: LeaseParts,
 ): Promise<ControlAnswer | Refusal> {
   const reason = readReason(call.json)
   if (isRefusal(reason)) return reason
-  const { operator } = call
-  const now = parts.now()
+  const { operator, order, now } = call
+  order.scope = 'lease'
   // Whose the lease is comes before anything about it, for agents as for operators.
   const holder =
     operator === undefined
       ? await proveHolder(call, parts.holder, { now, revocations: parts.store.revocations })
       : undefined
   if (isRefusal(holder)) return holder
+  order.agent = holder?.agent
   const record = await readOwn(call, parts, (found) =>
     holder === undefined ? isWithin(operator, found) : holder.holds(found),
   )
@@ -80,8 +79,9 @@ async function change(
   const by = operator?.name ?? record.agent
   const changed = await changeLease(record, { verb, by, reason, now }, parts.store)
   if (isRefusal(changed)) return changed
+  order.repeated = changed.version === record.version
   // A repeated order has not changed anything, so nobody is told.
-  if (changed.version !== record.version) parts.observer.changed(changed)
+  if (!order.repeated) parts.observer.changed(changed)
   if (holder !== undefined) return { status: 200, body: { id: changed.id, state: changed.state } }
   return { status: 200, body: leaseView(await describeLease(changed, parts.store, now)) }
 }

@@ -24,7 +24,7 @@ export function observed(
   { observer, clock }: ObservedParts,
   serve: (call: ObservedCall) => Promise<ControlAnswer | Refusal>,
 ): Required<Pick<Endpoint, 'serve' | 'refused'>> {
-  const refused: Endpoint['refused'] = (refusal, peer) =>
+  const refused: Endpoint['refused'] = (refusal, { peer }) =>
     observer.finished(beginTrail(endpoint, peer, clock()), refusal)
   const serveObserved: Endpoint['serve'] = async (call) => {
     const startedAt = clock()

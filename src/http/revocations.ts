@@ -1,16 +1,16 @@
-// `POST /revocations`: one write that kills a lease, or every lease of an agent, version, user, task or session.
+// `POST /revocations`: one write that kills a lease, or every lease of an agent, version, user, task or session. 201,
+// and 200 with the entry that stands for an order that would add nothing to it.
 // An operator with a tenant kills single leases of that tenant: everything else could be another's as well.
 import { revokeAll } from '../broker/lifecycle.ts'
 import type { RevocationAsk } from '../broker/revocation.ts'
 import { type RevocationScope, revocationScopes } from '../lease/lease.ts'
-import type { Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
+import type { ControlAnswer, Endpoint } from './control.ts'
 import { isWithin, type Operator } from './operators.ts'
-import { orUnavailable } from './store_answer.ts'
+import { type OrderedCall, type OrderParts, ordered } from './ordered.ts'
 
-/** The endpoint on `store`; `now` in seconds. */
-export function revocationEndpoints(store: Store, now: () => number): Endpoint[] {
+/** The endpoint. */
+export function revocationEndpoints(parts: OrderParts): Endpoint[] {
   return [
     {
       method: 'POST',
@@ -18,32 +18,34 @@ export function revocationEndpoints(store: Store, now: () => number): Endpoint[]
       access: 'operator',
       takes: 'json',
       errors: 'problem',
-      serve: (call) => orUnavailable(revoke(call, store, now)),
+      ...ordered('revoke', parts, (call) => revoke(call, parts.store)),
     },
   ]
 }
 
 /** `{ "lease": "lse_…", "reason": "…" }`: exactly one scope, a reason, optionally `issuer` and `by`. */
 async function revoke(
-  { json, operator }: ControlCall,
-  store: Store,
-  now: () => number,
+  { json, operator, order, now }: OrderedCall,
+  store: OrderParts['store'],
 ): Promise<ControlAnswer | Refusal> {
   const ask = readAsk(json, operator?.name ?? 'operator')
   if (isRefusal(ask)) return ask
+  order.scope = ask.scope
   const problem = await beyondTenant(ask, operator, store)
   if (problem !== undefined) return problem
-  const revoked = await revokeAll(ask, store, now())
+  const revoked = await revokeAll(ask, store, now)
   if (isRefusal(revoked)) return revoked
+  order.repeated = revoked.repeated
   const { scope, value, cutoff, expiresAt, reason, by, at } = revoked.entry
-  return { status: 201, body: { scope, value, cutoff, expires_at: expiresAt, reason, by, at } }
+  const body = { scope, value, cutoff, expires_at: expiresAt, reason, by, at }
+  return { status: revoked.repeated ? 200 : 201, body }
 }
 
 /** The same answer for a lease that nobody knows and for another tenant's. */
 async function beyondTenant(
   { scope, value, by }: RevocationAsk,
   operator: Operator | undefined,
-  { leases }: Store,
+  { leases }: OrderParts['store'],
 ): Promise<Refusal | undefined> {
   if (operator?.tenant === undefined) return undefined
   if (scope !== 'lease' || by !== operator.name) {

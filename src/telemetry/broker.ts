@@ -7,11 +7,12 @@ import type { Refusal } from '../refusals.ts'
 import { auditEvent } from './audit.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import { orderFacts } from './order.ts'
 import { withoutTokens } from './shown.ts'
 
 export interface BrokerObserverParts {
   readonly audit: AuditSink
-  readonly metrics: Pick<Metrics, 'brokerRequest' | 'leaseIssued' | 'policyFault'>
+  readonly metrics: Pick<Metrics, 'brokerRequest' | 'leaseIssued' | 'policyFault' | 'revocationRequest'>
   readonly log: Pick<Logger, 'error'>
 }
 
@@ -23,6 +24,14 @@ export function createBrokerObserver({ audit, metrics, log }: BrokerObserverPart
       metrics.brokerRequest(trail.endpoint, trail.grant, refusal?.code)
       if (trail.fault !== undefined) metrics.policyFault()
       if (trail.lease !== undefined && trail.lease.renewals === 0) metrics.leaseIssued()
+    },
+    ordered(trail, refusal) {
+      audit.append(auditEvent('revocation_request', orderFacts(trail, refusal)))
+      metrics.revocationRequest(
+        trail.verb,
+        trail.scope,
+        refusal?.code ?? (trail.repeated ? 'repeated' : 'done'),
+      )
     },
     changed(record) {
       const { state, version, changed } = record

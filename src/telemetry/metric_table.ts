@@ -127,6 +127,12 @@ export const metricTable = {
     labels: ['endpoint', 'grant', 'outcome'],
     help: 'Requests to the broker by what became of them; outcome is the refusal, or ok.',
   },
+  revocationRequests: {
+    name: 'leasegate_revocation_requests_total',
+    type: 'counter',
+    labels: ['verb', 'scope', 'result'],
+    help: 'Orders to revoke, suspend, resume or complete by what became of them: done, repeated or the refusal.',
+  },
   leasesIssued: {
     name: 'leasegate_leases_issued_total',
     type: 'counter',

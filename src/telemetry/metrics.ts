@@ -3,8 +3,10 @@
 // is in neither is counted as "none".
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { LifecycleVerb } from '../broker/lifecycle.ts'
 import type { StepName } from '../enforce/gate.ts'
 import type { Backend } from '../enforce/operation.ts'
+import type { RevocationScope } from '../lease/lease.ts'
 import type { ShadowCounts } from '../policy/shadow.ts'
 import type { Effect } from '../ports.ts'
 import { type RefusalCode, refusals } from '../refusals.ts'
@@ -19,6 +21,9 @@ export interface DecisionLabels {
   readonly effect: Effect
   readonly code: RefusalCode | undefined
 }
+
+/** What became of an order about leases. */
+export type OrderResult = 'done' | 'repeated' | RefusalCode
 
 /** Where the gate counts. Durations are seconds. Nothing here throws or waits. */
 export interface Metrics {
@@ -47,6 +52,8 @@ export interface Metrics {
   auditLost(records: number): void
   /** One request to the broker. `endpoint` and `grant` are words of the code, never of the request. */
   brokerRequest(endpoint: string, grant: string | undefined, code: RefusalCode | undefined): void
+  /** One order about leases. Every label is a word of the code; `scope` of an order that could be read. */
+  revocationRequest(verb: LifecycleVerb, scope: RevocationScope | undefined, result: OrderResult): void
   leaseIssued(): void
   /** A policy in shadow: both are read at each scrape. `running` is undefined while none is wanted. */
   shadow(
@@ -185,7 +192,13 @@ function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V
 
 type CounterSetters = Pick<
   Metrics,
-  'policyReload' | 'agentsReload' | 'policyFault' | 'auditLost' | 'brokerRequest' | 'leaseIssued'
+  | 'policyReload'
+  | 'agentsReload'
+  | 'policyFault'
+  | 'auditLost'
+  | 'brokerRequest'
+  | 'revocationRequest'
+  | 'leaseIssued'
 >
 
 function createCounters(registry: Registry): CounterSetters {
@@ -197,9 +210,11 @@ function createCounters(registry: Registry): CounterSetters {
   const faults = new Counter(registered(metricTable.policyFaults, registry))
   const lost = new Counter(registered(metricTable.auditLost, registry))
   const asked = new Counter(registered(metricTable.brokerRequests, registry))
+  const ordered = new Counter(registered(metricTable.revocationRequests, registry))
   const issued = new Counter(registered(metricTable.leasesIssued, registry))
   return {
     brokerRequest: (endpoint, grant = 'none', code) => asked.inc({ endpoint, grant, outcome: code ?? 'ok' }),
+    revocationRequest: (verb, scope, result) => ordered.inc({ verb, scope: scope ?? 'none', result }),
     leaseIssued: () => issued.inc(),
     policyReload: (result) => reloads.inc({ result }),
     agentsReload: (result) => agents.inc({ result }),

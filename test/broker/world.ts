@@ -171,6 +171,7 @@ export async function openWorld(change: (parts: BrokerParts) => BrokerParts = (p
     ttlSeconds: 300,
     observer: {
       finished: (trail, refusal) => void trails.push({ trail: { ...trail }, refusal }),
+      ordered() {},
       changed() {},
       bug: (error) => void bugs.push(error),
     },

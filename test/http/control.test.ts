@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { OrderTrail } from '../../src/broker/observer.ts'
 import { retentionSeconds } from '../../src/broker/revocation.ts'
 import { createControlListener } from '../../src/http/control.ts'
 import { jwksEndpoint } from '../../src/http/jwks.ts'
@@ -22,6 +23,7 @@ let store: Store
 let server: Server
 let port: number
 let bugs: unknown[]
+let orders: string[]
 let broken: Error | undefined
 
 beforeAll(() => {
@@ -31,13 +33,15 @@ afterAll(() => rmSync(dir, { recursive: true }))
 beforeEach(async () => {
   store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000 })
   bugs = []
+  orders = []
   const jwks = () => {
     if (broken !== undefined) throw broken
     return [{ kid: 'k1', kty: 'EC', alg: 'ES256', use: 'sig' } as const]
   }
+  const observer = { ordered: ({ verb }: OrderTrail) => void orders.push(verb) }
   const onBug = (bug: unknown) => bugs.push(bug)
   server = createControlListener({
-    endpoints: [jwksEndpoint(jwks), ...revocationEndpoints(store, () => now)],
+    endpoints: [jwksEndpoint(jwks), ...revocationEndpoints({ store, clock: () => now * 1000, observer })],
     operators: [operator('operator', operatorToken)],
     publicUrl: 'http://control',
     onBug,
@@ -93,9 +97,11 @@ describe('an order to revoke', () => {
     await other.close()
   })
 
-  test('may be repeated', async () => {
-    expect((await order()).status).toBe(201)
-    expect((await order()).status).toBe(201)
+  test('may be repeated, and says what stands', async () => {
+    const first = await order({ body: '{"lease":"lse_again","reason":"r"}' })
+    const again = await order({ body: '{"lease":"lse_again","reason":"another","by":"kim"}' })
+    expect([first.status, again.status]).toEqual([201, 200])
+    expect(again.problem).toEqual(first.problem)
   })
 
   const scopes = [
@@ -164,6 +170,7 @@ describe('refused', () => {
     expect(answer.headers.allow).toBe(status === 405 ? 'POST' : undefined)
     expect(answer.body.toString()).not.toContain(operatorToken)
     expect(store.revocations.size()).toBe(size)
+    expect(orders).toHaveLength(ask.path === undefined ? 1 : 0)
   })
 })
 

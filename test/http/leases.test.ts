@@ -41,20 +41,20 @@ beforeEach(async () => {
     issuers: [ours.profile(), theirs.profile()],
     keys: await keysOfBoth(),
   })
-  const clock = () => Date.now() / 1000
+  const ordered = () => {}
+  const parts = { store, clock: Date.now, observer: { ordered } }
   server = createControlListener({
     endpoints: [
       ...leaseEndpoints({
-        store,
-        now: clock,
-        observer: { changed: ({ id, state }) => void changes.push(`${id} ${state}`) },
+        ...parts,
+        observer: { ordered, changed: ({ id, state }) => void changes.push(`${id} ${state}`) },
         holder: {
           verifier,
           sender: { verify: async () => proven, nonce: () => 'nonce' },
           audiences: [ours.audience],
         },
       }),
-      ...revocationEndpoints(store, clock),
+      ...revocationEndpoints(parts),
     ],
     operators: [operator('root', tokens.root), operator('acme-ops', tokens.acme, 'acme')],
     publicUrl: 'http://control',
