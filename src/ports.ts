@@ -129,6 +129,11 @@ export interface Store {
   readonly policySets: PolicySets
   /** Why the store does not answer now; undefined while it does. Holds no secret. */
   fault(): string | undefined
+  /**
+   * Seconds since 1970 by a clock that no process of this store is ahead of for long, also after its own clock was
+   * set back: what a revocation "up to now" goes by. Throws `Unavailable`.
+   */
+  now(): Promise<number>
   /** Rejects when the store cannot be reached; resolves within its command timeout. For `/readyz`. */
   ping(): Promise<void>
   close(): Promise<void>

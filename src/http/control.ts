@@ -6,7 +6,7 @@ import type { Form, SenderFacts } from '../broker/parties.ts'
 import type { TlsFiles } from '../config.ts'
 import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
-import { endAnswer } from './forward.ts'
+import { endAnswer } from './ending.ts'
 import { type Operator, operatorOf } from './operators.ts'
 import { certificateOf, createWebServer } from './tls.ts'
 

@@ -11,7 +11,7 @@ import type { ControlAnswer, ControlCall, Endpoint, RefusedCall } from './contro
 import { orUnavailable } from './store_answer.ts'
 
 export interface OrderParts {
-  readonly store: Pick<Store, 'leases' | 'revocations'>
+  readonly store: Pick<Store, 'leases' | 'now' | 'revocations'>
   readonly observer: Pick<BrokerObserver, 'ordered'>
   /** Milliseconds since 1970. */
   readonly clock: () => number

@@ -33,7 +33,8 @@ async function revoke(
   order.scope = ask.scope
   const problem = await beyondTenant(ask, operator, store)
   if (problem !== undefined) return problem
-  const revoked = await revokeAll(ask, store, now)
+  // This process's clock may be behind that of the one which issued the lease.
+  const revoked = await revokeAll(ask, store, Math.max(now, await store.now()))
   if (isRefusal(revoked)) return revoked
   order.repeated = revoked.repeated
   const { scope, value, cutoff, expiresAt, reason, by, at } = revoked.entry

@@ -64,6 +64,8 @@ function compose(
   options: EmbeddedOptions & { now: () => number },
 ): Store {
   const { maxStalenessMs, pollMs = 5, now } = options
+  // The machine's clock as if nobody had set it since: leases that were issued before it was set back count.
+  const openedMs = now() - performance.now()
   // A look that fails leaves the view to age; the gate refuses once it is too old.
   const polling = setInterval(() => attempt(() => revocations.poll()), pollMs).unref()
   const purging = setInterval(() => void revocations.purge().catch(() => {}), purgeEveryMs).unref()
@@ -83,6 +85,7 @@ function compose(
       revocations.ageMs(now()) > maxStalenessMs
         ? 'the state file cannot be read, or is not the same'
         : undefined,
+    now: async () => Math.max(now(), openedMs + performance.now()) / 1000,
     async ping() {
       file.all('SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 1)')
       if (revocations.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')

@@ -95,6 +95,10 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     secrets: keyedSecrets(asked, key),
     policySets: keyedPolicySets(asked, transfers(dialler, connections.commands), key),
     fault: () => entries.fault(),
+    async now() {
+      const [seconds, microseconds] = await answer(connections.commands.time())
+      return Number(seconds) + Number(microseconds) / 1e6
+    },
     async ping() {
       await answer(connections.commands.ping())
       if (feed.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')

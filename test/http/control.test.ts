@@ -25,6 +25,8 @@ let port: number
 let bugs: unknown[]
 let orders: string[]
 let broken: Error | undefined
+/** The clock that the processes of a store share. */
+let storeNow: number
 
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'leasegate-control-'))
@@ -34,6 +36,7 @@ beforeEach(async () => {
   store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000 })
   bugs = []
   orders = []
+  storeNow = now
   const jwks = () => {
     if (broken !== undefined) throw broken
     return [{ kid: 'k1', kty: 'EC', alg: 'ES256', use: 'sig' } as const]
@@ -41,7 +44,14 @@ beforeEach(async () => {
   const observer = { ordered: ({ verb }: OrderTrail) => void orders.push(verb) }
   const onBug = (bug: unknown) => bugs.push(bug)
   server = createControlListener({
-    endpoints: [jwksEndpoint(jwks), ...revocationEndpoints({ store, clock: () => now * 1000, observer })],
+    endpoints: [
+      jwksEndpoint(jwks),
+      ...revocationEndpoints({
+        store: { ...store, now: async () => storeNow },
+        clock: () => now * 1000,
+        observer,
+      }),
+    ],
     operators: [operator('operator', operatorToken)],
     publicUrl: 'http://control',
     onBug,
@@ -95,6 +105,15 @@ describe('an order to revoke', () => {
     const other = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000 })
     expect(other.revocations.find(['lease\nlse_1'], 1)).toMatchObject({ reason: 'leaked' })
     await other.close()
+  })
+
+  test('reaches as far as the clock that the processes of the store share, where this one is behind', async () => {
+    storeNow = now + 90
+    const body = '{"session":"ses_1","reason":"leaked"}'
+    expect((await order({ body })).problem).toMatchObject({ cutoff: Math.floor(now) + 90 })
+    storeNow = now - 90
+    const later = '{"session":"ses_2","reason":"leaked"}'
+    expect((await order({ body: later })).problem).toMatchObject({ cutoff: Math.floor(now) })
   })
 
   test('may be repeated, and says what stands', async () => {

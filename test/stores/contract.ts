@@ -12,8 +12,11 @@ import { nowSeconds, revocation } from './samples.ts'
 import { policySets } from './sets_contract.ts'
 import { suspensions } from './suspensions_contract.ts'
 
-/** How to open a store; `maxReplayIds` as in its options. */
-export type Open = (options?: { readonly maxReplayIds?: number }) => Promise<Store>
+/** How to open a store; as in its options. */
+export type Open = (options?: {
+  readonly maxReplayIds?: number
+  readonly now?: () => number
+}) => Promise<Store>
 
 /** One state, and the means to open it. */
 export interface SharedState {
@@ -79,6 +82,14 @@ function itself(kind: Store['kind'], open: Open): void {
     expect(store.kind).toBe(kind)
     await expect(store.ping()).resolves.toBeUndefined()
     expect(store.revocations.ageMs(Date.now())).toBeLessThan(Number.POSITIVE_INFINITY)
+  })
+
+  it('its clock stays when that of the process is set back', async () => {
+    let offMs = 0
+    const store = await open({ now: () => Date.now() + offMs })
+    const before = Date.now()
+    offMs = -90_000
+    expect(await store.now()).toBeGreaterThanOrEqual(before / 1000 - 1)
   })
 
   it('after close it answers nothing, and its view ages', async () => {

@@ -37,7 +37,10 @@ export function addIssueCommand(lease: Command): void {
     .requiredOption('--agent <agent[@version]>', 'who acts')
     .requiredOption('--task <[system:]id>', 'what for: a ticket, a run')
     .requiredOption('--purpose <text>', 'why, in one sentence')
-    .requiredOption('--allow <grant...>', "'VERB[,VERB] IDENTIFIER [SENSITIVITY] [CONSTRAINT=VALUE]'; repeat for alternatives")
+    .requiredOption(
+      '--allow <grant...>',
+      "'VERB[,VERB] IDENTIFIER [SENSITIVITY] [CONSTRAINT=VALUE]'; repeat for alternatives",
+    )
     .option('--stage <stage>', stages.join(' | '), 'observe')
     .option('--ttl <duration>', 'life of the token, at most 5m', '5m')
     .option('--env <env>', 'environment the agent runs in', 'prod')
