@@ -221,7 +221,8 @@ export function issueArguments(config: string): string[] {
   ]
 }
 
-async function freePorts(count: number): Promise<number[]> {
+/** Ports that nothing listened on a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, listening))
   const ports = servers.map((server) => (server.address() as AddressInfo).port)
   await Promise.all(servers.map((server) => once(server.close(), 'close')))
