@@ -6,13 +6,16 @@ import { openRedis } from '../src/stores/redis.ts'
 
 const maxStalenessMs = 2_000
 
+/** Of the keys in Redis. */
+export const prefix = 'leasegate-bench:'
+
 /** Where the state is: one of the two stores. */
 export type Place = { readonly path: string } | { readonly url: string }
 
 export function open(place: Place): Promise<Store> {
   return 'path' in place
     ? openEmbedded({ ...place, maxStalenessMs })
-    : openRedis({ ...place, prefix: 'leasegate-bench:', maxStalenessMs })
+    : openRedis({ ...place, prefix, maxStalenessMs })
 }
 
 /** Sent by the process that did not write the revocation. */
