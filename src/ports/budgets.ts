@@ -1,7 +1,7 @@
 // The port of what leases may use up: totals, which only shrink, and rates, which refill. One call spends from
 // all limits of a request at once. Two adapters, one contract suite (test/stores/budgets_contract.ts).
 
-/** The most that a total holds: every decimal amount of a request fits, and 64 bits hold twice as much. */
+/** The most that a total holds: with as much again on top it still fits in 64 bits. */
 export const largestTotal = 10n ** 18n
 
 /** The longest that a rate may take from nothing to whole, milliseconds: 31 years. */
