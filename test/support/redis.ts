@@ -13,6 +13,7 @@ import { missingRedis, redisServerPath } from '../../scripts/redis.ts'
 /** A server of the test's own. */
 export interface TestRedis {
   readonly url: string
+  readonly port: number
   /** Of the running server; changes with `restart`. */
   readonly pid: number
   /** SIGSTOP: connections stay open, nothing is answered. */
@@ -26,17 +27,36 @@ export interface TestRedis {
   stop(): Promise<void>
 }
 
+/** How to run a server. */
+export interface ServerForm {
+  /** Default: a Redis or Valkey on PATH. */
+  readonly binary?: string
+  /** Every argument; `dir` is the server's own. */
+  args(port: number, dir: string): readonly string[]
+  /** Whether it answers; default: to a plain PING. */
+  answers?(port: number): Promise<boolean>
+}
+
 /** Starts a server and waits until it answers. `args` are passed on, e.g. `--requirepass`. */
-export async function startRedis(args: readonly string[] = []): Promise<TestRedis> {
-  const binary = redisServerPath()
+export function startRedis(args: readonly string[] = [], binary?: string): Promise<TestRedis> {
+  return startServer({ ...(binary === undefined ? {} : { binary }), args: plainArguments(args) })
+}
+
+/** A server on a loopback port that keeps nothing on disk, unless `args` say otherwise. */
+export function plainArguments(args: readonly string[]): ServerForm['args'] {
+  const listen = (port: number) => ['--bind', '127.0.0.1', '--port', String(port)]
+  return (port, dir) => [...listen(port), '--save', '', '--appendonly', 'no', '--dir', dir, ...args]
+}
+
+/** Starts a server of any form. */
+export async function startServer({ binary = redisServerPath(), ...form }: ServerForm): Promise<TestRedis> {
   if (binary === undefined) throw new Error(missingRedis)
   const port = await freePort()
   const dir = mkdtempSync(join(tmpdir(), 'leasegate-redis-'))
   const start = async () => {
-    const listen = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--appendonly', 'no']
-    const started = spawn(binary, [...listen, '--dir', dir, ...args], { stdio: 'ignore' })
+    const started = spawn(binary, form.args(port, dir), { stdio: 'ignore' })
     started.once('exit', cleanUpAtExit(started))
-    await answers(port, started)
+    await answers(port, started, form.answers ?? answersPlainly)
     return started
   }
   let child = await start()
@@ -48,6 +68,7 @@ export async function startRedis(args: readonly string[] = []): Promise<TestRedi
   }
   return {
     url: `redis://127.0.0.1:${port}`,
+    port,
     get pid() {
       return child.pid!
     },
@@ -80,7 +101,8 @@ function cleanUpAtExit(child: ChildProcess): () => void {
   return () => void process.off('exit', kill)
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -89,14 +111,22 @@ async function freePort(): Promise<number> {
   return port
 }
 
-async function answers(port: number, child: ChildProcess): Promise<void> {
+async function answers(
+  port: number,
+  child: ChildProcess,
+  itAnswers: (port: number) => Promise<boolean>,
+): Promise<void> {
   for (let attempt = 0; attempt < 500; attempt++) {
     if (child.exitCode !== null) throw new Error(`redis-server exited with ${child.exitCode}`)
-    // A server with a password answers too, with NOAUTH.
-    if (/^(\+PONG|-NOAUTH)/.test(await ping(port))) return
+    if (await itAnswers(port)) return
     await sleep(20)
   }
   throw new Error('redis-server did not answer')
+}
+
+/** A server with a password answers too, with NOAUTH. */
+async function answersPlainly(port: number): Promise<boolean> {
+  return /^(\+PONG|-NOAUTH)/.test(await ping(port))
 }
 
 function ping(port: number): Promise<string> {
