@@ -3,6 +3,7 @@
 // to do anyway stays on. Exists here only; nothing in src/ can be switched off like this.
 import type { Config } from '../src/config.ts'
 import type { Gate } from '../src/enforce/gate.ts'
+import { LeftMemory } from '../src/enforce/left.ts'
 import { RecentCallCounter } from '../src/enforce/recent.ts'
 import { createRouter } from '../src/enforce/route.ts'
 import { createForwarder } from '../src/http/forward.ts'
@@ -47,6 +48,7 @@ export function unenforcedListener(config: Config, lease: Lease): ProxyListener 
 
 function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease): Gate {
   const recent = new RecentCallCounter()
+  const left = new LeftMemory(Date.now)
   return {
     publicOrigin,
     publicScheme: 'http',
@@ -62,6 +64,8 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
     evidence: {
       revocations,
       approvals,
+      budgets: { look: unused },
+      left,
       recent,
       maxStalenessMs: 0,
       inspectedBodyBytes: limits.inspectedBodyBytes,
@@ -70,7 +74,10 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
     },
     policy: () => policy,
     commits: {
-      budgets: { spend: unused },
+      budgets: { spend: unused, giveBack: unused },
+      rates: {},
+      left,
+      notGivenBack: () => undefined,
       approvals,
       revocations,
       recent,

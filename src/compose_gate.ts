@@ -2,6 +2,7 @@
 import type { Closers, Parts } from './compose_parts.ts'
 import type { Config } from './config.ts'
 import type { Gate } from './enforce/gate.ts'
+import { LeftMemory } from './enforce/left.ts'
 import type { Backend } from './enforce/operation.ts'
 import { RecentCallCounter } from './enforce/recent.ts'
 import { createRouter } from './enforce/route.ts'
@@ -42,8 +43,9 @@ export function composeProxy(
 
 /** The pipeline's view of the world. */
 function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
-  const { config, store, keys, policy, proofs, observer } = parts
+  const { config, store, keys, policy, proofs, observer, metrics, log } = parts
   const { publicOrigin, backends, issuers, limits } = config
+  const left = new LeftMemory(Date.now)
   const verifier = createVerifier({ issuers, keys, statusLists: createStatusLists({ keys }) })
   const { maxStalenessMs } = config.state
   return {
@@ -68,6 +70,8 @@ function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
     evidence: {
       revocations: store.revocations,
       approvals: store.approvals,
+      budgets: store.budgets,
+      left,
       recent,
       maxStalenessMs,
       inspectedBodyBytes: limits.inspectedBodyBytes,
@@ -77,6 +81,12 @@ function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
     policy: () => policy.current,
     commits: {
       budgets: store.budgets,
+      rates: config.rates,
+      left,
+      notGivenBack: (error) => {
+        metrics.budgetNotGivenBack()
+        log.warn({ err: error }, 'what a call had spent could not be given back')
+      },
       approvals: store.approvals,
       revocations: store.revocations,
       intents: observer,

@@ -1,5 +1,6 @@
 import type { IdentityProvider } from './broker/parties.ts'
 import type { RedisConfig } from './config/redis.ts'
+import type { CallerRates } from './enforce/limits.ts'
 import type { Backend } from './enforce/operation.ts'
 import type { IssuerProfile } from './lease/profile.ts'
 import type { BundleSettings } from './policy/bundle_source.ts'
@@ -108,6 +109,8 @@ export interface Config {
     readonly gatherMs: number
     readonly drainMs: number
   }
+  /** For each lease, agent and user of an issuer. */
+  readonly rates: CallerRates
   /** Pseudonym in `Via`; loops are recognised by it. */
   readonly via: string
   readonly backends: readonly Backend[]

@@ -1,6 +1,7 @@
 // THE table of "no". In: nothing. Out: every code a caller can receive, with its status and meaning.
 // A refusal is a value, never a throw. Add a code here and nowhere else; test/catalogue.test.ts holds
 // the table against docs/refusals.md and against the tests that produce each code.
+import type { Quota } from './enforce/quota.ts'
 import type { Consultation } from './ports.ts'
 
 /** What the caller can usefully do: ask for a wider or fresh lease, try again later, or nothing. */
@@ -70,7 +71,8 @@ const table = {
   policy_denied: row(403, 'Policy refuses this', 'none'),
   approval_required: row(403, 'A human has to approve this', 'request'),
   // commit
-  budget_exhausted: row(429, 'The lease has no calls left', 'request'),
+  budget_exhausted: row(429, 'The lease has not enough left for this', 'request'),
+  rate_limited: row(429, 'This is called for too often', 'retry', { retryAfter: 1 }),
   approval_used: row(403, 'The approval has been used', 'request'),
   audit_unavailable: row(503, 'The audit record cannot be written', 'retry', { retryAfter: 2 }),
   // forward
@@ -146,6 +148,8 @@ export interface RefusalFacts {
   readonly nonce?: string
   /** Overrides the row's `Retry-After`, in seconds. */
   readonly retryAfter?: number
+  /** For `RateLimit` and `RateLimit-Policy`. */
+  readonly quota?: Quota
   /** Further members of the body, for codes whose specification has some. */
   readonly answer?: Readonly<Record<string, unknown>>
   /** For the audit record only: which check said no, and the error behind it. */

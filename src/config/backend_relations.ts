@@ -1,7 +1,14 @@
 // In: the plain values of the file, valid or not. Out: the problems between backends and between operations.
 // Never: a guess which of two backends or operations a request was meant for.
 import { listeners, listenerUrl } from './listeners.ts'
-import { type Match, overlaps, parseMatch, readingVerbs, unknownParameters } from './operations.ts'
+import {
+  type Match,
+  overlaps,
+  parseAmountSource,
+  parseMatch,
+  readingVerbs,
+  unknownParameters,
+} from './operations.ts'
 import type { ConfigPath } from './problems.ts'
 import { parseBackendUrl, parsePathPrefix, parseSize } from './scalars.ts'
 import { at, isMapping, type Relation, type RelationScope, reportRepeats, select, textAt } from './select.ts'
@@ -18,6 +25,7 @@ export const backendRelations: readonly Relation[] = [
   writesAreNotCalledReads,
   audiencesNameTheWholeGate,
   inspectedBodiesFit,
+  amountsAreRead,
 ]
 
 function backendNamesArePlain(root: unknown, scope: RelationScope): void {
@@ -155,6 +163,22 @@ function inspectedBodiesFit(root: unknown, scope: RelationScope): void {
         [...path, 'body_limit'],
         'lower it to limits.inspected_body at most, or raise that: JSON is held whole',
       )
+    }
+  }
+}
+
+/** An amount has to be read before the decision, and to have one reading. */
+function amountsAreRead(root: unknown, scope: RelationScope): void {
+  for (const { path, value } of select(root, ['backends', '*', 'operations', '*'])) {
+    const outcome = parseAmountSource(textAt(value, ['amount']) ?? '')
+    if ('fault' in outcome) continue
+    const source = outcome.value
+    if (source.from === 'body' && textAt(value, ['body']) !== 'json') {
+      scope.report([...path, 'amount'], 'add body: json to this operation, or its body is not read')
+    }
+    const opaque = at(value, ['opaque_query'])
+    if (source.from === 'query' && Array.isArray(opaque) && opaque.includes(source.name)) {
+      scope.report([...path, 'amount'], 'remove the parameter from opaque_query: it could repeat there')
     }
   }
 }

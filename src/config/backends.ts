@@ -46,5 +46,7 @@ function buildOperation(file: ParsedOperation, limits: ParsedConfig['limits']): 
     bodyLimit: file.body_limit ?? defaultLimit,
     allowEncodedSlash: file.allow_encoded_slash,
     opaqueQuery: file.opaque_query,
+    amount: file.amount,
+    rate: file.rate,
   }
 }

@@ -101,6 +101,7 @@ function build(file: ParsedConfig, dir: string): Config {
     audit: buildAudit(file.audit, dir),
     log: file.log,
     limits: buildLimits(file.limits),
+    rates: file.rates,
     via: file.via,
     backends: Object.entries(file.backends).map(([name, entry]) => buildBackend(name, entry, file.limits)),
   }

@@ -1,7 +1,8 @@
 // In: `GET /customers/{id}` and `customer/{id}` as written. Out: method and segments, and which two patterns
 // of a backend the router could not tell apart. Never: a guess which of two operations was meant.
-import type { PatternSegment } from '../enforce/operation.ts'
+import type { AmountSource, PatternSegment } from '../enforce/operation.ts'
 import { servedMethods } from '../enforce/receive.ts'
+import { type CallRate, parseRate } from '../lease/rate.ts'
 import { isSegment, type Outcome } from './scalars.ts'
 
 /** An operation's `match`, taken apart. `/` has no segments. */
@@ -42,6 +43,24 @@ export function parseResource(text: string): Outcome<string> {
   return text.split('/').every((part) => parameter.test(part) || plain.test(part))
     ? { value: text }
     : { fault: 'write plain segments and {param}, without the backend name: customer/{id}' }
+}
+
+/** `body.total`, `body.order.total` or `query.amount`: where a request says how much it moves. */
+export function parseAmountSource(text: string): Outcome<AmountSource> {
+  const [from, ...path] = text.split('.')
+  const plain = path.length > 0 && path.every((name) => /^[A-Za-z0-9_~-]{1,64}$/.test(name))
+  const [name] = path
+  if (plain && from === 'body') return { value: { from, path } }
+  if (plain && from === 'query' && name !== undefined && path.length === 1) return { value: { from, name } }
+  return { fault: 'write body.NAME, body.NAME.NAME or query.NAME, such as body.total' }
+}
+
+/** `100/1s`, `600/1m burst 50`. */
+export function parseCallRate(text: string): Outcome<CallRate> {
+  const value = parseRate(text)
+  return value === undefined
+    ? { fault: 'write calls per time in s, m or h, up to 24h: 600/1m, or 600/1m burst 50' }
+    : { value }
 }
 
 /** Parameters that a resource template uses and a match does not have. */

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { risks, sensitivities } from '../lease/lease.ts'
 import { count, duration, filePath, flag, list, oneOf, seconds, section, size, text } from './fields.ts'
 import { parseCredentialHeader, parseForwardHeader } from './headers.ts'
-import { parseMatch, parseResource } from './operations.ts'
+import { parseAmountSource, parseCallRate, parseMatch, parseResource } from './operations.ts'
 import { parseInputPath } from './policy_input.ts'
 import { redisFields, redisPrefix } from './redis.ts'
 import {
@@ -42,6 +42,8 @@ const queryName = parsePlain(
   'write the name of a query parameter; access_token and _method are always refused',
 )
 
+const callRate = () => text(parseCallRate, '"600/1m"')
+
 const operation = section({
   match: text(parseMatch, '"GET /customers/{id}"'),
   verb: text(word, 'read'),
@@ -52,6 +54,8 @@ const operation = section({
   body_limit: size('0B', '64GiB').optional(),
   allow_encoded_slash: flag().prefault(false),
   opaque_query: list(text(queryName, 'cursor')).prefault([]),
+  amount: text(parseAmountSource, 'body.total').optional(),
+  rate: callRate().optional(),
 })
 
 const backend = section({
@@ -232,6 +236,11 @@ export const configSchema = section({
     requests: oneOf(['auto', 'line', 'none']).prefault('auto'),
   }).prefault({}),
   limits: limits.prefault({}),
+  rates: section({
+    lease: callRate().optional(),
+    agent: callRate().optional(),
+    user: callRate().optional(),
+  }).prefault({}),
   via: text(pseudonym, 'leasegate').prefault('leasegate'),
   backends: z.record(z.string(), backend, {
     error: (issue) =>

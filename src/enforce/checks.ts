@@ -1,5 +1,6 @@
 // The built-in checks, in order. Each can only refuse; policy runs after the last of them. ADD A CHECK
 // HERE: a function named for what must hold, a row in `checks`, rows in test/enforce/checks.test.ts.
+import { areConstraints, constraintsCover } from '../lease/constraints.ts'
 import {
   type Grant,
   identifierCovers,
@@ -9,6 +10,7 @@ import {
   sensitivityCovers,
 } from '../lease/lease.ts'
 import { type MissingDetail, type Refusal, refuse } from '../refusals.ts'
+import { isLimited } from './limits.ts'
 import type { Operation } from './operation.ts'
 import { refuseRevoked, refuseSuspended } from './revoked.ts'
 import type { Evidence, Mapped } from './stages.ts'
@@ -21,12 +23,9 @@ export type Check = (evidence: Evidence) => Refusal | undefined
 export interface Asked {
   readonly lease: Pick<Lease, 'grants'>
   readonly mapped: Pick<Mapped, 'resource'> & {
-    readonly operation: Pick<Operation, 'verb' | 'sensitivity' | 'risk'>
+    readonly operation: Pick<Operation, 'verb' | 'sensitivity' | 'risk' | 'amount'>
   }
 }
-
-/** Constraint keys the gate enforces; a grant with any other key covers nothing (fail closed). */
-const enforcedConstraints = new Set(['max_calls', 'max_risk'])
 
 function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal | undefined {
   // Written so that a NaN age refuses too.
@@ -123,6 +122,13 @@ function detailFor({ operation: { verb, sensitivity }, resource }: Asked['mapped
   return { type: 'lease', actions: [verb], identifier: resource, sensitivity }
 }
 
+/** What is limited has to be counted: an amount that cannot be read is not taken for none. */
+function amountIsReadable({ lease, mapped, amount }: Evidence): Refusal | undefined {
+  if (amount === undefined || 'value' in amount) return undefined
+  if (coveringGrant(lease, mapped)?.constraints.max_amount === undefined) return undefined
+  return refuse('malformed_request', { detail: amount.problem, reasons: ['amount_unreadable'] })
+}
+
 /** In this order, first refusal wins: a dead lease is refused before anything it grants is looked at. */
 export const checks: readonly Check[] = [
   revocationViewIsFresh,
@@ -133,20 +139,29 @@ export const checks: readonly Check[] = [
   environmentMatches,
   leaseIsForStatedTask,
   grantCoversRequest,
+  amountIsReadable,
 ]
 
 /**
- * The alternative of the lease that covers verb, resource, sensitivity and risk and that can be enforced; of
- * several, one without a budget, else the first.
+ * The alternative of the lease that covers verb, resource, sensitivity and risk and that can be enforced. Of several,
+ * one without limits; else the first whose limits no other's contain: what the alternatives share is counted together,
+ * so that the wider lets through whatever the narrower would.
  */
 export function coveringGrant(lease: Asked['lease'], mapped: Asked['mapped']): Grant | undefined {
   let covering: Grant | undefined
   for (const grant of lease.grants) {
     if (!covers(grant, mapped)) continue
-    if (maxCallsOf(grant) === undefined) return grant
-    covering ??= grant
+    if (!isLimited(grant)) return grant
+    if (covering === undefined || isWider(grant, covering)) covering = grant
   }
   return covering
+}
+
+/** Whether what `grant` counts contains what `other` counts and is not the same. */
+function isWider(grant: Grant, other: Grant): boolean {
+  const { max_risk: _risk, ...wider } = grant.constraints
+  const { max_risk: _otherRisk, ...narrower } = other.constraints
+  return constraintsCover(wider, narrower) && !constraintsCover(narrower, wider)
 }
 
 function covers(grant: Grant, { operation, resource }: Asked['mapped']): boolean {
@@ -154,30 +169,21 @@ function covers(grant: Grant, { operation, resource }: Asked['mapped']): boolean
     actionCovers(grant, operation.verb) &&
     identifierCovers(grant.identifier, resource) &&
     sensitivityCovers(grant.sensitivity, operation.sensitivity) &&
-    isEnforceable(grant) &&
+    isEnforceable(grant, operation) &&
     riskCovers(grant, operation.risk)
   )
 }
 
-/** `max_calls` of a grant; undefined when it has none. */
-export function maxCallsOf(grant: Grant): number | undefined {
-  return grant.constraints.max_calls as number | undefined
-}
-
-function isEnforceable(grant: Grant): boolean {
-  for (const key in grant.constraints) if (!enforcedConstraints.has(key)) return false
-  const maxCalls = maxCallsOf(grant)
-  const { max_risk: maxRisk } = grant.constraints
-  return (
-    (maxCalls === undefined || (Number.isSafeInteger(maxCalls) && maxCalls >= 0)) &&
-    (maxRisk === undefined || risks.some((known) => known === maxRisk))
-  )
+/** A grant with a constraint that is unknown, or cannot be counted here, covers nothing (fail closed). */
+function isEnforceable({ constraints }: Grant, { verb, amount }: Asked['mapped']['operation']): boolean {
+  if (!areConstraints(constraints)) return false
+  return constraints.max_amount === undefined || amount !== undefined || verb === 'read' || verb === 'list'
 }
 
 /** A grant without `max_risk` has no ceiling of its own. */
-function riskCovers(grant: Grant, asked: Risk): boolean {
-  const ceiling = grant.constraints.max_risk as Risk | undefined
-  return ceiling === undefined || risks.indexOf(ceiling) >= risks.indexOf(asked)
+function riskCovers({ constraints }: Grant, asked: Risk): boolean {
+  const { max_risk: ceiling } = constraints
+  return ceiling === undefined || risks.indexOf(ceiling as Risk) >= risks.indexOf(asked)
 }
 
 function actionCovers(grant: Grant, verb: string): boolean {
@@ -191,5 +197,7 @@ function whyNotCovered(lease: Asked['lease'], { operation, resource }: Asked['ma
   if (acting.length === 0) return 'verb_not_in_lease'
   const cleared = acting.filter((grant) => sensitivityCovers(grant.sensitivity, operation.sensitivity))
   if (cleared.length === 0) return 'sensitivity_above_ceiling'
-  return cleared.some(isEnforceable) ? 'risk_above_ceiling' : 'constraint_not_enforceable'
+  return cleared.some((grant) => isEnforceable(grant, operation))
+    ? 'risk_above_ceiling'
+    : 'constraint_not_enforceable'
 }

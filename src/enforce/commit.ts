@@ -1,14 +1,16 @@
 // A Permit in, a Committed out: everything that is used up by letting this request through, atomically
 // and once. After a Committed nothing can say no any more but the backend.
-import { type Lease, maxLeaseSeconds } from '../lease/lease.ts'
-import type { Approvals, Budgets, Revocations } from '../ports.ts'
-import { type Refusal, refuse } from '../refusals.ts'
-import { maxCallsOf, opensTunnel } from './checks.ts'
+import type { Approvals, Revocations } from '../ports.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { opensTunnel } from './checks.ts'
 import { within } from './deadline.ts'
 import { isPermit, type Permit } from './decide.ts'
+import type { NamedLimit } from './limits.ts'
 import type { ByteMeter } from './meter.ts'
+import type { Quota } from './quota.ts'
 import type { RecentCallCounter } from './recent.ts'
 import { refuseRevoked, refuseSuspended } from './revoked.ts'
+import { limitsOfCall, type Spending, type SpendingSources, spendAll } from './spending.ts'
 
 const mint = Symbol('mint')
 
@@ -17,15 +19,30 @@ class Committed {
   readonly #permit: Permit
   /** Of the byte budget; undefined: the lease has none. */
   readonly meter: ByteMeter | undefined
+  readonly #spending: Spending | undefined
 
-  constructor(key: symbol, permit: Permit, meter?: ByteMeter) {
+  constructor(key: symbol, permit: Permit, spending: Spending | undefined) {
     if (key !== mint) throw new Error('a permit is committed by commit() alone')
     this.#permit = permit
-    this.meter = meter
+    this.#spending = spending
+    this.meter = spending?.openMeter()
   }
 
   get permit(): Permit {
     return this.#permit
+  }
+
+  /** What the caller is told of its limits. */
+  get quota(): Quota | undefined {
+    return this.#spending?.quota
+  }
+
+  /**
+   * Gives back what the call has spent. Only for a call of which no byte has reached the backend: whoever cannot be
+   * sure of that keeps it spent.
+   */
+  giveBack(): void {
+    this.#spending?.giveBack()
   }
 
   static owns(value: unknown): value is Committed {
@@ -48,8 +65,7 @@ export interface IntentLog {
   intend(permit: Permit, decisionId: string): Promise<void>
 }
 
-export interface CommitSources {
-  readonly budgets: Pick<Budgets, 'spend'>
+export interface CommitSources extends SpendingSources {
   readonly approvals: Approvals
   readonly revocations: Revocations
   readonly intents: IntentLog
@@ -61,9 +77,9 @@ export interface CommitSources {
 }
 
 /**
- * Commits `permit`. In order: audit can take the record; budget spent; intent on disk where the call is
- * consequential; approval used up; revocation and suspension looked at again after all the waiting. A later refusal does
- * not give back what an earlier step spent: a retry could otherwise exceed the limit.
+ * Commits `permit`. In order: audit can take the record; all limits spent in one step; intent on disk where the call
+ * is consequential; approval used up; revocation and suspension looked at again after all the waiting. A refusal gives
+ * back what was spent of totals, as no backend has seen the call; an approval stays used, and rates stay spent.
  */
 export function commit(
   permit: Permit,
@@ -72,16 +88,17 @@ export function commit(
 ): Committed | Refusal | Promise<Committed | Refusal> {
   if (!isPermit(permit)) throw new Error('only a permit can be committed')
   permit.take()
-  const { evidence, decision } = permit
+  const { evidence } = permit
   const consequential = isConsequential(permit)
   const fault = sources.intents.fault()
   if (fault !== undefined && (consequential || sources.readsOnFault === 'refuse')) {
     return refuse('audit_unavailable', { detail: 'no record of this call could be kept', cause: fault })
   }
-  if (!consequential && maxCallsOf(decision.grant) === undefined && evidence.approval === undefined) {
-    return committed(permit, sources)
+  const limits = limitsOfCall(permit, sources.rates)
+  if (!consequential && limits.length === 0 && evidence.approval === undefined) {
+    return committed(permit, undefined, sources)
   }
-  return spend(permit, decisionId, sources)
+  return pay(permit, limits, decisionId, sources)
 }
 
 /**
@@ -94,75 +111,65 @@ export function isConsequential({ evidence }: Permit): boolean {
   return !safe || opensTunnel(evidence) || evidence.mapped.operation.risk !== 'low'
 }
 
-async function spend(
+async function pay(
   permit: Permit,
+  limits: readonly NamedLimit[],
   decisionId: string,
   sources: CommitSources,
 ): Promise<Committed | Refusal> {
-  const { evidence, decision } = permit
-  const { lease } = evidence
-  const maxCalls = maxCallsOf(decision.grant)
+  const spending = limits.length === 0 ? undefined : await spendAll(permit, limits, sources)
+  if (isRefusal(spending)) return spending
+  const refusal =
+    (await recordIntent(permit, decisionId, sources)) ??
+    (await useApproval(permit, sources)) ??
+    stoppedMeanwhile(permit, sources)
+  if (refusal === undefined) return committed(permit, spending, sources)
+  spending?.giveBack()
+  return refusal
+}
+
+async function recordIntent(
+  permit: Permit,
+  decisionId: string,
+  { intents, deadlineMs }: CommitSources,
+): Promise<Refusal | undefined> {
+  if (!isConsequential(permit)) return undefined
   try {
-    if (maxCalls !== undefined) {
-      const calls = { kind: 'total', ...counterOf(lease), max: BigInt(maxCalls), take: 1n } as const
-      const spending = sources.budgets.spend([calls])
-      const { spent } = await within(sources.deadlineMs, spending)
-      if (!spent) return refuse('budget_exhausted', { detail: `all ${maxCalls} calls of the lease are used` })
-    }
+    await within(deadlineMs, intents.intend(permit, decisionId))
+    return undefined
   } catch (error) {
-    return refuse('evidence_unavailable', {
-      detail: 'the budget cannot be read now',
+    return refuse('audit_unavailable', {
+      detail: 'no record of this call could be kept',
       cause: messageOf(error),
     })
   }
-  if (isConsequential(permit)) {
-    try {
-      await within(sources.deadlineMs, sources.intents.intend(permit, decisionId))
-    } catch (error) {
-      return refuse('audit_unavailable', {
-        detail: 'no record of this call could be kept',
-        cause: messageOf(error),
-      })
-    }
-  }
-  return useApproval(permit, sources)
 }
 
-/**
- * One counter for a lease and all that was handed on from it: neither a renewal that rewrites its grants nor a
- * part of it in other hands may start a new one. What is handed on does not know when the lease at the root
- * ends, only that it does so within `maxLeaseSeconds` of any token of it.
- */
-function counterOf(lease: Lease): { readonly key: string; readonly expiresAt: number } {
-  const root = lease.ancestors.at(-1)
-  const expiresAt = root === undefined ? lease.maxExpiresAt : lease.issuedAt + maxLeaseSeconds
-  return { key: `calls\n${lease.issuer}\n${root ?? lease.id}`, expiresAt }
-}
-
-async function useApproval(permit: Permit, sources: CommitSources): Promise<Committed | Refusal> {
-  const { evidence } = permit
-  const { lease, fingerprint } = evidence
+async function useApproval({ evidence }: Permit, sources: CommitSources): Promise<Refusal | undefined> {
+  const { approval, fingerprint, now } = evidence
+  if (approval === undefined || fingerprint === undefined) return undefined
   try {
-    if (evidence.approval !== undefined && fingerprint !== undefined) {
-      const used = await within(sources.deadlineMs, sources.approvals.use(fingerprint, evidence.now))
-      if (!used) return refuse('approval_used', { detail: 'the approval was good for one call' })
-    }
+    const used = await within(sources.deadlineMs, sources.approvals.use(fingerprint, now))
+    return used ? undefined : refuse('approval_used', { detail: 'the approval was good for one call' })
   } catch (error) {
     return refuse('evidence_unavailable', {
       detail: 'the approval cannot be used now',
       cause: messageOf(error),
     })
   }
-  const revocation = sources.revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
-  if (revocation !== undefined) return refuseRevoked(revocation)
-  const suspension = sources.revocations.suspension(lease)
-  if (suspension !== undefined) return refuseSuspended(suspension)
-  return committed(permit, sources)
 }
 
-function committed(permit: Permit, { recent }: CommitSources): Committed {
+function stoppedMeanwhile({ evidence }: Permit, { revocations }: CommitSources): Refusal | undefined {
+  const { lease } = evidence
+  const revocation = revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
+  if (revocation !== undefined) return refuseRevoked(revocation)
+  const suspension = revocations.suspension(lease)
+  return suspension === undefined ? undefined : refuseSuspended(suspension)
+}
+
+function committed(permit: Permit, spending: Spending | undefined, { recent }: CommitSources): Committed {
   recent.add(permit.evidence.lease, permit.evidence.now)
-  return new Committed(mint, permit)
+  return new Committed(mint, permit, spending)
 }
 
 function messageOf(error: unknown): string {

@@ -1,24 +1,26 @@
 // Everything the decision reads, in one place and with a bound: revocation view, recent calls, approval,
-// body. Reads only, and changes nothing. What cannot be read in time refuses.
+// body, what is left. Reads only, and changes nothing. What cannot be read in time refuses.
 import { createHash } from 'node:crypto'
-import type { Lease } from '../lease/lease.ts'
+import type { Grant, Lease } from '../lease/lease.ts'
 import type { Approvals, Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { type ReadAmount, readAmount } from './amount.ts'
 import { type Inspection, inspectionOf, readInspected } from './body.ts'
+import { coveringGrant } from './checks.ts'
 import { within } from './deadline.ts'
+import { type BudgetLeft, type LeftSources, lookUp } from './left.ts'
+import { isLimited } from './limits.ts'
 import type { RecentCallCounter } from './recent.ts'
 import type { Authenticated, Evidence } from './stages.ts'
 
 /** Where evidence comes from. */
-export interface EvidenceSources {
+export interface EvidenceSources extends LeftSources {
   readonly revocations: Revocations
   readonly approvals: Approvals
   readonly recent: RecentCallCounter
   readonly maxStalenessMs: number
   /** Bytes of a body that is read before the decision. */
   readonly inspectedBodyBytes: number
-  /** Bound on reading an approval, milliseconds. */
-  readonly deadlineMs: number
   /** Milliseconds since 1970. */
   readonly clock: () => number
 }
@@ -52,12 +54,34 @@ export function gather(
     fingerprint: undefined,
     bodyBytes: undefined,
     body: null,
+    amount: undefined,
+    budget: undefined,
   }
   // A lease that is dead or held is refused without reading a body for it.
   if (evidence.revocation !== undefined || evidence.suspension !== undefined) return evidence
   const inspection = inspectionOf(authenticated)
-  if (inspection === 'no' && mapped.operation.risk !== 'high') return confirmed(evidence, sources)
-  return gatherMore(evidence, inspection, sources, body)
+  const limited = limitedGrant(authenticated)
+  const budget = limited === undefined ? undefined : sources.left.recall(limited)
+  const known = limited === undefined || budget !== undefined
+  if (inspection === 'no' && mapped.operation.risk !== 'high' && known) {
+    const plain = limited === undefined && mapped.operation.amount === undefined
+    const whole = plain ? evidence : { ...evidence, amount: amountOf(evidence, undefined), budget }
+    return confirmed(whole, sources)
+  }
+  const looking = known ? Promise.resolve(budget) : lookUp(lease, limited, sources)
+  return gatherMore(evidence, inspection, looking, sources, body)
+}
+
+/** The grant that the call would be charged to, where it has a limit that is counted. */
+function limitedGrant({ lease, mapped }: Authenticated): Grant | undefined {
+  if (!lease.grants.some(isLimited)) return undefined
+  const grant = coveringGrant(lease, mapped)
+  return grant !== undefined && isLimited(grant) ? grant : undefined
+}
+
+function amountOf({ mapped }: Evidence, bodyBytes: Uint8Array | undefined): ReadAmount | undefined {
+  const { amount } = mapped.operation
+  return amount === undefined ? undefined : readAmount(amount, mapped, bodyBytes)
 }
 
 /** Last of all, so that nothing is decided on what was true before a wait. A value where the view is enough. */
@@ -98,39 +122,61 @@ function freshness(
   }
 }
 
+/** Waits for what was begun, a body and an approval. `looking` never rejects. */
 async function gatherMore(
   evidence: Evidence,
   inspection: Inspection,
+  looking: Promise<BudgetLeft | Refusal | undefined>,
   sources: EvidenceSources,
   body: RequestBody,
 ): Promise<Evidence | Refusal> {
-  let read: Pick<Evidence, 'bodyBytes' | 'body'> = { bodyBytes: undefined, body: null }
-  if (inspection !== 'no') {
-    const limit = Math.min(evidence.mapped.operation.bodyLimit, sources.inspectedBodyBytes)
-    const bodyBytes = await body.read(limit)
-    if (isRefusal(bodyBytes)) return bodyBytes
-    const inspected = readInspected(inspection, bodyBytes, evidence)
-    if (isRefusal(inspected)) return inspected
-    read = { bodyBytes, body: inspected.value ?? null }
-  }
-  if (evidence.mapped.operation.risk !== 'high') {
-    return confirmed({ ...evidence, ...read, ...freshness(evidence.lease, sources) }, sources)
-  }
-  const fingerprint = fingerprintOf(evidence, read.bodyBytes)
+  const read = await readBody(evidence, inspection, sources, body)
+  if (isRefusal(read)) return read
+  const approved = await findApproval(evidence, read.bodyBytes, sources)
+  if (isRefusal(approved)) return approved
+  const budget = await looking
+  if (isRefusal(budget)) return budget
+  const amount = amountOf(evidence, read.bodyBytes)
+  const whole = { ...evidence, ...read, ...approved, amount, budget, ...freshness(evidence.lease, sources) }
+  return confirmed(whole, sources)
+}
+
+type ReadBody = Pick<Evidence, 'bodyBytes' | 'body'>
+
+async function readBody(
+  evidence: Evidence,
+  inspection: Inspection,
+  { inspectedBodyBytes }: EvidenceSources,
+  body: RequestBody,
+): Promise<ReadBody | Refusal> {
+  if (inspection === 'no') return { bodyBytes: undefined, body: null }
+  const bodyBytes = await body.read(Math.min(evidence.mapped.operation.bodyLimit, inspectedBodyBytes))
+  if (isRefusal(bodyBytes)) return bodyBytes
+  const inspected = readInspected(inspection, bodyBytes, evidence)
+  return isRefusal(inspected) ? inspected : { bodyBytes, body: inspected.value ?? null }
+}
+
+type Approved = Pick<Evidence, 'approval' | 'fingerprint'>
+
+async function findApproval(
+  evidence: Evidence,
+  bodyBytes: Uint8Array | undefined,
+  sources: EvidenceSources,
+): Promise<Approved | Refusal> {
+  if (evidence.mapped.operation.risk !== 'high') return { approval: undefined, fingerprint: undefined }
+  const fingerprint = fingerprintOf(evidence, bodyBytes)
   const { now } = freshness(evidence.lease, sources)
-  let approval: Evidence['approval']
   try {
-    approval = await within(sources.deadlineMs, sources.approvals.find(fingerprint, now))
+    return {
+      fingerprint,
+      approval: await within(sources.deadlineMs, sources.approvals.find(fingerprint, now)),
+    }
   } catch (error) {
     return refuse('evidence_unavailable', {
       detail: 'approvals cannot be read now',
       cause: error instanceof Error ? error.message : 'unknown',
     })
   }
-  return confirmed(
-    { ...evidence, ...read, fingerprint, approval, ...freshness(evidence.lease, sources) },
-    sources,
-  )
 }
 
 /**

@@ -3,6 +3,9 @@
 // left at the end is given back.
 import type { Budgets, Total } from '../ports/budgets.ts'
 
+/** Where bytes are paid for. */
+type ByteBudgets = Pick<Budgets, 'spend' | 'giveBack'>
+
 /** What of a byte budget is set aside at a time, so that the store is not asked for every chunk. */
 const stretchBytes = 262_144
 
@@ -15,8 +18,11 @@ export interface ByteMeter {
    * afterwards, and ask again when the other direction was faster. Rejects with `Unavailable` as the store does.
    */
   more(bytes: number): Promise<boolean>
-  /** The exchange is over: the unused part is given back, and nothing can be taken any more. */
-  end(): void
+  /**
+   * The exchange is over: the unused part is given back, and nothing can be taken any more. `unseen`: no backend has
+   * seen the call, so what was taken for it comes back as well.
+   */
+  end(unseen?: boolean): void
 }
 
 /**
@@ -24,7 +30,7 @@ export interface ByteMeter {
  * could not be given back: it stays spent.
  */
 export function openMeter(
-  budgets: Budgets,
+  budgets: ByteBudgets,
   total: Omit<Total, 'take'>,
   reserved: bigint,
   onError: (error: Error) => void,
@@ -33,7 +39,7 @@ export function openMeter(
 }
 
 interface Parts {
-  readonly budgets: Budgets
+  readonly budgets: ByteBudgets
   readonly total: Omit<Total, 'take'>
   readonly reserved: bigint
   readonly onError: (error: Error) => void
@@ -42,6 +48,7 @@ interface Parts {
 class Meter implements ByteMeter {
   readonly #parts: Parts
   #left: number
+  #taken = 0
   #over = false
   /** The last asking: one at a time, or two directions would both reserve what one of them needs. */
   #asked: Promise<unknown> = Promise.resolve()
@@ -56,6 +63,7 @@ class Meter implements ByteMeter {
     // Negated, so that what is no number is refused.
     if (this.#over || !(bytes <= this.#left)) return false
     this.#left -= bytes
+    this.#taken += bytes
     return true
   }
 
@@ -65,10 +73,10 @@ class Meter implements ByteMeter {
     return asking
   }
 
-  end(): void {
+  end(unseen = false): void {
     if (this.#over) return
     this.#over = true
-    this.#giveBack(this.#left)
+    this.#giveBack(unseen ? this.#left + this.#taken : this.#left)
     this.#left = 0
   }
 

@@ -1,6 +1,7 @@
 // What the operation map says about a backend and its endpoints: plain data, made by config.ts, read by
 // every step. Nothing here is computed per request.
 import type { Risk, Sensitivity } from '../lease/lease.ts'
+import type { CallRate } from '../lease/rate.ts'
 
 /**
  * How the gate treats a request body. `stream`: passed on as it comes, but HTML forms are read first, so
@@ -28,7 +29,16 @@ export interface Operation {
   readonly allowEncodedSlash: boolean
   /** Query parameters that are forwarded but hidden from policy, so they may repeat. */
   readonly opaqueQuery: readonly string[]
+  /** Where a request says how much it moves. Absent: it moves nothing that `max_amount` counts. */
+  readonly amount?: AmountSource | undefined
+  /** For all callers together. */
+  readonly rate?: CallRate | undefined
 }
+
+/** A member of the JSON body, or a parameter of the query. */
+export type AmountSource =
+  | { readonly from: 'body'; readonly path: readonly string[] }
+  | { readonly from: 'query'; readonly name: string }
 
 export type PatternSegment = { readonly literal: string } | { readonly param: string }
 

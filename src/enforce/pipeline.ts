@@ -84,7 +84,7 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   observer.step(trail, 'outbound')
 
   trail.forwardedAt = performance.now()
-  const facts = replyFacts(gate, trail)
+  const facts = { ...replyFacts(gate, trail), quota: committed.quota }
   const forwarded = exchange.forward(goingOut, {
     head: (status, raw) => backendHead(status, raw, goingOut, facts),
     refusal: (refusal) => refusalAnswer(refusal, facts),

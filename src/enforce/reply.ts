@@ -3,6 +3,7 @@
 import { proofAlgorithms } from '../lease/proof_text.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import type { OutboundRequest } from './outbound.ts'
+import type { Quota } from './quota.ts'
 
 /** Ids that every answer carries, as far as they are known. */
 export interface ReplyFacts {
@@ -16,6 +17,8 @@ export interface ReplyFacts {
   readonly metadataUrl: string
   readonly publicOrigin: string
   readonly via: string
+  /** What the caller is told of its limits; then a backend's own fields of these names do not pass. */
+  readonly quota?: Quota | undefined
 }
 
 /** A whole answer that the gate gives itself. */
@@ -64,6 +67,7 @@ export function refusalAnswer({ code, row, facts }: Refusal, reply: ReplyFacts):
   if (facts.allow !== undefined) headers.push('allow', facts.allow.join(', '))
   const retryAfter = facts.retryAfter ?? row.retryAfter
   if (retryAfter !== undefined) headers.push('retry-after', String(retryAfter))
+  pushQuota(facts.quota, headers)
   if (row.close === true || facts.close === true) headers.push('connection', 'close')
   return { status: row.status, headers, body }
 }
@@ -157,6 +161,7 @@ export function backendHead(
     const name = names[at]!
     const value = text(raw[at * 2 + 1]!)
     if (name === 'via') via = `${value}, ${via}`
+    if (reply.quota !== undefined && (name === 'ratelimit' || name === 'ratelimit-policy')) continue
     if (stopped.has(name) || ordersToProxies.test(name) || nominated?.has(name) === true) continue
     // RFC 9110 §8.6: a 204 has no Content-Length, and Node would send it on.
     if (status === 204 && name === 'content-length') continue
@@ -176,7 +181,12 @@ export function backendHead(
   headers.push('via', via, 'decision-id', reply.decisionId)
   if (reply.leaseId !== undefined) headers.push('lease-id', reply.leaseId)
   if (reply.nonce !== undefined) headers.push('dpop-nonce', reply.nonce)
+  pushQuota(reply.quota, headers)
   return { status, headers }
+}
+
+function pushQuota(quota: Quota | undefined, headers: string[]): void {
+  if (quota !== undefined) headers.push('ratelimit-policy', quota.policy, 'ratelimit', quota.state)
 }
 
 /** Why none of the answer may pass. */

@@ -3,6 +3,8 @@
 import type { Grant, Lease } from '../lease/lease.ts'
 import type { Approval, Consultation, Revocation, Suspension } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
+import type { ReadAmount } from './amount.ts'
+import type { BudgetLeft } from './left.ts'
 import type { Backend, Operation } from './operation.ts'
 
 /** A request head as Node's parser hands it over, before anything is believed. */
@@ -116,6 +118,10 @@ export interface Evidence extends Authenticated {
   readonly bodyBytes: Uint8Array | undefined
   /** Parsed body where the operation asks for it. */
   readonly body: unknown
+  /** What the request moves; undefined where its operation moves nothing that is counted. */
+  readonly amount?: ReadAmount | undefined
+  /** What was left before this call; undefined where the grant that covers it limits nothing. */
+  readonly budget?: BudgetLeft | undefined
 }
 
 /** What was decided, for the caller, the audit record and the metrics. */

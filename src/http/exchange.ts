@@ -20,6 +20,8 @@ export interface ForwardResult {
   readonly ended: Ended
   /** Why the gate ended it midway. */
   readonly refusal?: Refusal | undefined
+  /** No byte of the request has reached the backend; absent: some may have. */
+  readonly unseen?: true
 }
 
 /** The head of the answer as the caller may see it. `headers` is flat: name, value, name, value. */

@@ -322,7 +322,9 @@ export class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
   #finish(ended: Ended, refusal?: Refusal): void {
     this.#over = true
     const bytesIn = this.#request?.bytes ?? this.#upload?.bytes ?? this.#bytesIn
-    this.#exchange.done({ status: this.#status, bytesIn, bytesOut: this.#bytesOut, ended, refusal })
+    const result = { status: this.#status, bytesIn, bytesOut: this.#bytesOut, ended, refusal }
+    // undici hands over the controller before it writes the first byte.
+    this.#exchange.done(this.#controller === undefined ? { ...result, unseen: true } : result)
   }
 }
 

@@ -94,7 +94,10 @@ export class HttpExchange implements Exchange, Endable {
     const { permit, meter } = request.committed
     const { lease, mapped } = permit.evidence
     const late = this.#broken ?? inFlight.refusalSince(this.#changes, lease)
-    if (late !== undefined) return Promise.resolve(late)
+    if (late !== undefined) {
+      request.committed.giveBack()
+      return Promise.resolve(late)
+    }
     return new Promise((resolve) => {
       let refusal: Refusal | undefined
       let open: Open | undefined
@@ -113,6 +116,7 @@ export class HttpExchange implements Exchange, Endable {
         done: (result) => {
           over = true
           if (open !== undefined) inFlight.delete(open)
+          if (result.unseen === true) request.committed.giveBack()
           resolve(refusal ?? this.#outcome(result, replies))
         },
       })

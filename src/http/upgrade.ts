@@ -100,6 +100,8 @@ class Tunnel implements ForwardHandle {
   #before = { client: 0, backend: 0 }
   #status = 0
   #over = false
+  /** The handshake has, or may have, left for the backend. */
+  #sent = false
 
   constructor(outbound: OutboundRequest, socket: Socket, head: Buffer, options: UpgradeOptions) {
     this.#outbound = outbound
@@ -218,6 +220,10 @@ class Tunnel implements ForwardHandle {
       this.refuse(refuse('internal_error'), 'path_rewritten')
       return
     }
+    request.once('socket', (upstream) => {
+      if (upstream.connecting) upstream.once('connect', () => this.#handshakeLeaves())
+      else this.#handshakeLeaves()
+    })
     const { handshakeMs } = this.#options
     const timer = setTimeout(() => this.refuse(refuse('backend_timeout'), 'handshake_timeout'), handshakeMs)
     request.once('close', () => clearTimeout(timer))
@@ -228,6 +234,10 @@ class Tunnel implements ForwardHandle {
       for (const relay of relays) relay.call(request, response, upstream, head)
       this.#follow(upstream)
     })
+  }
+
+  #handshakeLeaves(): void {
+    this.#sent = true
   }
 
   #notSwitched({ statusCode }: IncomingMessage): void {
@@ -293,6 +303,7 @@ class Tunnel implements ForwardHandle {
       bytesOut: this.#down?.bytes ?? answered,
       ended,
       refusal,
+      ...(!this.#sent && ({ unseen: true } as const)),
     })
   }
 }

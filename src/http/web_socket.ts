@@ -57,7 +57,10 @@ export class WebSocketExchange implements Exchange, Endable {
     const { permit, meter } = request.committed
     const { lease } = permit.evidence
     const late = inFlight.refusalSince(this.#changes, lease)
-    if (late !== undefined) return Promise.resolve(late)
+    if (late !== undefined) {
+      request.committed.giveBack()
+      return Promise.resolve(late)
+    }
     return new Promise((resolve) => {
       let refusal: Refusal | undefined
       const open = inFlight.add(this, lease)
@@ -69,6 +72,7 @@ export class WebSocketExchange implements Exchange, Endable {
         },
         onEnd: (result) => {
           inFlight.delete(open)
+          if (result.unseen === true) request.committed.giveBack()
           resolve(refusal ?? this.#outcome(result, replies))
         },
       })

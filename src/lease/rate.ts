@@ -1,5 +1,6 @@
 // In: `20/1m` or `20/1m burst 5` as somebody wrote it. Out: the rate it means, and which of two lets less
 // through. Pure; counts nothing, that is the store's part (ports/budgets.ts).
+import { longestRefillMs } from '../ports/budgets.ts'
 
 /** By the generic cell rate algorithm: `burst` calls at once, and one more each `periodMs / count`. */
 export interface CallRate {
@@ -19,8 +20,13 @@ const longestMs = 86_400_000
 export function parseRate(text: string): CallRate | undefined {
   const [, count, duration, unit, burst = count] = written.exec(text) ?? []
   if (count === undefined || unit === undefined) return undefined
-  const periodMs = Number(duration) * units[unit]!
-  return periodMs > longestMs ? undefined : { count: Number(count), periodMs, burst: Number(burst) }
+  const rate = { count: Number(count), periodMs: Number(duration) * units[unit]!, burst: Number(burst) }
+  return rate.periodMs > longestMs || refillMs(rate) > longestRefillMs ? undefined : rate
+}
+
+/** From nothing to whole, as a store counts it: in whole microseconds for each call. */
+function refillMs({ count, periodMs, burst }: CallRate): number {
+  return (burst * Math.ceil((periodMs * 1_000) / count)) / 1_000
 }
 
 /** A rate as `parseRate` reads it, in the largest unit that fits. */

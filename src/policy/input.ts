@@ -3,6 +3,7 @@
 
 import type { Operation } from '../enforce/operation.ts'
 import type { Evidence } from '../enforce/stages.ts'
+import { amountText } from '../lease/amount.ts'
 import type { Lease } from '../lease/lease.ts'
 
 const leaseTexts = new WeakMap<Lease, string>()
@@ -20,9 +21,20 @@ export function policyInput(evidence: Evidence): string {
     operation.resource.includes('{') || operation.match.includes('{') ? JSON.stringify(mapped.params) : '{}'
   },"query":${request.queryText === undefined ? '{}' : JSON.stringify(mapped.query)},"body":${
     evidence.body === null ? 'null' : JSON.stringify(evidence.body)
-  }},"context":{"now":${now},"source_ip":${JSON.stringify(request.peer)},"recent_calls":{"lease_1m":${
+  },"amount":${amountTextOf(evidence)}},"context":{"now":${now},"source_ip":${JSON.stringify(request.peer)},"recent_calls":{"lease_1m":${
     evidence.recentCalls.lease
-  },"agent_1m":${evidence.recentCalls.agent}},"provenance":"${request.provenance}","approval":${approvalText(evidence)}}}`
+  },"agent_1m":${evidence.recentCalls.agent}},"provenance":"${request.provenance}","approval":${approvalText(evidence)},"budget":${budgetText(evidence)}}}`
+}
+
+function amountTextOf({ amount }: Evidence): string {
+  return amount !== undefined && 'value' in amount ? `"${amountText(amount.value)}"` : 'null'
+}
+
+function budgetText({ budget }: Evidence): string {
+  if (budget === undefined) return 'null'
+  const { calls, bytes, amount, rate } = budget
+  const left = amount === undefined ? 'null' : `"${amountText(amount)}"`
+  return `{"calls_left":${calls ?? 'null'},"bytes_left":${bytes ?? 'null'},"amount_left":${left},"lease_rate_left":${rate ?? 'null'}}`
 }
 
 function leaseText(lease: Lease): string {

@@ -66,6 +66,11 @@ const request = z.strictObject({
     limit: '20',
   }),
   body: about(z.unknown(), 'the JSON body of an operation with `body: json`; else null', null),
+  amount: about(
+    z.string().nullable().default(null),
+    'what the request moves, a decimal, where its operation has an `amount` that can be read; else null',
+    null,
+  ),
 })
 
 const calls = (description: string, example: number) =>
@@ -74,6 +79,16 @@ const calls = (description: string, example: number) =>
 const approval = z.strictObject({
   id: text('of the approval', 'apr_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
   approved_by: about(z.array(z.string()), 'people, each once', ['carol@example.com']),
+})
+
+const left = (description: string, example: number) =>
+  about(z.number().int().nonnegative().nullable(), description, example)
+
+const budget = z.strictObject({
+  calls_left: left('of `max_calls`; null: not limited', 12),
+  bytes_left: left('of `max_bytes`; null: not limited', 40_000),
+  amount_left: about(z.string().nullable(), 'of `max_amount`, a decimal; null: not limited', '25.5'),
+  lease_rate_left: left('calls that `max_rate` would let through at once; null: not limited', 5),
 })
 
 const context = z.strictObject({
@@ -91,6 +106,11 @@ const context = z.strictObject({
   approval: about(
     approval.nullable(),
     'once somebody has approved exactly this; read for high risk only',
+    null,
+  ),
+  budget: about(
+    budget.nullable().default(null),
+    'what the lease had left before this call, at most a second ago; null where the grant that covers it limits nothing',
     null,
   ),
 })

@@ -24,8 +24,16 @@ const detail = z.strictObject({
   identifier: text('exact, or ending in `/*`: everything below', 'crm:customer/9821'),
   sensitivity: about(z.enum(sensitivities), 'ceiling', 'confidential'),
   constraints: about(
-    z.strictObject({ max_calls: z.number().int().optional(), max_risk: z.enum(risks).optional() }).optional(),
-    '`max_calls`, `max_risk`; may be absent, as may each of them',
+    z
+      .strictObject({
+        max_calls: z.number().int().optional(),
+        max_bytes: z.number().int().optional(),
+        max_amount: z.string().optional(),
+        max_rate: z.string().optional(),
+        max_risk: z.enum(risks).optional(),
+      })
+      .optional(),
+    '`max_calls`, `max_bytes`, `max_amount`, `max_rate`, `max_risk`; may be absent, as may each of them',
     { max_calls: 20 },
   ),
 })

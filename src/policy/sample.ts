@@ -36,6 +36,7 @@ export const sampleInput: PolicyInput = {
     params: { id: '9821' },
     query: {},
     body: null,
+    amount: null,
   },
   context: {
     now: 1_795_300_012,
@@ -43,14 +44,17 @@ export const sampleInput: PolicyInput = {
     recent_calls: { lease_1m: 4, agent_1m: 40 },
     provenance: 'untrusted',
     approval: null,
+    budget: null,
   },
 }
 
 /**
- * `policies/input.json`, which editors complete and evaluate with: the sample, with an approval, because they
+ * `policies/input.json`, which editors complete and evaluate with: the sample, with an approval and a budget, as they
  * offer only fields that are there.
  */
 export function editorInputText(): string {
   const approval = { id: 'apr_01K9ZQ4C6V8B3N5M7P9R1T3W5Y', approved_by: ['carol@example.com'] }
-  return `${JSON.stringify({ ...sampleInput, context: { ...sampleInput.context, approval } }, null, 2)}\n`
+  const budget = { calls_left: 12, bytes_left: 40_000, amount_left: '25.5', lease_rate_left: 5 }
+  const context = { ...sampleInput.context, approval, budget }
+  return `${JSON.stringify({ ...sampleInput, context }, null, 2)}\n`
 }

@@ -19,5 +19,6 @@ export function sampleRequest({ name }: Backend, operation: Operation): PolicyIn
     params: Object.fromEntries(params),
     query: {},
     body: null,
+    amount: null,
   }
 }

@@ -139,6 +139,12 @@ export const metricTable = {
     labels: [],
     help: 'New leases; a renewal is none.',
   },
+  budgetNotGivenBack: {
+    name: 'leasegate_budget_not_given_back_total',
+    type: 'counter',
+    labels: [],
+    help: 'Calls that no backend has seen whose budget could not be given back: each cost its lease a call.',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

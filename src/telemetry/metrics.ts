@@ -50,6 +50,8 @@ export interface Metrics {
   /** A request was denied because policy gave no usable answer. */
   policyFault(): void
   auditLost(records: number): void
+  /** A call that no backend has seen stays spent. */
+  budgetNotGivenBack(): void
   /** One request to the broker. `endpoint` and `grant` are words of the code, never of the request. */
   brokerRequest(endpoint: string, grant: string | undefined, code: RefusalCode | undefined): void
   /** One order about leases. Every label is a word of the code; `scope` of an order that could be read. */
@@ -196,6 +198,7 @@ type CounterSetters = Pick<
   | 'agentsReload'
   | 'policyFault'
   | 'auditLost'
+  | 'budgetNotGivenBack'
   | 'brokerRequest'
   | 'revocationRequest'
   | 'leaseIssued'
@@ -209,6 +212,7 @@ function createCounters(registry: Registry): CounterSetters {
   }
   const faults = new Counter(registered(metricTable.policyFaults, registry))
   const lost = new Counter(registered(metricTable.auditLost, registry))
+  const notGivenBack = new Counter(registered(metricTable.budgetNotGivenBack, registry))
   const asked = new Counter(registered(metricTable.brokerRequests, registry))
   const ordered = new Counter(registered(metricTable.revocationRequests, registry))
   const issued = new Counter(registered(metricTable.leasesIssued, registry))
@@ -220,6 +224,7 @@ function createCounters(registry: Registry): CounterSetters {
     agentsReload: (result) => agents.inc({ result }),
     policyFault: () => faults.inc(),
     auditLost: (records) => lost.inc(records),
+    budgetNotGivenBack: () => notGivenBack.inc(),
   }
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { checks, coveringGrant } from '../../src/enforce/checks.ts'
 import { decide } from '../../src/enforce/decide.ts'
+import type { Operation } from '../../src/enforce/operation.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
 import type { Binding, Grant, Lease } from '../../src/lease/lease.ts'
 import type { Revocation } from '../../src/ports.ts'
@@ -286,14 +287,50 @@ describe('grantCoversRequest', () => {
     expect(decided(evidenceOf({ lease: withGrants({ actions: ['list'] }, {}) }))).toBe('accepted')
   })
 
-  test('of several that cover the call it is charged to one without a budget, else to the first', () => {
+  describe('of several that cover the call charges it to', () => {
     const useless = [{ actions: ['list'] }, { constraints: { x: 1 } }]
-    const budgets = [{ constraints: { max_calls: 2 } }, { constraints: { max_calls: 9 } }]
-    const charged = (lease: Lease) => coveringGrant(lease, authenticatedOf({ lease }).mapped)
-    const limited = withGrants(...useless, ...budgets)
-    expect(charged(limited)).toBe(limited.grants[2])
-    const unlimited = withGrants(...useless, ...budgets, {})
-    expect(charged(unlimited)).toBe(unlimited.grants[4])
+
+    test.each<[string, Grant['constraints'][], number]>([
+      ['one without limits', [{ max_calls: 2 }, { max_calls: 9 }, { max_risk: 'low' }], 2],
+      ['the widest', [{ max_calls: 2 }, { max_calls: 9 }, { max_calls: 5 }], 1],
+      ['the first of the same width', [{ max_calls: 9, max_risk: 'low' }, { max_calls: 9 }], 0],
+      ['one with fewer limits', [{ max_calls: 9, max_rate: '1/1s' }, { max_calls: 9 }], 1],
+      ['the first where neither contains the other', [{ max_calls: 9 }, { max_amount: '1' }], 0],
+      ['the faster rate', [{ max_rate: '1/1m' }, { max_rate: '1/1s' }], 1],
+    ])('%s', (_, constraints, at) => {
+      const lease = withGrants(...useless, ...constraints.map((each) => ({ constraints: each })))
+      const charged = coveringGrant(lease, authenticatedOf({ lease }).mapped)
+      expect(charged).toBe(lease.grants[useless.length + at])
+    })
+  })
+
+  describe('with max_amount', () => {
+    const lease = withGrants({ actions: ['*'], constraints: { max_amount: '250.00' } })
+    const put = (changes: Partial<Operation>) =>
+      backendOf({ operations: [operationOf('PUT /customers/{id}', { verb: 'update', ...changes })] })
+    const ask: Ask = { method: 'PUT' }
+    const amount = { from: 'body', path: ['total'] } as const
+
+    test.each<[string, Partial<Operation>, string]>([
+      ['an operation that says how much it moves', { amount }, 'accepted'],
+      ['a reading', { verb: 'read' }, 'accepted'],
+      ['a listing', { verb: 'list' }, 'accepted'],
+      ['a write that does not say how much it moves', {}, 'outside_lease'],
+      ['a search by another name', { verb: 'search' }, 'outside_lease'],
+    ])('%s: %s', (_, operation, code) => {
+      const evidence = evidenceOf({ lease, ask, backend: put(operation) }, { amount: { value: 1n } })
+      expect(decided(evidence)).toBe(code)
+    })
+
+    test('an amount that cannot be read is refused, where it is limited', () => {
+      const unreadable = { amount: { problem: 'total of the body has to be there' } }
+      const backend = put({ amount })
+      expect(decide(evidenceOf({ lease, ask, backend }, unreadable), allowing)).toMatchObject({
+        code: 'malformed_request',
+        facts: { detail: unreadable.amount.problem, reasons: ['amount_unreadable'] },
+      })
+      expect(decided(evidenceOf({ ask, backend }, unreadable))).toBe('accepted')
+    })
   })
 
   test.each([
@@ -317,6 +354,7 @@ test('the checks run in order, and a dead lease is refused before what it grants
     'environmentMatches',
     'leaseIsForStatedTask',
     'grantCoversRequest',
+    'amountIsReadable',
   ])
   const scene = { lease: withGrants(), backend: backendOf({ env: 'dev' }) }
   const late = now + 3_600

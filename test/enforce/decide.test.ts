@@ -169,6 +169,7 @@ describe('what policy sees', () => {
         params: { id: '9821' },
         query: { fields: 'name' },
         body: null,
+        amount: null,
       },
       context: {
         now,
@@ -176,6 +177,7 @@ describe('what policy sees', () => {
         recent_calls: { lease_1m: 4, agent_1m: 40 },
         provenance: 'trusted',
         approval: { id: 'apr_1', approved_by: ['bob@example.com'] },
+        budget: null,
       },
     })
   })

@@ -7,6 +7,7 @@ import { makeRevocation } from '../../src/broker/revocation.ts'
 import { checks } from '../../src/enforce/checks.ts'
 import { decide } from '../../src/enforce/decide.ts'
 import { type EvidenceSources, fingerprintOf, gather, type RequestBody } from '../../src/enforce/gather.ts'
+import { LeftMemory } from '../../src/enforce/left.ts'
 import { RecentCallCounter } from '../../src/enforce/recent.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
 import type { Store } from '../../src/ports.ts'
@@ -39,6 +40,8 @@ function sources(changes: Partial<EvidenceSources> = {}): EvidenceSources {
   return {
     revocations: store.revocations,
     approvals: store.approvals,
+    budgets: store.budgets,
+    left: new LeftMemory(() => now * 1_000),
     recent: new RecentCallCounter(),
     maxStalenessMs: 2_000,
     inspectedBodyBytes: 1_024,

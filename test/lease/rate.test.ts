@@ -52,6 +52,7 @@ describe('a rate', () => {
     '020/1m',
     '10000000/1s',
     '20/1m burst 5\n',
+    '1/24h burst 9999999',
   ])('%j is none', (text) => {
     expect(parseRate(text)).toBeUndefined()
   })

@@ -5,7 +5,7 @@ import { openRedis, type RedisStoreOptions } from '../../src/stores/redis.ts'
 import { slot } from '../../src/stores/redis_connect.ts'
 import { addressOf, adminOf, startCluster } from '../support/redis_topologies.ts'
 import { eventually, found, storeContract } from './contract.ts'
-import { nowSeconds, revocation } from './samples.ts'
+import { revocation, total } from './samples.ts'
 
 const cluster = await startCluster()
 afterAll(() => cluster.stop())
@@ -48,7 +48,7 @@ describe('the Redis store on a Cluster', () => {
     const prefix = newPrefix()
     const [a, b] = [await open(prefix), await open(prefix)]
     await a.revocations.revoke(revocation('lse_1'))
-    await a.budgets.spend('k', 5, nowSeconds() + 60)
+    await a.budgets.spend([total('k', { max: 5n })])
     await cluster.migrate()
     for (const store of [a, b]) {
       await fresh(store)
@@ -57,7 +57,10 @@ describe('the Redis store on a Cluster', () => {
     }
     await eventually(() => b.revocations.revoke(revocation('lse_2')).catch(String)).toBeUndefined()
     await eventually(() => found(a, 'lse_2')).toBeDefined()
-    expect(await a.budgets.spend('k', 5, nowSeconds() + 60)).toEqual({ spent: true, left: 3 })
+    expect(await a.budgets.spend([total('k', { max: 5n })])).toMatchObject({
+      spent: true,
+      remaining: [{ left: 3n }],
+    })
     expect(found(await open(prefix), 'lse_1')).toBeDefined()
   })
 

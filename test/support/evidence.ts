@@ -4,6 +4,7 @@ import { parseMatch } from '../../src/config/operations.ts'
 import { admit } from '../../src/enforce/authenticate.ts'
 import { type CommitSources, type Committed, commit } from '../../src/enforce/commit.ts'
 import { decide, type Permit } from '../../src/enforce/decide.ts'
+import { LeftMemory } from '../../src/enforce/left.ts'
 import type { Backend, Operation } from '../../src/enforce/operation.ts'
 import { type OutboundFacts, type OutboundRequest, outbound } from '../../src/enforce/outbound.ts'
 import { type ReceiveRules, receive } from '../../src/enforce/receive.ts'
@@ -199,7 +200,13 @@ export function permitOf(scene: Scene = {}, changes: Partial<Evidence> = {}): Pe
 
 /** Sources for calls that neither wait nor spend: touching one of them fails the test. */
 const untouched: CommitSources = {
-  budgets: { spend: () => Promise.reject(new Error('no budget stands behind this call')) },
+  budgets: {
+    spend: () => Promise.reject(new Error('no budget stands behind this call')),
+    giveBack: () => Promise.reject(new Error('nothing was spent')),
+  },
+  rates: {},
+  left: new LeftMemory(() => now * 1_000),
+  notGivenBack: () => {},
   approvals: {
     put: () => Promise.reject(new Error('nothing is approved here')),
     find: () => Promise.reject(new Error('nothing is approved here')),

@@ -84,6 +84,7 @@ describe('the metrics', () => {
     metrics.policyInfo('sha256:b')
     metrics.policyReload('rejected')
     metrics.auditLost(2)
+    metrics.budgetNotGivenBack()
     metrics.step('decide', 0.00002)
     expect((await metrics.render()).body).toContain('leasegate_revocation_view_age_seconds 0.5\n')
     age = 1.5
@@ -100,6 +101,7 @@ describe('the metrics', () => {
       'leasegate_policy_reloads_total{result="reloaded"} 0',
       'leasegate_policy_reloads_total{result="rejected"} 1',
       'leasegate_audit_lost_total 2',
+      'leasegate_budget_not_given_back_total 1',
       'leasegate_step_duration_seconds_bucket{le="0.000025",step="decide"} 1',
       `leasegate_build_info{version="1.2.3",node="${process.version}"} 1`,
     ]) {

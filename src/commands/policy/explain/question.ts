@@ -202,7 +202,9 @@ function stageOf({ stage }: Question, { verb }: Operation): Stage {
 function grantOf(text: string): Grant {
   const allow = parseAllow(text)
   if (!allow.ok) throw new UsageError(`--grant: ${allow.problem}`)
-  const { actions, identifier, sensitivity } = allow.detail
+  const { actions, identifier, sensitivity, constraints } = allow.detail
+  if (constraints !== undefined)
+    throw new UsageError('--grant: leave constraints out: what is left is not known here')
   return { actions, identifier, sensitivity, constraints: {} }
 }
 
