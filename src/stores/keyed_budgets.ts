@@ -7,7 +7,7 @@ import { keepSeconds } from './lifetimes.ts'
 import { type Gauge, gaugesOf, refusedOf, remainingOf } from './limits.ts'
 
 /** Totals live by the caller's clock, `now`; rates go by the clock of Redis. */
-export function keyedBudgets(redis: Commands, key: KeyName, now: () => number): Budgets {
+export function keyedBudgets(redis: Pick<Commands, 'run'>, key: KeyName, now: () => number): Budgets {
   const counter = ({ kind, key: name }: Limit) => key(kind === 'total' ? 'budget' : 'rate', name)
   const count = async (gauges: readonly Gauge[], take: 0 | 1) => {
     const keys = gauges.map(({ limit }) => counter(limit))

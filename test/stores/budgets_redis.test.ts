@@ -1,8 +1,16 @@
 // Budgets on Redis where its clock, its lifetimes and what others put into it come in.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Limit, largestTotal, type Store } from '../../src/ports.ts'
+import { openEmbedded } from '../../src/stores/embedded.ts'
+import type { Commands } from '../../src/stores/keyed.ts'
+import { keyedBudgets } from '../../src/stores/keyed_budgets.ts'
 import { openRedis } from '../../src/stores/redis.ts'
+import { scripts } from '../../src/stores/scripts.ts'
 import { sharedRedis } from '../support/redis.ts'
 import { left } from './budgets_contract.ts'
 import { nowSeconds, rate, total } from './samples.ts'
@@ -138,5 +146,61 @@ describe('budgets of the Redis store', () => {
     await client.set(key('budget', 'calls'), '4', 'PX', 60_000)
     const answer = await (await open()).budgets.spend([total('calls', { max: 5n })])
     expect(answer).toMatchObject({ spent: true, remaining: [{ left: 0n }] })
+  })
+
+  it('decide as the embedded store does, whatever its clock says', async () => {
+    let nowMs = 1_795_300_000_000
+    const dir = mkdtempSync(join(tmpdir(), 'leasegate-state-'))
+    const options = { path: join(dir, 'leasegate.db'), maxStalenessMs: 2000, now: () => nowMs }
+    const embedded = await openEmbedded(options)
+    stores.push(embedded)
+    // The very scripts, told the time: nobody can set the clock of a server.
+    const told: Pick<Commands, 'run'> = {
+      run(script, ...args) {
+        const time = `{ ${Math.floor(nowMs / 1000)}, ${(nowMs % 1000) * 1000} }`
+        const lua = scripts[script].lua.replace("redis.call('TIME')", time)
+        return client.call('EVAL', lua, ...args)
+      },
+    }
+    const redis = keyedBudgets(
+      told,
+      (...parts) => `${prefix}${parts.join(':')}`,
+      () => nowMs,
+    )
+    // Long enough that no key expires by the clock of the server while the test runs.
+    const anyRate = fc.record({
+      count: fc.integer({ min: 1, max: 7 }),
+      periodMs: fc.integer({ min: 3_600_000, max: 9_000_000 }),
+      burst: fc.integer({ min: 1, max: 5 }),
+    })
+    const step = fc.record({
+      ms: fc.oneof(fc.constant(0), fc.integer({ min: -9_000_000, max: 9_000_000 })),
+      changed: fc.nat(1),
+      asked: fc.subarray([0, 1, 2], { minLength: 1 }),
+      look: fc.boolean(),
+    })
+    let turn = 0
+    const property = fc.asyncProperty(
+      fc.tuple(anyRate, anyRate),
+      fc.array(step, { maxLength: 15 }),
+      async (numbers, steps) => {
+        const name = `r${turn++}`
+        for (const { ms, changed, asked, look } of steps) {
+          nowMs += ms
+          const all = [
+            rate(name, numbers[changed]),
+            rate(`${name}b`, numbers[0]),
+            total(name, { max: 9n, expiresAt: 9e9 }),
+          ]
+          const limits = asked.map((at) => all[at]!)
+          const [wanted, given] = look
+            ? [embedded.budgets.look(limits), redis.look(limits)]
+            : [embedded.budgets.spend(limits), redis.spend(limits)]
+          expect(await given).toEqual(await wanted)
+        }
+      },
+    )
+    await fc.assert(property, { numRuns: 150 })
+    rmSync(dir, { recursive: true })
   })
 })
