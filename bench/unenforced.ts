@@ -27,6 +27,8 @@ const revocations: Revocations = {
   confirm: () => undefined,
   ageMs: () => 0,
   size: () => 0,
+  malformed: () => ({ takenAsRevoked: 0, unreadable: 0 }),
+  faults: () => [],
   watch: () => () => undefined,
 }
 const approvals: Approvals = { put: unused, find: unused, use: unused }

@@ -120,6 +120,7 @@ export async function openParts(
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
   metrics.storeUp(() => store.fault() === undefined)
+  metrics.revocationMalformed(() => store.revocations.malformed())
   metrics.auditFault(() => audit.fault() !== undefined)
   return {
     config,
@@ -185,7 +186,10 @@ export function readiness({ config, store, policy, audit, identity, keys, signin
     {
       name: 'revocations',
       ready: ageMs <= maxStalenessMs,
-      detail: `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries${away}`,
+      detail: [
+        `view is ${ageMs} ms old, bound ${maxStalenessMs} ms, ${store.revocations.size()} entries${away}`,
+        ...store.revocations.faults(),
+      ].join('; '),
     },
     ...policy.readiness(),
     ...(identity?.readiness() ?? []),

@@ -10,7 +10,8 @@ import type { RedisServers, RedisTls } from './stores/redis_servers.ts'
 /** The state store that the configuration names. */
 export function openStore({ state }: Config, onError?: (error: Error) => void): Promise<Store> {
   const { maxStalenessMs, strict } = state
-  if (state.store === 'embedded') return openEmbedded({ path: state.path, maxStalenessMs, strict })
+  const told = onError === undefined ? {} : { onError }
+  if (state.store === 'embedded') return openEmbedded({ path: state.path, maxStalenessMs, strict, ...told })
   const { prefix, acknowledge } = state.redis
   return openRedis({
     ...serversOf(state.redis),
@@ -18,7 +19,7 @@ export function openStore({ state }: Config, onError?: (error: Error) => void): 
     maxStalenessMs,
     strict,
     ...(acknowledge.disk || acknowledge.replicas > 0 ? { acknowledge } : {}),
-    ...(onError === undefined ? {} : { onError }),
+    ...told,
   })
 }
 

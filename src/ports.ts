@@ -1,6 +1,7 @@
 // What the core asks of the world. Two adapters implement the state ports (stores/embedded.ts,
 // stores/redis.ts) and pass one contract suite (test/stores/contract.ts). Times are seconds since 1970
 // unless a name says otherwise. A port that cannot answer throws `Unavailable`, never guesses.
+import type { LookUpKeys } from './lease/key_hash.ts'
 import type { Lease, RevocationScope } from './lease/lease.ts'
 import type { Budgets } from './ports/budgets.ts'
 import type { Deferrals, Leases } from './ports/leases.ts'
@@ -68,7 +69,7 @@ export interface Revocations {
   /** Durable before it resolves. Throws `Unavailable`. */
   revoke(entry: Revocation): Promise<void>
   /** The entry that kills a lease with these keys issued at `issuedAt`, from memory: no I/O. */
-  find(keys: readonly string[], issuedAt: number): Revocation | undefined
+  find(keys: LookUpKeys, issuedAt: number): Revocation | undefined
   /** Durable before it resolves, and as fast at every gate as a revocation. Throws `Unavailable`. */
   suspend(entry: Suspension): Promise<void>
   /** The suspension in force for a lease or one it was handed on from, from memory: no I/O. */
@@ -82,6 +83,10 @@ export interface Revocations {
   ageMs(nowMs: number): number
   /** Entries in the view. */
   size(): number
+  /** Entries of the store that cannot be read, by what became of them; with the second sort the view is stale. */
+  malformed(): { readonly takenAsRevoked: number; readonly unreadable: number }
+  /** The same in a sentence for each sort, with what to do about it. Never names whom an entry is about. */
+  faults(): readonly string[]
   /** Calls back after an entry has entered the view, whichever process wrote it. Returns the way out. */
   watch(listener: (entry: RevocationEntry) => void): () => void
 }

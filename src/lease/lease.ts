@@ -1,4 +1,5 @@
 // What a lease is once it has been verified, and which grant of it covers a request. Pure.
+import { type LookUpKeys, withHashes } from './key_hash.ts'
 
 /** Ordered scale: an operation above the grant's ceiling is refused. */
 export const sensitivities = ['public', 'internal', 'confidential', 'restricted'] as const
@@ -85,7 +86,7 @@ export interface Lease {
   /** Clock tolerance of the issuer, seconds: widens a revocation cutoff by as much. */
   readonly clockTolerance: number
   /** Keys under which a revocation would hit this lease; see `revocationKeys`. */
-  readonly revocationKeys: readonly string[]
+  readonly revocationKeys: LookUpKeys
 }
 
 /** A lease ends at most this long after a token of it was issued, seconds: revocations outlive it. */
@@ -130,7 +131,7 @@ export interface RevocationSubject
  * leases and agents it was handed on from as well. `agent_version` values are `agent@version`, `task` values
  * `system:id`.
  */
-export function revocationKeys(lease: RevocationSubject): string[] {
+export function revocationKeys(lease: RevocationSubject): LookUpKeys {
   const values: [RevocationScope, string][] = [
     ['lease', lease.id],
     ['agent', agentName(lease.agent.id)],
@@ -145,10 +146,11 @@ export function revocationKeys(lease: RevocationSubject): string[] {
       ['agent_version', `${agentName(id)}@${version}`],
     ]),
   ]
-  return values.flatMap(([scope, value]) => [
+  const keys = values.flatMap(([scope, value]) => [
     revocationKey(scope, value),
     revocationKey(scope, value, lease.issuer),
   ])
+  return withHashes(keys)
 }
 
 /** Whether `identifier` of a grant names `resource`: equal, or `/*` at a segment boundary. */

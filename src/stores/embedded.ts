@@ -29,6 +29,8 @@ export interface EmbeddedOptions {
   readonly strict?: boolean
   /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
   readonly maxReplayIds?: number
+  /** Told of revocations in the file that cannot be read. Never says whom they are about. */
+  readonly onError?: (error: Error) => void
   /** The wall clock. */
   readonly now?: () => number
 }
@@ -48,8 +50,12 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Store> {
     await file.prepare(migrations)
     replay = new SqliteFile(`${options.path}-replay`, 'soon')
     await replay.prepare(replayMigrations)
-    const revocations = new PolledRevocations(file, { now, strict: options.strict === true })
-    revocations.poll()
+    const revocations = new PolledRevocations(file, {
+      now,
+      strict: options.strict === true,
+      onError: options.onError ?? (() => {}),
+    })
+    await revocations.load()
     await revocations.purge()
     return compose({ file, replay }, revocations, { ...options, now })
   } catch (error) {

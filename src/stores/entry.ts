@@ -20,7 +20,7 @@ export function keyOf(entry: Entry): string {
     : revocationKey(entry.scope, entry.value, entry.issuer)
 }
 
-/** The key of what is known of the suspension of one lease. */
+/** The key of a lease's suspension. */
 export function suspensionKey(lease: string): string {
   return `suspension\n${lease}`
 }

@@ -2,16 +2,20 @@
 // asks, reads and repairs; each stream entry names the one before it, so whatever was missed shows as a broken
 // link. It never forgets an entry because Redis has lost it: it writes it back.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { covers, type Entry, keyOf } from './entry.ts'
+import { Unavailable } from '../ports.ts'
+import type { Entry } from './entry.ts'
+import { Intake } from './intake.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { decodeValue } from './scripts.ts'
 import { compareIds } from './stream_ids.ts'
-import { Freshness, moment, RevocationView } from './view.ts'
+import { Freshness, type Moment, moment } from './view.ts'
 
 /** One stream entry: `previous` is the id of the entry that stood before it when it was written. */
 export interface FeedEntry {
   readonly id: string
   readonly previous: string
+  /** The field of the hash that it changed; empty in what the first version wrote. */
+  readonly key: string
   readonly entry: string
 }
 
@@ -19,8 +23,10 @@ export interface FeedEntry {
 export interface FeedSource {
   /** Proves that Redis takes writes; the newest stream id (`0-0`: none) and the entries in the hash. */
   probe(nowMs: number): Promise<{ last: string; entries: number }>
-  /** One page of the hash, from cursor `0` to cursor `0`. */
+  /** One page of the hash, from cursor `0` to cursor `0`: key, value, key, value … */
   scan(cursor: string): Promise<{ cursor: string; entries: string[] }>
+  /** What stands under some keys of the hash now. */
+  look(keys: readonly string[]): Promise<(string | null)[]>
   /** Stream entries after `id`, waiting at most `waitMs` for the first. */
   read(id: string, waitMs: number): Promise<FeedEntry[]>
   /** Writes one entry to hash and stream, unless a stronger one stands there. */
@@ -46,11 +52,17 @@ const batch = 100
 
 /** Follows the stream into a `RevocationView`. */
 export class RevocationFeed {
-  readonly view = new RevocationView()
+  readonly intake: Intake
   readonly #source: FeedSource
   readonly #options: FeedOptions
   readonly #freshness = new Freshness()
   #cursor = '0-0'
+  /** Whether the last look at the whole hash came to its end, and which one it was. */
+  #loaded = false
+  #generation = 0
+  /** What the hash is to get back, and the part of it under way. */
+  #lost: Iterator<Entry> | undefined
+  #giving: Entry[] = []
   #purgedMs = Number.NEGATIVE_INFINITY
   #trouble: string | undefined
   #stopped = false
@@ -59,11 +71,12 @@ export class RevocationFeed {
   constructor(source: FeedSource, options: FeedOptions) {
     this.#source = source
     this.#options = options
+    this.intake = new Intake({ decode: decodeValue, onFault: options.onError })
   }
 
   /** Loads every entry, then keeps following. Rejects when the load fails. */
   async start(): Promise<void> {
-    await this.#reload()
+    await this.#load()
     this.#loop = this.#follow()
   }
 
@@ -75,6 +88,13 @@ export class RevocationFeed {
 
   ageMs(nowMs: number): number {
     return this.#freshness.ageMs(nowMs)
+  }
+
+  /** Throws `Unavailable` when what stands under `key` cannot be read: it looked stronger than what was written. */
+  async requireReadable(key: string): Promise<void> {
+    await this.#lookAgain([key])
+    if (!this.intake.view.isDoubtful(key)) return
+    throw new Unavailable('an entry that cannot be read stands in the way; delete it from the store')
   }
 
   async #follow(): Promise<void> {
@@ -97,49 +117,87 @@ export class RevocationFeed {
   async #round(): Promise<void> {
     const asked = moment(this.#options.now)
     const { last, entries } = await this.#source.probe(asked.wallMs)
-    const hashLost = entries === 0 && this.view.size > 0
-    if (hashLost || compareIds(last, this.#cursor) < 0) await this.#reload()
-    else if (last === this.#cursor) this.#freshness.prove(asked)
+    await this.#lookAgain(this.intake.unreadable)
+    const isBehind = !this.#loaded || this.intake.needsLook || compareIds(last, this.#cursor) < 0
+    if (isBehind) await this.#load()
+    else if (last === this.#cursor) this.#prove(asked)
+    // The stream tells that nothing was missed, so the view is as good as before while the hash is mended.
+    if (entries === 0 && this.intake.view.size > 0) this.#lost ??= this.#unseen(++this.#generation)
     await this.#purge()
-    for (const { id, previous, entry } of await this.#source.read(this.#cursor, this.#options.heartbeatMs)) {
-      if (previous !== this.#cursor) return this.#reload()
-      this.view.put(decodeValue(entry))
+    await this.#giveBack()
+    this.intake.report()
+    const waitMs = this.#lost === undefined ? this.#options.heartbeatMs : 1
+    for (const { id, previous, key, entry } of await this.#source.read(this.#cursor, waitMs)) {
+      if (previous !== this.#cursor) return this.#load()
+      const known = this.intake.read(entry)
+      if (known !== undefined) this.intake.view.put(known, this.#generation)
+      else if (key === '') return this.#load()
+      else await this.#lookAgain([key])
       this.#cursor = id
-      if (id === last) this.#freshness.prove(asked)
+      if (id === last) this.#prove(asked)
     }
+  }
+
+  #prove(at: Moment): void {
+    if (this.intake.isComplete) this.#freshness.prove(at)
   }
 
   /**
    * Takes in the whole hash. The stream's end is read first: what is written meanwhile comes again with
-   * the stream. Entries that this process has and Redis has lost or weakened are written back.
+   * the stream. Until the end of it nothing is proven and the age goes on: entries may be there that this
+   * process has not come upon yet. What it knows holds throughout, and what Redis has lost or weakened of
+   * that is written back afterwards.
    */
-  async #reload(): Promise<void> {
+  async #load(): Promise<void> {
+    this.#loaded = false
     const asked = moment(this.#options.now)
     const { last } = await this.#source.probe(asked.wallMs)
-    const stored = new Map<string, Entry>()
+    const generation = ++this.#generation
+    this.intake.begin()
     let cursor = '0'
     do {
       const page = await this.#source.scan(cursor)
-      for (const entry of page.entries.map(decodeValue)) {
-        stored.set(keyOf(entry), entry)
-        this.view.put(entry)
+      const { entries } = page
+      for (let i = 0; i + 1 < entries.length; i += 2) {
+        this.intake.take(entries[i]!, entries[i + 1]!, generation)
       }
       cursor = page.cursor
     } while (cursor !== '0')
-    this.#freshness.prove(asked)
-    await this.#giveBack(stored)
     this.#cursor = last
+    this.#loaded = true
+    this.#prove(asked)
+    this.#giving = []
+    this.#lost = this.#unseen(generation)
   }
 
-  async #giveBack(stored: ReadonlyMap<string, Entry>): Promise<void> {
-    const nowSeconds = this.#options.now() / 1000
-    const lost: Entry[] = []
-    for (const entry of this.view.entries()) {
-      const known = stored.get(keyOf(entry))
-      if (entry.expiresAt > nowSeconds && (known === undefined || !covers(known, entry))) lost.push(entry)
+  async #lookAgain(keys: readonly string[]): Promise<void> {
+    if (keys.length === 0) return
+    const texts = await this.#source.look(keys)
+    for (const [i, key] of keys.entries()) {
+      const text = texts[i] ?? null
+      if (text === null) this.intake.gone(key)
+      else this.intake.take(key, text, this.#generation)
     }
-    for (let i = 0; i < lost.length; i += batch) {
-      await Promise.all(lost.slice(i, i + batch).map((entry) => this.#source.write(entry)))
+  }
+
+  #unseen(generation: number): Iterator<Entry> {
+    return this.intake.view.unseen(generation, this.#options.now() / 1000)
+  }
+
+  /** Writes some of what was lost; the rest in the rounds to come, so that the view stays proven meanwhile. */
+  async #giveBack(): Promise<void> {
+    const until = performance.now() + this.#options.heartbeatMs / 4
+    while (this.#lost !== undefined) {
+      // What could not be written stays and is tried again.
+      while (this.#giving.length < batch) {
+        const next = this.#lost.next()
+        if (next.done === true) break
+        this.#giving.push(next.value)
+      }
+      if (this.#giving.length === 0) this.#lost = undefined
+      await Promise.all(this.#giving.map((entry) => this.#source.write(entry)))
+      this.#giving = []
+      if (performance.now() > until) return
     }
   }
 
@@ -147,8 +205,12 @@ export class RevocationFeed {
     if (performance.now() - this.#purgedMs < purgeEveryMs) return
     this.#purgedMs = Number.NEGATIVE_INFINITY
     const before = this.#options.now() / 1000 - keepSeconds
-    const keys = this.view.purge(before)
-    for (let i = 0; i < keys.length; i += batch) await this.#source.purge(keys.slice(i, i + batch), before)
+    for (const keys of this.intake.view.purge(before)) {
+      for (let i = 0; i < keys.length; i += batch) {
+        await this.#source.purge(keys.slice(i, i + batch), before)
+      }
+    }
+    this.#purgedMs = performance.now()
   }
 
   #report(error: unknown): void {

@@ -1,26 +1,45 @@
 // In: the table of revocations and suspensions in a SQLite file that several processes write. Out: a view of
 // them all and its age. It looks for others' commits with `PRAGMA data_version`, which costs about 1 µs, and
 // reads the rows above the last one it has seen. It never puts an entry into the view before its COMMIT.
+import { setImmediate } from 'node:timers/promises'
+import type { LookUpKeys } from '../lease/key_hash.ts'
 import type { Revocation, Revocations, Suspension } from '../ports.ts'
 import { decodeEntry, type Entry, encodeEntry, keyOf, merge } from './entry.ts'
+import { Intake } from './intake.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { purgeTables, type Sql } from './sql.ts'
-import { Freshness, moment, RevocationView } from './view.ts'
+import { Freshness, moment } from './view.ts'
+
+/** Rows taken in at once: so many hold up the event loop for two or three milliseconds. */
+const pageRows = 1000
+/** Steps of a purge between two turns of the event loop. */
+const purgeSteps = 16
+
+/** How a view of the table is kept. */
+export interface PolledOptions {
+  /** The wall clock, milliseconds. */
+  readonly now: () => number
+  /** Whether each `confirm` looks for others' writes. */
+  readonly strict: boolean
+  /** Told of entries that cannot be read, once for each state of affairs. */
+  readonly onError: (error: Error) => void
+}
 
 /** The view of the revocations table, kept fresh by `PRAGMA data_version`. */
 export class PolledRevocations implements Revocations {
   readonly #sql: Sql
   readonly #now: () => number
   readonly #strict: boolean
-  readonly #view = new RevocationView()
+  readonly #intake: Intake
   readonly #freshness = new Freshness()
   #version: unknown
   #seq = 0
 
-  constructor(sql: Sql, { now, strict }: { readonly now: () => number; readonly strict: boolean }) {
+  constructor(sql: Sql, { now, strict, onError }: PolledOptions) {
     this.#sql = sql
     this.#now = now
     this.#strict = strict
+    this.#intake = new Intake({ decode: decodeEntry, onFault: onError })
   }
 
   revoke(entry: Revocation): Promise<void> {
@@ -36,12 +55,13 @@ export class PolledRevocations implements Revocations {
     encodeEntry(entry)
     const merged = await this.#sql.write(() => {
       const [row] = this.#sql.all('SELECT entry FROM revocations WHERE key = ?', key)
-      const known = row === undefined ? undefined : decodeEntry(String(row.entry))
+      // One that cannot be read is replaced: this entry is later, and says what holds.
+      const known = row === undefined ? undefined : this.#intake.read(String(row.entry))
       const stronger = merge(known, entry)
       if (stronger !== known) this.#replace(key, stronger)
       return stronger
     })
-    this.#view.put(merged)
+    this.#intake.view.put(merged)
   }
 
   /** A new row, not an update: it takes a new `seq`, and that is how other processes find it. */
@@ -54,28 +74,57 @@ export class PolledRevocations implements Revocations {
     )
   }
 
-  /** Takes in what others have committed. When it returns, the view was complete as of its start. */
-  poll(): void {
+  /**
+   * Takes in a page of what others have committed. True: there was no more, and what the view has was complete
+   * as of the start, unless there are entries that cannot be honoured.
+   */
+  poll(): boolean {
     const start = moment(this.#now)
     const version = this.#sql.all('PRAGMA data_version')[0]?.data_version
     if (version !== this.#version) {
       // The version is read before the rows: a commit in between shows again at the next look.
-      const newer = 'SELECT seq, entry FROM revocations WHERE seq > ? ORDER BY seq'
-      for (const row of this.#sql.all(newer, this.#seq)) {
-        this.#view.put(decodeEntry(String(row.entry)))
-        this.#seq = Number(row.seq)
+      const newer = `SELECT seq, key, entry FROM revocations WHERE seq > ? ORDER BY seq LIMIT ${pageRows}`
+      const rows = this.#sql.all(newer, this.#seq)
+      for (const { seq, key, entry } of rows) {
+        this.#intake.take(String(key), String(entry))
+        this.#seq = Number(seq)
       }
+      if (rows.length === pageRows) return false
+      this.#lookAgain()
+      if (this.#intake.needsLook) return this.#startAnew()
       this.#version = version
     }
-    this.#freshness.prove(start)
+    if (this.#intake.isComplete) this.#freshness.prove(start)
+    return true
+  }
+
+  /** Takes in everything, page by page, with a turn of the event loop after each. */
+  async load(): Promise<void> {
+    while (!this.poll()) await setImmediate()
+  }
+
+  #startAnew(): false {
+    this.#intake.begin()
+    this.#seq = 0
+    return false
+  }
+
+  /** Whether somebody has put right or deleted what could not be read. */
+  #lookAgain(): void {
+    for (const key of this.#intake.unreadable) {
+      const [row] = this.#sql.all('SELECT entry FROM revocations WHERE key = ?', key)
+      if (row === undefined) this.#intake.gone(key)
+      else this.#intake.take(key, String(row.entry))
+    }
+    this.#intake.report()
   }
 
   suspension(lease: { readonly id: string; readonly ancestors: readonly string[] }): Suspension | undefined {
-    return this.#view.suspension(lease)
+    return this.#intake.view.suspension(lease)
   }
 
-  find(keys: readonly string[], issuedAt: number): Revocation | undefined {
-    return this.#view.find(keys, issuedAt)
+  find(keys: LookUpKeys, issuedAt: number): Revocation | undefined {
+    return this.#intake.view.find(keys, issuedAt)
   }
 
   confirm(): Promise<void> | undefined {
@@ -91,17 +140,30 @@ export class PolledRevocations implements Revocations {
   }
 
   size(): number {
-    return this.#view.size
+    return this.#intake.view.size
   }
 
   watch(listener: (entry: Entry) => void): () => void {
-    return this.#view.watch(listener)
+    return this.#intake.view.watch(listener)
+  }
+
+  malformed(): { readonly takenAsRevoked: number; readonly unreadable: number } {
+    return this.#intake.malformed()
+  }
+
+  faults(): readonly string[] {
+    return this.#intake.faults()
   }
 
   /** Forgets what has expired, here and in every table. */
   async purge(): Promise<void> {
     const now = this.#now() / 1000
-    this.#view.purge(now - keepSeconds)
+    let steps = 0
+    for (const _ of this.#intake.view.purge(now - keepSeconds)) {
+      if (++steps % purgeSteps === 0) await setImmediate()
+    }
     await purgeTables(this.#sql, now)
+    // `data_version` says nothing of what this process has deleted.
+    this.#lookAgain()
   }
 }

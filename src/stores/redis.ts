@@ -2,7 +2,7 @@
 // timeout; a failure is `Unavailable` and carries neither the password nor what was sent. It never answers
 // "not revoked" from Redis: `find` reads the local view.
 import { type Revocations, type Store, Unavailable } from '../ports.ts'
-import type { Entry } from './entry.ts'
+import { type Entry, keyOf } from './entry.ts'
 import { RevocationFeed } from './feed.ts'
 import { type Commands, type KeyName, keyedApprovals, keyedReplay } from './keyed.ts'
 import { keyedBudgets } from './keyed_budgets.ts'
@@ -220,21 +220,27 @@ async function within(ms: number, work: Promise<void>, lastError: () => unknown)
 }
 
 function revocationsOf(feed: RevocationFeed, entries: RedisEntries, strict: boolean): Revocations {
+  const { intake } = feed
+  const { view } = intake
   const write = async (entry: Entry) => {
-    await entries.acknowledge(entry, () => feed.view.put(entry))
+    const inDoubt = view.isDoubtful(keyOf(entry))
+    await entries.acknowledge(entry, () => view.put(entry))
+    if (inDoubt) await feed.requireReadable(keyOf(entry))
   }
   const confirm = async (lease: Parameters<Revocations['confirm']>[0]) => {
-    for (const entry of await entries.about(lease)) feed.view.put(entry)
+    for (const [key, text] of await entries.about(lease)) intake.take(key, text)
   }
   return {
     revoke: write,
     suspend: write,
-    suspension: (lease) => feed.view.suspension(lease),
-    find: (keys, issuedAt) => feed.view.find(keys, issuedAt),
+    suspension: (lease) => view.suspension(lease),
+    find: (keys, issuedAt) => view.find(keys, issuedAt),
     confirm: strict ? confirm : () => undefined,
     ageMs: (nowMs) => feed.ageMs(nowMs),
-    size: () => feed.view.size,
-    watch: (listener) => feed.view.watch(listener),
+    size: () => view.size,
+    watch: (listener) => view.watch(listener),
+    malformed: () => intake.malformed(),
+    faults: () => intake.faults(),
   }
 }
 

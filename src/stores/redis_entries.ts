@@ -10,7 +10,7 @@ import { type Acknowledge, Acknowledgement } from './redis_acknowledge.ts'
 import { answer, reason } from './redis_answer.ts'
 import type { Connection } from './redis_connect.ts'
 import { checkEviction } from './redis_fitness.ts'
-import { decodeValue, revokeArguments } from './scripts.ts'
+import { revokeArguments } from './scripts.ts'
 
 /** Connections by what they carry: what waits on one holds up nothing on another. */
 export interface Connections {
@@ -83,8 +83,13 @@ export class RedisEntries implements FeedSource {
 
   async scan(cursor: string): Promise<{ cursor: string; entries: string[] }> {
     const { commands } = this.#connections
-    const [next, pairs] = await answer(commands.hscan(this.#hash, cursor, 'COUNT', 1000))
-    return { cursor: next, entries: pairs.filter((_, index) => index % 2 === 1) }
+    // So many hold up the event loop for a millisecond or two.
+    const [next, entries] = await answer(commands.hscan(this.#hash, cursor, 'COUNT', 500))
+    return { cursor: next, entries }
+  }
+
+  look(keys: readonly string[]): Promise<(string | null)[]> {
+    return answer(this.#connections.commands.hmget(this.#hash, ...keys))
   }
 
   async read(id: string, waitMs: number): Promise<FeedEntry[]> {
@@ -110,11 +115,18 @@ export class RedisEntries implements FeedSource {
     await this.#acknowledgement?.of(entry)
   }
 
-  /** What there is about one lease, right now. */
-  async about({ id, ancestors, revocationKeys }: Parameters<Revocations['confirm']>[0]): Promise<Entry[]> {
-    const held = [id, ...ancestors].map(suspensionKey)
-    const found = await answer(this.#connections.commands.hmget(this.#hash, ...revocationKeys, ...held))
-    return found.filter((value) => value !== null).map(decodeValue)
+  /** What stands about one lease right now, key and text. */
+  async about({
+    id,
+    ancestors,
+    revocationKeys,
+  }: Parameters<Revocations['confirm']>[0]): Promise<[string, string][]> {
+    const keys = [...revocationKeys, ...[id, ...ancestors].map(suspensionKey)]
+    const texts = await this.look(keys)
+    return keys.flatMap((key, at): [string, string][] => {
+      const text = texts[at] ?? null
+      return text === null ? [] : [[key, text]]
+    })
   }
 
   async #announce(connection: Connection, entry: Entry): Promise<void> {
@@ -137,6 +149,7 @@ export class RedisEntries implements FeedSource {
 
 /** An entry that is not ours has no `previous`, which is a broken link. */
 function feedEntry([id, fields]: [id: string, fields: string[]]): FeedEntry {
-  const field = (name: string) => fields[fields.indexOf(name) + 1] ?? ''
-  return { id, previous: field('previous'), entry: field('entry') }
+  const field = (name: string) =>
+    fields[fields.findIndex((each, i) => i % 2 === 0 && each === name) + 1] ?? ''
+  return { id, previous: field('previous'), key: field('key'), entry: field('entry') }
 }

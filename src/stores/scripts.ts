@@ -45,7 +45,8 @@ export const scripts = {
       if value == old and ARGV[6] ~= '1' then return false end
       local previous = lastId(KEYS[2])
       redis.call('HSET', KEYS[1], ARGV[1], value)
-      return redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'previous', previous, 'entry', value)`,
+      return redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*',
+        'previous', previous, 'key', ARGV[1], 'entry', value)`,
   },
   // beat, stream, hash; now in ms. The SET is the proof that this server still takes writes: one that
   // has become a replica or has lost its replicas answers reads for as long as one asks.

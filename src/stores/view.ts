@@ -1,74 +1,132 @@
 // In: revocations and suspensions, from whichever store and process. Out: the in-memory answer to "is this
 // lease revoked, or suspended?" and how old that answer may be. It never does I/O, never weakens an entry,
 // never drops one before it has expired.
+import type { LookUpKeys } from '../lease/key_hash.ts'
 import type { Lease } from '../lease/lease.ts'
 import type { Revocation, Suspension } from '../ports.ts'
-import { type Entry, isSuspension, keyOf, merge } from './entry.ts'
+import { doubtfulSuspension, suspendedLease } from './doubtful.ts'
+import { covers, type Entry, isSuspension, keyOf, merge, suspensionKey } from './entry.ts'
+import { RevocationTable } from './table.ts'
+
+/** What is known of a lease's suspension. */
+interface Held {
+  readonly entry: Suspension
+  /** The last one that could be read, while `entry` stands for one that cannot. */
+  readonly known?: Suspension
+  readonly isDoubtful: boolean
+  readonly seen: number | undefined
+}
 
 /** Every revocation and suspension this process has seen. */
 export class RevocationView {
-  readonly #revocations = new Map<string, Revocation>()
+  readonly #revocations = new RevocationTable()
   /** By lease. */
-  readonly #suspensions = new Map<string, Suspension>()
+  readonly #suspensions = new Map<string, Held>()
   readonly #listeners = new Set<(entry: Entry) => void>()
 
   get size(): number {
     return this.#revocations.size + this.#suspensions.size
   }
 
-  /** The first entry that kills a lease issued at `issuedAt`. Allocates nothing. */
-  find(keys: readonly string[], issuedAt: number): Revocation | undefined {
-    if (this.#revocations.size === 0) return undefined
-    for (let i = 0; i < keys.length; i++) {
-      const entry = this.#revocations.get(keys[i]!)
-      // Negated, so that a lease whose `issuedAt` is not a number is revoked rather than spared.
-      if (entry !== undefined && !(entry.cutoff < issuedAt)) return entry
+  /** Entries that hold because what the store has under their key cannot be read. */
+  get doubtful(): number {
+    let count = this.#revocations.doubtful
+    for (const { isDoubtful } of this.#suspensions.values()) if (isDoubtful) count++
+    return count
+  }
+
+  /** The first entry that kills a lease issued at `issuedAt`. Allocates nothing unless there is one. */
+  find(keys: LookUpKeys, issuedAt: number): Revocation | undefined {
+    return this.#revocations.find(keys, issuedAt)
+  }
+
+  /**
+   * Merges an entry in; listeners hear of what changed the view. `generation`: the number of the look at the
+   * store that came upon it, for `unseen`.
+   */
+  put(entry: Entry, generation?: number): void {
+    if (isSuspension(entry)) this.#hold(entry, generation)
+    else if (this.#revocations.put(entry, generation)) this.#tell(keyOf(entry))
+  }
+
+  /**
+   * The store has something under this key that cannot be read: taken as the strongest revocation or suspension
+   * there is, until an entry that can be read is put there. The key has to be legible (`concernOf`).
+   */
+  doubt(key: string): void {
+    const lease = suspendedLease(key)
+    if (lease === undefined) {
+      if (this.#revocations.doubt(key)) this.#tell(key)
+      return
     }
-    return undefined
+    const held = this.#suspensions.get(lease)
+    const known = held?.isDoubtful === true ? held.known : held?.entry
+    this.#suspensions.set(lease, {
+      entry: doubtfulSuspension(lease),
+      ...(known !== undefined && { known }),
+      isDoubtful: true,
+      seen: held?.seen,
+    })
+    if (held?.isDoubtful !== true) this.#tell(key)
   }
 
-  /** Merges an entry in; listeners hear of what changed the view. */
-  put(entry: Entry): void {
-    if (isSuspension(entry)) this.#merge(this.#suspensions, entry.lease, entry)
-    else this.#merge(this.#revocations, keyOf(entry), entry)
+  /** Whether what holds under a key holds because the store's entry cannot be read. */
+  isDoubtful(key: string): boolean {
+    const lease = suspendedLease(key)
+    if (lease === undefined) return this.#revocations.isDoubtful(key)
+    return this.#suspensions.get(lease)?.isDoubtful === true
   }
 
-  #merge<E extends Entry>(entries: Map<string, E>, key: string, entry: E): void {
-    const known = entries.get(key)
-    const merged = merge(known, entry)
-    if (merged === known) return
-    entries.set(key, merged)
-    for (const listener of this.#listeners) tell(listener, merged)
+  #hold(added: Suspension, generation: number | undefined): void {
+    const held = this.#suspensions.get(added.lease)
+    const known = held?.isDoubtful === true ? held.known : held?.entry
+    const entry = merge(known, added)
+    const seen = generation !== undefined && covers(added, entry) ? generation : held?.seen
+    this.#suspensions.set(added.lease, { entry, isDoubtful: false, seen })
+    if (held?.isDoubtful === true || entry !== known) this.#tell(keyOf(added))
+  }
+
+  #tell(key: string): void {
+    if (this.#listeners.size === 0) return
+    const lease = suspendedLease(key)
+    const entry = lease === undefined ? this.#revocations.get(key) : this.#suspensions.get(lease)?.entry
+    if (entry === undefined) return
+    for (const listener of this.#listeners) tell(listener, entry)
   }
 
   /** The suspension in force for a lease or one of its ancestors. Allocates nothing. */
   suspension({ id, ancestors }: Pick<Lease, 'id' | 'ancestors'>): Suspension | undefined {
     if (this.#suspensions.size === 0) return undefined
-    const own = this.#suspensions.get(id)
+    const own = this.#suspensions.get(id)?.entry
     if (own?.suspended === true) return own
     for (let i = 0; i < ancestors.length; i++) {
-      const entry = this.#suspensions.get(ancestors[i]!)
+      const entry = this.#suspensions.get(ancestors[i]!)?.entry
       if (entry?.suspended === true) return entry
     }
     return undefined
   }
 
-  /** Forgets what expired before `before` (seconds) and returns its keys. */
-  purge(before: number): string[] {
+  /** Forgets what expired before `before` (seconds), in steps of microseconds; the keys of each step. */
+  *purge(before: number): Generator<string[]> {
+    yield* this.#revocations.purge(before)
     const gone: string[] = []
-    for (const entry of this.entries()) {
-      if (entry.expiresAt < before) gone.push(keyOf(entry))
+    for (const [lease, { entry }] of this.#suspensions) {
+      if (!(entry.expiresAt < before)) continue
+      this.#suspensions.delete(lease)
+      gone.push(suspensionKey(lease))
     }
-    for (const key of gone) this.#revocations.delete(key)
-    for (const [lease, entry] of this.#suspensions) {
-      if (entry.expiresAt < before) this.#suspensions.delete(lease)
-    }
-    return gone
+    yield gone
   }
 
-  *entries(): Generator<Entry> {
-    yield* this.#revocations.values()
-    yield* this.#suspensions.values()
+  /**
+   * Entries in force at `now` (seconds) that look `generation` at the store has not come upon as strong as they
+   * are. Not those in doubt: what cannot be read is left to who can.
+   */
+  *unseen(generation: number, now: number): Generator<Entry> {
+    yield* this.#revocations.unseen(generation, now)
+    for (const { entry, isDoubtful, seen } of this.#suspensions.values()) {
+      if (!isDoubtful && seen !== generation && entry.expiresAt > now) yield entry
+    }
   }
 
   /** Calls back after each change. Returns the way out. */

@@ -63,6 +63,12 @@ export const metricTable = {
     labels: [],
     help: '1 while the state store answers, 0 while it does not; /readyz says why.',
   },
+  revocationMalformed: {
+    name: 'leasegate_revocation_entries_malformed',
+    type: 'gauge',
+    labels: ['fate'],
+    help: 'Stored revocations that cannot be read: taken_as_revoked, or unreadable: every request is 503. Alert above 0.',
+  },
   policyInfo: {
     name: 'leasegate_policy_info',
     type: 'gauge',

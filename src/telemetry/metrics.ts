@@ -8,7 +8,7 @@ import type { StepName } from '../enforce/gate.ts'
 import type { Backend } from '../enforce/operation.ts'
 import type { RevocationScope } from '../lease/lease.ts'
 import type { ShadowCounts } from '../policy/shadow.ts'
-import type { Effect } from '../ports.ts'
+import type { Effect, Revocations } from '../ports.ts'
 import { type RefusalCode, refusals } from '../refusals.ts'
 import { DurationHistogram } from './histogram.ts'
 import { type MetricSnapshot, metricsContentType, renderMetrics } from './merged_metrics.ts'
@@ -40,6 +40,7 @@ export interface Metrics {
   revocationAge(readSeconds: () => number): void
   revocationEntries(read: () => number): void
   storeUp(read: () => boolean): void
+  revocationMalformed(read: Revocations['malformed']): void
   auditFault(read: () => boolean): void
   policyConverged(read: () => boolean): void
   bundleAge(readSeconds: () => number): void
@@ -280,6 +281,7 @@ type GaugeSetters = Pick<
   | 'revocationAge'
   | 'revocationEntries'
   | 'storeUp'
+  | 'revocationMalformed'
   | 'auditFault'
   | 'policyConverged'
   | 'bundleAge'
@@ -309,6 +311,7 @@ function createGauges(registry: Registry, version: string): GaugeSetters {
     openStreams: read(metricTable.openStreams),
     revocationAge: read(metricTable.revocationAge),
     revocationEntries: read(metricTable.revocationEntries),
+    revocationMalformed: readMalformed(registry),
     bundleAge: read(metricTable.bundleAge),
     storeUp: (isUp) => up(() => (isUp() ? 1 : 0)),
     auditFault: (isFault) => fault(() => (isFault() ? 1 : 0)),
@@ -317,6 +320,21 @@ function createGauges(registry: Registry, version: string): GaugeSetters {
       policy.reset()
       policy.set({ digest }, 1)
     },
+  }
+}
+
+function readMalformed(registry: Registry): Metrics['revocationMalformed'] {
+  let source: Revocations['malformed'] = () => ({ takenAsRevoked: 0, unreadable: 0 })
+  new Gauge({
+    ...registered(metricTable.revocationMalformed, registry),
+    collect() {
+      const { takenAsRevoked, unreadable } = source()
+      this.set({ fate: 'taken_as_revoked' }, takenAsRevoked)
+      this.set({ fate: 'unreadable' }, unreadable)
+    },
+  })
+  return (next) => {
+    source = next
   }
 }
 

@@ -67,6 +67,8 @@ function failing(nth: 1 | 2): LifecycleStore {
       confirm: (lease) => revocations.confirm(lease),
       ageMs: (at) => revocations.ageMs(at),
       size: () => revocations.size(),
+      malformed: () => revocations.malformed(),
+      faults: () => revocations.faults(),
       watch: (listener) => revocations.watch(listener),
     },
   }

@@ -293,13 +293,33 @@ describe('the Redis store', () => {
     ['no version', ['3 9e9', { ...suspension('lse_1'), version: undefined }]],
     ['a lease that is no text', ['3 9e9', { ...suspension('lse_1'), lease: 7 }]],
     ['a state that is no yes or no', ['3 9e9', { ...suspension('lse_1'), suspended: 1 }]],
-  ])('stays stale while the hash holds a suspension with %s', async (_, [front, doc]) => {
+  ])('takes as suspended what it cannot read: %s', async (_, [front, doc]) => {
     const store = await open()
     const client = admin()
     const value = `${String(front)} ${JSON.stringify(doc)}`
     await client.multi().hset(hash, 'suspension\nlse_1', value).del(stream).xadd(stream, '*', 'a', 'b').exec()
-    await stale(store)
-    await expect(open()).rejects.toMatchObject({ message: /a stored suspension is malformed$/ })
+    for (const each of [store, await open()]) {
+      await eventually(() => suspended(each, 'lse_1')).toMatchObject({ by: 'leasegate' })
+      expect(each.revocations.malformed()).toEqual({ takenAsRevoked: 1, unreadable: 0 })
+      await fresh(each)
+    }
+    expect(await client.hget(hash, 'suspension\nlse_1')).toBe(value)
+    await store.revocations.suspend(suspension('lse_1', { version: 3, suspended: false }))
+    const later = await open()
+    expect([suspended(store, 'lse_1'), suspended(later, 'lse_1')]).toEqual([undefined, undefined])
+  })
+
+  it('acknowledges nothing that an entry it cannot read keeps from being stored', async () => {
+    const store = await open()
+    await admin().hset(hash, 'lease\nlse_1', '9e12 9e12 garbage')
+    await admin().del(stream)
+    await admin().xadd(stream, '*', 'a', 'b')
+    await eventually(() => found(store, 'lse_1')).toBeDefined()
+    await expect(store.revocations.revoke(revocation('lse_1'))).rejects.toMatchObject({
+      name: 'Unavailable',
+      message: 'an entry that cannot be read stands in the way; delete it from the store',
+    })
+    expect(found(store, 'lse_1')).toMatchObject({ by: 'leasegate' })
   })
 
   it('reads a lease that the first version wrote, changes it, and guesses nothing about garbage', async () => {
@@ -324,16 +344,23 @@ describe('the Redis store', () => {
     await afterNextProof(store)
   })
 
-  it('stays stale while the hash holds something it cannot read, and says so once', async () => {
+  it('stays stale while the hash holds something it cannot even name, and says so once', async () => {
     const errors: string[] = []
     const store = await open({ onError: (error) => errors.push(error.message) })
     const client = admin()
     await client.multi().hset(hash, 'x', 'garbage').del(stream).xadd(stream, '*', 'a', 'b').exec()
     await stale(store)
-    expect(errors).toEqual(['a stored revocation is malformed'])
-    await expect(open()).rejects.toMatchObject({ name: 'Unavailable' })
+    expect(errors).toEqual([expect.stringMatching(/damaged key: 1; update Leasegate, or delete/)])
+    const later = await open()
+    await stale(later)
+    await expect(later.ping()).rejects.toMatchObject({ message: 'the revocation view is stale' })
+    expect(later.revocations.malformed()).toEqual({ takenAsRevoked: 0, unreadable: 1 })
+    await store.revocations.revoke(revocation('lse_1'))
+    await eventually(() => found(later, 'lse_1')).toBeDefined()
     await client.hdel(hash, 'x')
     await fresh(store)
+    await fresh(later)
+    expect(store.revocations.faults()).toEqual([])
   })
 
   it('guesses nothing about a policy history it cannot read, and adds nothing to it', async () => {

@@ -220,6 +220,8 @@ const untouched: CommitSources = {
     confirm: () => undefined,
     ageMs: () => 0,
     size: () => 0,
+    malformed: () => ({ takenAsRevoked: 0, unreadable: 0 }),
+    faults: () => [],
     watch: () => () => {},
   },
   intents: { fault: () => undefined, intend: () => Promise.resolve() },

@@ -77,6 +77,7 @@ describe('the metrics', () => {
     let age = 0.5
     metrics.revocationAge(() => age)
     metrics.revocationEntries(() => 7)
+    metrics.revocationMalformed(() => ({ takenAsRevoked: 3, unreadable: 2 }))
     metrics.openStreams(() => 3)
     metrics.auditFault(() => true)
     metrics.policyConverged(() => true)
@@ -94,6 +95,8 @@ describe('the metrics', () => {
     for (const line of [
       'leasegate_revocation_view_age_seconds 1.5',
       'leasegate_revocation_entries 7',
+      'leasegate_revocation_entries_malformed{fate="taken_as_revoked"} 3',
+      'leasegate_revocation_entries_malformed{fate="unreadable"} 2',
       'leasegate_open_streams 3',
       'leasegate_audit_fault 1',
       'leasegate_policy_converged 1',
