@@ -44,5 +44,5 @@ const loaded: Loaded = {
   longest_turn_ms: Math.round(longest * 10) / 10,
 }
 process.send?.(loaded)
-console.log(loaded)
+console.log(loaded, process.memoryUsage())
 await store.close()

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Unavailable } from '../ports.ts'
 import type { Entry } from './entry.ts'
-import { Intake } from './intake.ts'
+import { Intake, standsUnder } from './intake.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { decodeValue } from './scripts.ts'
 import { compareIds } from './stream_ids.ts'
@@ -23,6 +23,8 @@ export interface FeedEntry {
 export interface FeedSource {
   /** Proves that Redis takes writes; the newest stream id (`0-0`: none) and the entries in the hash. */
   probe(nowMs: number): Promise<{ last: string; entries: number }>
+  /** Names the server process that has the hash now. */
+  server(): Promise<string>
   /** One page of the hash, from cursor `0` to cursor `0`: key, value, key, value … */
   scan(cursor: string): Promise<{ cursor: string; entries: string[] }>
   /** What stands under some keys of the hash now. */
@@ -47,6 +49,8 @@ export interface FeedOptions {
 /** Wait after a failed round; doubles up to the heartbeat. */
 const firstRetryMs = 20
 const purgeEveryMs = 60_000
+/** How often one page of a load is asked for. */
+const attempts = 4
 /** Writes under way at once while lost entries are given back. */
 const batch = 100
 
@@ -130,7 +134,8 @@ export class RevocationFeed {
     for (const { id, previous, key, entry } of await this.#source.read(this.#cursor, waitMs)) {
       if (previous !== this.#cursor) return this.#load()
       const known = this.intake.read(entry)
-      if (known !== undefined) this.intake.view.put(known, this.#generation)
+      const isWhole = known !== undefined && (key === '' || standsUnder(key, known))
+      if (isWhole) this.intake.view.put(known, this.#generation)
       else if (key === '') return this.#load()
       else await this.#lookAgain([key])
       this.#cursor = id
@@ -154,20 +159,39 @@ export class RevocationFeed {
     const { last } = await this.#source.probe(asked.wallMs)
     const generation = ++this.#generation
     this.intake.begin()
+    await this.#scan(generation)
+    this.#cursor = last
+    this.#loaded = true
+    this.#prove(asked)
+    this.#giving = []
+    this.#lost = this.#unseen(generation)
+  }
+
+  async #scan(generation: number): Promise<void> {
+    const server = await this.#source.server()
     let cursor = '0'
     do {
-      const page = await this.#source.scan(cursor)
+      const page = await this.#page(cursor)
       const { entries } = page
       for (let i = 0; i + 1 < entries.length; i += 2) {
         this.intake.take(entries[i]!, entries[i + 1]!, generation)
       }
       cursor = page.cursor
     } while (cursor !== '0')
-    this.#cursor = last
-    this.#loaded = true
-    this.#prove(asked)
-    this.#giving = []
-    this.#lost = this.#unseen(generation)
+    // After a fail-over or a move of the slot in between, pages were of two hashes.
+    if ((await this.#source.server()) !== server) throw new Unavailable('Redis: another server answers')
+  }
+
+  /** One of some thousand pages; that one takes too long is no reason to begin anew. */
+  async #page(cursor: string): Promise<{ cursor: string; entries: string[] }> {
+    for (let attempt = 1; attempt < attempts; attempt++) {
+      try {
+        return await this.#source.scan(cursor)
+      } catch {
+        await sleep(firstRetryMs * attempt)
+      }
+    }
+    return this.#source.scan(cursor)
   }
 
   async #lookAgain(keys: readonly string[]): Promise<void> {

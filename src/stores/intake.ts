@@ -7,7 +7,8 @@ import { type Entry, keyOf } from './entry.ts'
 import { RevocationView } from './view.ts'
 
 /** Keys remembered of entries that make the view incomplete; of more there is a count alone. */
-const remembered = 1000
+const remembered = 200
+const none: readonly string[] = []
 
 export interface IntakeOptions {
   /** Reads one text of the store; throws for what it cannot read. */
@@ -38,8 +39,7 @@ export class Intake {
   take(key: string, text: string, generation?: number): void {
     this.#unreadable.delete(key)
     const entry = this.read(text)
-    // A store keeps keys as UTF-8, which has no lone surrogates.
-    const belongs = entry !== undefined && keyOf(entry).toWellFormed() === key
+    const belongs = entry !== undefined && standsUnder(key, entry)
     if (entry !== undefined) this.view.put(entry, belongs ? generation : undefined)
     if (belongs) return
     if (concernOf(key) !== undefined) this.view.doubt(key)
@@ -64,12 +64,12 @@ export class Intake {
 
   /** Keys to look at again, until none is left: somebody may have put them right. */
   get unreadable(): readonly string[] {
-    return this.#unreadable.size === 0 ? [] : [...this.#unreadable].slice(0, 100)
+    return this.#unreadable.size === 0 ? none : [...this.#unreadable]
   }
 
-  /** Whether only another look at everything can tell what is left. */
+  /** Whether so many were put right that another look at everything has to tell what is left. */
   get needsLook(): boolean {
-    return this.#unreadable.size === 0 && this.#more > 0
+    return this.#more > 0 && this.#unreadable.size < remembered / 2
   }
 
   /** Whether everything that was taken in could be honoured. */
@@ -105,4 +105,9 @@ export class Intake {
     if (faults !== this.#told && faults !== '') this.#options.onFault(new Unavailable(faults))
     this.#told = faults
   }
+}
+
+/** Whether an entry stands where it belongs. A store keeps keys as UTF-8, which has no lone surrogates. */
+export function standsUnder(key: string, entry: Entry): boolean {
+  return keyOf(entry).toWellFormed() === key
 }

@@ -81,6 +81,10 @@ export class RedisEntries implements FeedSource {
     }
   }
 
+  async server(): Promise<string> {
+    return String(await answer(this.#connections.commands.leasegateServer(this.#hash)))
+  }
+
   async scan(cursor: string): Promise<{ cursor: string; entries: string[] }> {
     const { commands } = this.#connections
     // So many hold up the event loop for a millisecond or two.

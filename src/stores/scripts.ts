@@ -56,6 +56,11 @@ export const scripts = {
       redis.call('SET', KEYS[1], ARGV[1])
       return { lastId(KEYS[2]), redis.call('HLEN', KEYS[3]) }`,
   },
+  // hash. Names the process that answers for it: a cursor of HSCAN means something else to every other.
+  leasegateServer: {
+    numberOfKeys: 1,
+    lua: `return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')`,
+  },
   // hash; before, field …
   leasegatePurge: {
     numberOfKeys: 1,
