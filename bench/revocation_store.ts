@@ -1,6 +1,6 @@
-// What the two processes of the revocation benchmark agree on: the store, the leases, the message.
-import { type Lease, revocationKeys } from '../src/lease/lease.ts'
-import type { Store } from '../src/ports.ts'
+// What the processes of the revocation benchmark agree on: the store, the leases, their revocations, the message.
+import { type Lease, revocationKeys, revocationScopes } from '../src/lease/lease.ts'
+import type { Revocation, Store } from '../src/ports.ts'
 import { openEmbedded } from '../src/stores/embedded.ts'
 import { openRedis } from '../src/stores/redis.ts'
 
@@ -57,4 +57,17 @@ export function revokedLease(id: string): Pick<Lease, 'revocationKeys' | 'issued
     clockTolerance: 0,
   }
   return { revocationKeys: revocationKeys(lease), issuedAt }
+}
+
+/** The revocation of a lease of this id. */
+export function entry(value: string): Revocation {
+  const at = revokedLease(value).issuedAt + 1
+  return { scope: 'lease', value, cutoff: at, expiresAt: 9_999_999_999, reason: 'benchmark', by: 'bench', at }
+}
+
+/** One of many over all scopes, each other one for a single issuer. */
+export function spread(n: number): Revocation {
+  const scope = revocationScopes[n % revocationScopes.length]!
+  const { value, ...rest } = entry(`lse_01K9ABCDEFGHJKMN${String(n).padStart(10, '0')}`)
+  return { ...rest, scope, value, ...(n % 2 === 1 && { issuer: 'http://broker.bench' }) }
 }

@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Unavailable } from '../ports.ts'
 import type { Entry } from './entry.ts'
+import { batch, GiveBack } from './give_back.ts'
 import { Intake, standsUnder } from './intake.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { decodeValue } from './scripts.ts'
@@ -51,8 +52,6 @@ const firstRetryMs = 20
 const purgeEveryMs = 60_000
 /** How often one page of a load is asked for. */
 const attempts = 4
-/** Writes under way at once while lost entries are given back. */
-const batch = 100
 
 /** Follows the stream into a `RevocationView`. */
 export class RevocationFeed {
@@ -64,9 +63,7 @@ export class RevocationFeed {
   /** Whether the last look at the whole hash came to its end, and which one it was. */
   #loaded = false
   #generation = 0
-  /** What the hash is to get back, and the part of it under way. */
-  #lost: Iterator<Entry> | undefined
-  #giving: Entry[] = []
+  readonly #giveBack: GiveBack
   #purgedMs = Number.NEGATIVE_INFINITY
   #trouble: string | undefined
   #stopped = false
@@ -75,6 +72,7 @@ export class RevocationFeed {
   constructor(source: FeedSource, options: FeedOptions) {
     this.#source = source
     this.#options = options
+    this.#giveBack = new GiveBack((entry) => source.write(entry))
     this.intake = new Intake({ decode: decodeValue, onFault: options.onError })
   }
 
@@ -126,11 +124,12 @@ export class RevocationFeed {
     if (isBehind) await this.#load()
     else if (last === this.#cursor) this.#prove(asked)
     // The stream tells that nothing was missed, so the view is as good as before while the hash is mended.
-    if (entries === 0 && this.intake.view.size > 0) this.#lost ??= this.#unseen(++this.#generation)
+    if (entries === 0 && this.intake.view.size > 0 && this.#giveBack.isDone) this.#lost(++this.#generation)
     await this.#purge()
-    await this.#giveBack()
+    // Only who keeps up with the stream adds to it: it is short, and what is trimmed unread costs a load.
+    if (last === this.#cursor) await this.#giveBack.some(this.#options.heartbeatMs / 4)
     this.intake.report()
-    const waitMs = this.#lost === undefined ? this.#options.heartbeatMs : 1
+    const waitMs = this.#giveBack.isDone ? this.#options.heartbeatMs : 1
     for (const { id, previous, key, entry } of await this.#source.read(this.#cursor, waitMs)) {
       if (previous !== this.#cursor) return this.#load()
       const known = this.intake.read(entry)
@@ -163,8 +162,7 @@ export class RevocationFeed {
     this.#cursor = last
     this.#loaded = true
     this.#prove(asked)
-    this.#giving = []
-    this.#lost = this.#unseen(generation)
+    this.#lost(generation)
   }
 
   async #scan(generation: number): Promise<void> {
@@ -204,25 +202,9 @@ export class RevocationFeed {
     }
   }
 
-  #unseen(generation: number): Iterator<Entry> {
-    return this.intake.view.unseen(generation, this.#options.now() / 1000)
-  }
-
-  /** Writes some of what was lost; the rest in the rounds to come, so that the view stays proven meanwhile. */
-  async #giveBack(): Promise<void> {
-    const until = performance.now() + this.#options.heartbeatMs / 4
-    while (this.#lost !== undefined) {
-      // What could not be written stays and is tried again.
-      while (this.#giving.length < batch) {
-        const next = this.#lost.next()
-        if (next.done === true) break
-        this.#giving.push(next.value)
-      }
-      if (this.#giving.length === 0) this.#lost = undefined
-      await Promise.all(this.#giving.map((entry) => this.#source.write(entry)))
-      this.#giving = []
-      if (performance.now() > until) return
-    }
+  /** What look `generation` did not come upon is to be written back. */
+  #lost(generation: number): void {
+    this.#giveBack.begin(this.intake.view.unseen(generation, this.#options.now() / 1000))
   }
 
   async #purge(): Promise<void> {
