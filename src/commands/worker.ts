@@ -46,8 +46,7 @@ async function obey(message: ToWorker): Promise<void> {
     case 'policy':
       return (await running)?.accept(message.policy)
     case 'calls':
-      ready?.recent.absorb(message.calls)
-      return
+      return (await running)?.recent.absorb(message.calls)
     case 'reload':
       return (await running)?.reload()
     case 'close':

@@ -95,7 +95,7 @@ const context = z.strictObject({
   now: about(z.number().int(), 'seconds since 1970', 1_795_300_012),
   source_ip: text('the other end of the connection: your load balancer, if there is one', '10.1.2.3'),
   recent_calls: z.strictObject({
-    lease_1m: calls('calls of the lease before this one in a minute, in this process', 4),
+    lease_1m: calls('calls of the lease before this one in a minute, at this gate', 4),
     agent_1m: calls('the same of all leases of the agent', 40),
   }),
   provenance: about(

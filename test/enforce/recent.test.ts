@@ -42,3 +42,36 @@ test('the keys idle for longest make room', () => {
   expect(recent.seen(lease, now + 10)).toEqual({ lease: 0, agent: 3 })
   expect(recent.seen(sibling, now + 10).lease).toBe(1)
 })
+
+test('workers that tell each other count the same, whoever is told when', () => {
+  const workers = [1, 2, 3].map(() => new RecentCallCounter({ shared: true }))
+  const tell = (from: number) => {
+    const counted = workers[from]!.take()
+    for (const [index, worker] of workers.entries()) if (index !== from) worker.absorb(counted)
+  }
+  workers[0]!.add(lease, 1_000)
+  workers[0]!.add(lease, 1_001)
+  workers[1]!.add(lease, 1_015)
+  tell(0)
+  tell(1)
+  tell(0)
+  for (const worker of workers) expect(worker.seen(lease, 1_020)).toEqual({ lease: 3, agent: 3 })
+  // What is older than a minute is gone from all, also where it was told late.
+  for (const worker of workers) expect(worker.seen(lease, 1_073)).toEqual({ lease: 1, agent: 1 })
+})
+
+test('a worker that begins is told everything that still counts', () => {
+  const counter = new RecentCallCounter({ shared: true })
+  for (const now of [1_000, 1_030, 1_059]) counter.add(lease, now)
+  const successor = new RecentCallCounter()
+  successor.absorb(counter.known())
+  for (const now of [1_059, 1_075, 1_095, 1_200]) {
+    expect(successor.seen(lease, now)).toEqual(counter.seen(lease, now))
+  }
+})
+
+test('one that is alone keeps nothing to tell', () => {
+  const counter = new RecentCallCounter()
+  counter.add(lease, 1_000)
+  expect(counter.take()).toEqual([])
+})
