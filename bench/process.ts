@@ -22,6 +22,12 @@ export interface Serving {
   readonly dir?: string
   /** Port of its metrics. */
   readonly metrics?: number
+  /** Of further leases alike. */
+  readonly tokens?: readonly string[]
+  /** Processes that serve agents. */
+  readonly pids?: readonly number[]
+  /** Port and bearer token of its operators' listener. */
+  readonly control?: { readonly port: number; readonly token: string }
 }
 
 /** A server in a process of its own. */

@@ -11,6 +11,7 @@ import { measureRevocation } from './revocation.ts'
 import { measureRoute } from './route.ts'
 import { measureShadow } from './shadow.ts'
 import { measureThroughput } from './throughput.ts'
+import { measureWorkers } from './workers.ts'
 
 const { quick } = parseArgs({ options: { quick: { type: 'boolean', default: false } } }).values
 const calls = quick ? 20_000 : 200_000
@@ -30,6 +31,10 @@ console.log('\nbudgets')
 const budgets = await measureBudgets(quick ? 500 : 5_000)
 console.log('\nthroughput')
 const throughput = await measureThroughput(seconds)
+console.log('\nworkers')
+const workers = await measureWorkers(
+  quick ? { rounds: 1, round: 1, revocations: 20 } : { rounds: 3, round: 2, revocations: 200 },
+)
 console.log('\nreload under load')
 const reload = await measureReload(
   quick
@@ -53,6 +58,7 @@ if (!quick) {
   writeResult('budgets', budgets)
   writeResult('policy_scale', { policy_scale_us })
   writeResult('reload', reload)
+  writeResult('workers', workers)
   writeResult('throughput', { ...throughput, decision_us })
   console.log('\nwritten to bench/results/')
 }

@@ -1,5 +1,7 @@
 // In: which of the servers, and the port of the backend. Out: that server, on a port of its own: `http_proxy`,
 // `forwarder` or `enforced`, or the last with a policy in shadow. README.md says what each does and does not do.
+import cluster from 'node:cluster'
+import { readFileSync } from 'node:fs'
 import { Agent, createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,7 +17,7 @@ import { authority, Fixture } from './fixture.ts'
 import { type Serving, serveParent } from './process.ts'
 import { unenforcedListener } from './unenforced.ts'
 
-const [kind = '', backendPort = ''] = process.argv.slice(2)
+const [kind = '', backendPort = '', workers = '1'] = process.argv.slice(2)
 using fixture = new Fixture(Number(backendPort))
 
 const servers: Readonly<Record<string, () => Promise<Serving>>> = {
@@ -60,12 +62,22 @@ async function enforced(candidate?: string): Promise<Serving> {
   await store.close()
   const shadow = candidate === undefined ? {} : { shadow: { dir: candidate } }
   const gate = await startGate(
-    { ...config, policy: { ...config.policy, ...shadow } },
+    { ...config, workers: Number(workers), policy: { ...config.policy, ...shadow } },
     createLogger({ level: 'error' }),
   )
   const metrics = gate.metrics.port
   if (candidate !== undefined) await untilShadowRuns(metrics)
-  return { port: gate.proxy.port, token: await fixture.token(), dir: fixture.dir, metrics }
+  const token = readFileSync(config.control.tokenFile, 'utf8').trim()
+  const own = Object.values(cluster.workers ?? {}).flatMap((worker) => worker?.process.pid ?? [])
+  return {
+    port: gate.proxy.port,
+    token: await fixture.token(),
+    tokens: workers === '1' ? [] : await Promise.all(Array.from({ length: 200 }, () => fixture.token())),
+    dir: fixture.dir,
+    metrics,
+    pids: own.length === 0 ? [process.pid] : own,
+    control: { port: gate.control.port, token },
+  }
 }
 
 /** The candidate is compiled while the gate already serves. */
