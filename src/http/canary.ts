@@ -41,7 +41,8 @@ export async function openCanary(place: Pick<CanaryAnswer, 'worker' | 'workers'>
   })
   server.keepAliveTimeout = 60_000
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve)
+    // Workers of a cluster share what they listen on, unless told not to.
+    server.once('error', reject).listen({ host: '127.0.0.1', port: 0, exclusive: true }, resolve)
   })
   server.unref()
   return {

@@ -3,6 +3,7 @@
 import type { Config } from '../../config.ts'
 import { revocationScopes } from '../../lease/lease.ts'
 import type { Store } from '../../ports.ts'
+import { count } from '../terminal.ts'
 import { type CanaryLease, issueCanaryLease } from './canary_lease.ts'
 import type { GateAddress } from './connection.ts'
 import { type Fleet, openFleet } from './fleet.ts'
@@ -48,7 +49,9 @@ export async function drillRevocations(plan: DrillPlan): Promise<DrillFindings> 
   let fleet: Fleet | undefined
   try {
     fleet = await openFleet(plan.gates, (await leases.issue('fleet')).token)
-    plan.tell(`${fleet.workers} workers answer behind ${plan.gates.map(({ url }) => url.origin).join(', ')}`)
+    plan.tell(
+      `${count(fleet.workers, 'worker')} behind ${plan.gates.map(({ url }) => url.origin).join(', ')}`,
+    )
     const exercises: Exercised[] = []
     for (let turn = 1; turn <= plan.repeat; turn++)
       exercises.push(...(await takeTurn(turn, fleet, leases, plan)))
@@ -67,10 +70,10 @@ async function takeTurn(
   plan: DrillPlan,
 ): Promise<Exercised[]> {
   const pending: Promise<Exercised[]>[] = []
+  const other = await leases.issue(`other-${turn}`)
   try {
     for (const stop of stops) {
       const lease = await leases.issue(`${stop}-${turn}`)
-      const other = await leases.issue(`${stop}-${turn}-other`)
       const round = await beginRound(fleet, lease, plan.boundMs, () => leases.stop(stop, lease))
       plan.tell(`${turn}/${plan.repeat} ${stop}: ordered`)
       const strays = await refusedAlthoughOther(fleet, other)
