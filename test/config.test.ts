@@ -350,9 +350,11 @@ describe('refused at the top level', () => {
   })
 
   it('a backend called none, or with a name that is not a word', () => {
-    expect(problemsOf(minimal.replace('  crm:', '  none:'))[0]).toContain(
-      'backends.none: choose another name',
-    )
+    for (const name of ['none', 'leasegate']) {
+      expect(problemsOf(minimal.replace('  crm:', `  ${name}:`))[0]).toContain(
+        `backends.${name}: choose another name`,
+      )
+    }
     expect(problemsOf(minimal.replace('  crm:', '  "a:b":'))[0]).toContain('backends["a:b"]: rename it')
     expect(problemsOf(minimal.replace('  crm:', '  __proto__:'))[0]).toContain(
       'backends.__proto__: rename it',

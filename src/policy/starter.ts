@@ -52,6 +52,12 @@ ${entitlements(backends, reads)}
   task_required: true
   needs_binding: true
   delegates: false
+leasegate-drill: # Keep it: leasegate drill revoke calls the canary of a gate with it, and nothing else.
+  version: "1"
+  stages: [observe]
+  backends:
+    leasegate: { verbs: [read], ceiling: public }
+  calls_per_minute: { lease: 1000000, agent: 1000000 }
 `
 }
 

@@ -64,6 +64,9 @@ describe('behind one address', () => {
     ['a page', '<html>'],
     ['another document', '{"gate":1}'],
     ['nothing', ''],
+    ['worker 3 of 2', '{"gate":"a","worker":3,"workers":2}'],
+    ['a billion workers', '{"gate":"a","worker":1,"workers":1000000000}'],
+    ['a name that paints', '{"gate":"\\u001b[2J","worker":1,"workers":1}'],
   ])('what answers with %s is no canary', async (_, text) => {
     const address = await balanced([{}], (_req, res) => res.end(text))
     await expect(openFleet([address], 'token')).rejects.toThrow(`${address.url.origin} answers 200`)

@@ -10,7 +10,7 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
 import { type CanaryAnswer, canaryPrefix } from '../../http/canary.ts'
-import { isObject } from '../../lease/text.ts'
+import { isObject, isPlainText } from '../../lease/text.ts'
 
 /** Where a gate is reached. */
 export interface GateAddress {
@@ -50,6 +50,8 @@ export interface CanaryStream {
 }
 
 const timeoutMs = 5_000
+/** No gate has more; what says so is none. */
+const mostWorkers = 1_024
 
 /** One connection, made at the first call and again after it was lost. */
 export class GateConnection {
@@ -91,8 +93,6 @@ export async function openStream(gate: GateAddress, token: string): Promise<Cana
     agent.destroy()
     throw new Error(`a stream through ${gate.url.origin} was answered with ${res.statusCode}`)
   }
-  // A gate that forgets it says nothing for long.
-  request.setTimeout(0)
   let text = ''
   const first = Promise.withResolvers<void>()
   const end = Promise.withResolvers<{ endedAt: number; reason: string }>()
@@ -109,6 +109,7 @@ export async function openStream(gate: GateAddress, token: string): Promise<Cana
   res.once('end', () => over('ended without a reason'))
   res.once('error', () => over('connection cut'))
   await first.promise
+  request.setTimeout(0)
   return { over: end.promise, close: () => void request.destroy() }
 }
 
@@ -170,12 +171,11 @@ function readAnswer(res: IncomingMessage, text: string): Read {
 }
 
 function isCanaryAnswer(json: unknown): json is CanaryAnswer {
-  return (
-    isObject(json) &&
-    typeof json.gate === 'string' &&
-    Number.isSafeInteger(json.worker) &&
-    Number.isSafeInteger(json.workers)
-  )
+  if (!isObject(json)) return false
+  const { gate, worker, workers } = json
+  const isNumber = (value: unknown) => Number.isSafeInteger(value) && Number(value) > 0
+  const numbered = isNumber(worker) && isNumber(workers) && Number(worker) <= Number(workers)
+  return typeof gate === 'string' && isPlainText(gate) && numbered && Number(workers) <= mostWorkers
 }
 
 function parse(text: string): unknown {
@@ -186,16 +186,17 @@ function parse(text: string): unknown {
   }
 }
 
+/** Whoever answers at that address, it is for a terminal. */
 function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : ''
+  return typeof value === 'string' ? value.replace(/[\p{Cc}\p{Cf}]/gu, '?').slice(0, 256) : ''
 }
 
 /** The code in the last event or, where the protocol has no event for it, in the trailers. */
 function reasonIn(text: string, { trailers }: IncomingMessage): string | undefined {
   const last = text.split('\n').findLast((line) => line.startsWith('data:'))
   const json = parse(last?.slice('data:'.length) ?? '')
-  if (isObject(json) && typeof json.code === 'string') return json.code
-  return Object.entries(trailers).map(([name, value]) => `${name}: ${value}`)[0]
+  if (isObject(json) && typeof json.code === 'string') return textOf(json.code)
+  return Object.entries(trailers).map(([name, value]) => textOf(`${name}: ${value}`))[0]
 }
 
 /** An error's code: its message may name addresses, and says no more. */

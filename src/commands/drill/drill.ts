@@ -148,9 +148,12 @@ class DrillLeases {
     if (stop !== 'token') this.#alive.delete(lease.id)
   }
 
-  /** Throws when one could not be revoked: it ends by itself within five minutes. */
+  /** What cannot be revoked ends by itself, and takes nothing from what was found out. */
   async revokeAll(): Promise<void> {
-    for (const id of this.#alive) await this.#plan.revoker.revoke('lease', id)
+    const { revoker, tell } = this.#plan
+    for (const id of this.#alive) {
+      await revoker.revoke('lease', id).catch(() => tell(`${id} is left: it ends by itself within 5 minutes`))
+    }
     this.#alive.clear()
   }
 }

@@ -67,7 +67,8 @@ export async function beginRound(
       cutMs: cuts.map((cut) => since(cut?.endedAt)),
       cutReasons: [...new Set(cuts.flatMap((cut) => (cut === undefined ? [] : [cut.reason])))],
       acceptedLate: probes.reduce((sum, probe) => sum + probe.acceptedAfter(boundAt), 0),
-      problems: problem === undefined ? problemsOf(probes, boundAt) : [problem],
+      problems:
+        problem === undefined ? [...problemsOf(probes, boundAt), ...early(cuts, orderedAt)] : [problem],
     }
   }
   return { over: watch() }
@@ -88,6 +89,12 @@ async function endOf(stream: CanaryStream) {
   const ended = await Promise.race([stream.over, sleep(0)])
   stream.close()
   return ended
+}
+
+/** Streams that were over before anything was ordered show nothing. */
+function early(cuts: readonly Awaited<ReturnType<typeof endOf>>[], orderedAt: number): string[] {
+  const before = cuts.flatMap((cut) => (cut !== undefined && cut.endedAt < orderedAt ? [cut.reason] : []))
+  return [...new Set(before)].map((reason) => `a stream was over before the order: ${reason}`)
 }
 
 function problemsOf(probes: readonly Probe[], boundAt: number): string[] {
