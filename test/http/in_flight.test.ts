@@ -157,3 +157,95 @@ test('size is the number of exchanges under way', () => {
   inFlight.delete(first.open)
   expect(inFlight.size).toBe(1)
 })
+
+describe('an exchange that has been open for a while', () => {
+  /** Two sweeps. */
+  const settle = () => vi.advanceTimersByTime(1_000)
+
+  test('is ended by each key of its lease, and the others stay', async () => {
+    const own = open(lease())
+    const same = open(lease())
+    const other = open(lease({ id: 'lse_2', user: 'bob@example.com' }))
+    settle()
+    expect(inFlight.size).toBe(3)
+    await store.revocations.revoke(entry({}))
+    expect([own.ends, same.ends, other.ends]).toEqual([['revoked_midway'], ['revoked_midway'], []])
+    await store.revocations.revoke(entry({ scope: 'user', value: 'bob@example.com', cutoff: now - 6 }))
+    expect([other.ends, inFlight.size]).toEqual([[], 1])
+    await store.revocations.revoke(entry({ scope: 'user', value: 'bob@example.com' }))
+    expect([other.ends, inFlight.size]).toEqual([['revoked_midway'], 0])
+  })
+
+  test('is ended by a suspension of what its lease was handed on from, and not by its lifting', async () => {
+    const child = open(lease({ id: 'lse_child', ancestors: ['lse_1'] }))
+    settle()
+    const suspension = { lease: 'lse_1', expiresAt: now + 3_600, reason: 'test', by: 'test', at: now }
+    await store.revocations.suspend({ ...suspension, suspended: false, version: 1 })
+    expect(child.ends).toEqual([])
+    await store.revocations.suspend({ ...suspension, suspended: true, version: 2 })
+    expect(child.ends).toEqual(['revoked_midway'])
+  })
+
+  test('is ended by expiry', async () => {
+    const short = open(lease({ expiresAt: now + 10 }))
+    settle()
+    await at(now + 15)
+    vi.advanceTimersByTime(1_000)
+    expect(short.ends).toEqual(['expired_midway'])
+  })
+
+  test('is forgotten when it is over', async () => {
+    const { open: over, ends } = open(lease())
+    settle()
+    inFlight.delete(over)
+    inFlight.delete(over)
+    await store.revocations.revoke(entry({}))
+    expect([ends, inFlight.size]).toEqual([[], 0])
+  })
+})
+
+describe('a view that has grown too old', () => {
+  test('ends all, young and old, at a quarter of its bound after it at the latest', () => {
+    const old = open(lease())
+    vi.advanceTimersByTime(1_000)
+    const young = open(lease({ id: 'lse_2' }))
+    clockMs = now * 1000 + 60_000
+    vi.advanceTimersByTime(500)
+    expect([old.ends, young.ends]).toEqual([['stale_midway'], ['stale_midway']])
+    expect(inFlight.size).toBe(0)
+  })
+
+  test('ends none while it is young enough', async () => {
+    const { ends } = open(lease())
+    await at(now + 60)
+    clockMs += 900
+    vi.advanceTimersByTime(500)
+    expect(ends).toEqual([])
+  })
+})
+
+test('more than a slice are ended, all of them', async () => {
+  const all = Array.from({ length: 2_500 }, () => open(lease()))
+  await store.revocations.revoke(entry({ scope: 'agent', value: 'agent:triage' }))
+  await eventually(() => all.every(({ ends }) => ends.length === 1), 'all ends')
+  expect(inFlight.size).toBe(0)
+})
+
+describe('an exchange that is about to begin', () => {
+  const suspension = { lease: 'lse_1', suspended: true, version: 1, expiresAt: now + 3_600 }
+  const late: readonly (readonly [string, () => Promise<void>, string | undefined])[] = [
+    ['after a revocation of its lease', () => store.revocations.revoke(entry({})), 'lease_revoked'],
+    [
+      'after a suspension',
+      () => store.revocations.suspend({ ...suspension, reason: 'test', by: 'test', at: now }),
+      'lease_revoked',
+    ],
+    ['after a revocation of another', () => store.revocations.revoke(entry({ value: 'lse_2' })), undefined],
+    ['after nothing', () => Promise.resolve(), undefined],
+  ]
+  test.each(late)('%s', async (_, change, code) => {
+    const { changes } = inFlight
+    await change()
+    expect(inFlight.refusalSince(changes, lease())?.code).toBe(code)
+  })
+})
