@@ -202,8 +202,8 @@ export class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
   }
 
   /**
-   * Under a byte budget: a length that the budget has not got is refused before the head is sent. What arrives
-   * meanwhile waits in the meter.
+   * Under a byte budget: a length that the budget has not got is refused before the head is sent; without one the
+   * head goes out with the first byte that is paid for, but for a stream of events.
    */
   #beginMetered(
     meter: ByteMeter,
@@ -212,18 +212,28 @@ export class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
     begin: () => void,
   ): void {
     const { req, res } = this.#exchange
+    const begun = () => res.headersSent || begin()
     const answer = new Metered(
       meter,
       (refusal) => this.#overBudget(refusal),
-      (chunk) => this.#passing(chunk),
+      (chunk) => {
+        begun()
+        this.#passing(chunk)
+      },
     )
     this.#answer = answer
-    answer.once('end', () => this.#endAnswer())
-    const bodiless = req.method === 'HEAD' || head.status === 204 || head.status === 304
+    answer.once('end', () => {
+      begun()
+      this.#endAnswer()
+    })
+    answer.cork()
+    answer.pipe(res, { end: false })
     controller.pause()
-    this.#reserve(bodiless ? 0 : (declaredLength(head.headers) ?? 0), () => {
-      begin()
-      answer.pipe(res, { end: false })
+    const bodiless = req.method === 'HEAD' || head.status === 204 || head.status === 304
+    const length = bodiless ? 0 : declaredLength(head.headers)
+    this.#reserve(length ?? 0, () => {
+      if (length !== undefined || this.#events !== undefined) begun()
+      answer.uncork()
       if (!answer.writableEnded) controller.resume()
     })
   }

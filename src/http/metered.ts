@@ -38,7 +38,10 @@ export class Metered extends Transform {
   }
 }
 
-/** Calls `next` once `bytes` more can be taken, or else `refused`. One of the two, and never at once. */
+/**
+ * Calls `next` once `bytes` more can be taken, or else `refused`. One of the two, and never at once: what has been
+ * paid for is out before a refusal.
+ */
 export function reserve(
   meter: ByteMeter,
   bytes: number,
@@ -46,8 +49,8 @@ export function reserve(
   refused: (refusal: Refusal) => void,
 ): void {
   meter.more(bytes).then(
-    (enough) => (enough ? next() : refused(noBytesLeft)),
-    (error: unknown) => refused(unreadable(error)),
+    (enough) => void (enough ? next() : setImmediate(refused, noBytesLeft)),
+    (error: unknown) => void setImmediate(refused, unreadable(error)),
   )
 }
 
