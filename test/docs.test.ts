@@ -242,16 +242,16 @@ describe('docs/policy.md', () => {
       writeFileSync(join(policies, file), change(readFileSync(join(policies, file), 'utf8')))
     const before = await testPolicy(policies)
     edit('authz.rego', (source) =>
-      `${source}\n${example('rule')}`.replace(
+      `${source}\n${example('rule')}\n${example('budget')}`.replace(
         '\twithin_call_rate\n}',
         `\twithin_call_rate\n${example('condition')}}`,
       ),
     )
-    edit('authz_test.rego', (source) => `${source}\n${example('tests')}`)
+    edit('authz_test.rego', (source) => `${source}\n${example('tests')}\n${example('budget tests')}`)
     expect(await fmt(policies, { write: false })).toEqual({ diagnostics: [], changed: [] })
     const after = await testPolicy(policies)
     expect(after.diagnostics).toEqual([])
-    expect(after.tests).toBe(before.tests! + 3)
+    expect(after.tests).toBe(before.tests! + 5)
   })
 })
 

@@ -12,6 +12,11 @@ export function parseAmount(text: string): bigint | undefined {
   return whole === undefined ? undefined : BigInt(whole + fraction.padEnd(scale, '0'))
 }
 
+/** Whole units for whoever cannot count in millionths; `up`: a part of one counts as one. */
+export function wholeUnits(millionths: bigint, up = false): bigint {
+  return (millionths + (up ? 999_999n : 0n)) / 1_000_000n
+}
+
 /** Millionths as the shortest decimal: `250`, `0.5`. */
 export function amountText(millionths: bigint): string {
   const digits = String(millionths).padStart(scale + 1, '0')

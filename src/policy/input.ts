@@ -3,7 +3,7 @@
 
 import type { Operation } from '../enforce/operation.ts'
 import type { Evidence } from '../enforce/stages.ts'
-import { amountText } from '../lease/amount.ts'
+import { amountText, wholeUnits } from '../lease/amount.ts'
 import type { Lease } from '../lease/lease.ts'
 
 const leaseTexts = new WeakMap<Lease, string>()
@@ -17,24 +17,26 @@ export function policyInput(evidence: Evidence): string {
     lease.expiresAt - now
   }},"request":{"backend":${JSON.stringify(backend.name)},${operationText(operation)},"resource":${JSON.stringify(
     mapped.resource,
-  )},"method":"${request.method}","path":${JSON.stringify(mapped.backendPath)},"params":${
+  )},"method":"${request.method}","path":${JSON.stringify(mapped.backendPath)},${movedText(evidence)},"params":${
     operation.resource.includes('{') || operation.match.includes('{') ? JSON.stringify(mapped.params) : '{}'
   },"query":${request.queryText === undefined ? '{}' : JSON.stringify(mapped.query)},"body":${
     evidence.body === null ? 'null' : JSON.stringify(evidence.body)
-  },"amount":${amountTextOf(evidence)}},"context":{"now":${now},"source_ip":${JSON.stringify(request.peer)},"recent_calls":{"lease_1m":${
+  }},"context":{"now":${now},"source_ip":${JSON.stringify(request.peer)},"recent_calls":{"lease_1m":${
     evidence.recentCalls.lease
   },"agent_1m":${evidence.recentCalls.agent}},"provenance":"${request.provenance}","approval":${approvalText(evidence)},"budget":${budgetText(evidence)}}}`
 }
 
-function amountTextOf({ amount }: Evidence): string {
-  return amount !== undefined && 'value' in amount ? `"${amountText(amount.value)}"` : 'null'
+function movedText({ amount }: Evidence): string {
+  if (amount === undefined || 'problem' in amount) return '"amount":null,"amount_whole":null'
+  // Up, and what is left down: a rule that reads whole units errs towards its "no".
+  return `"amount":"${amountText(amount.value)}","amount_whole":${wholeUnits(amount.value, true)}`
 }
 
 function budgetText({ budget }: Evidence): string {
   if (budget === undefined) return 'null'
-  const { calls, bytes, amount, rate } = budget
-  const left = amount === undefined ? 'null' : `"${amountText(amount)}"`
-  return `{"calls_left":${calls ?? 'null'},"bytes_left":${bytes ?? 'null'},"amount_left":${left},"lease_rate_left":${rate ?? 'null'}}`
+  const { calls = null, bytes = null, amount, rate = null } = budget
+  const [left, whole] = amount === undefined ? [null, null] : [`"${amountText(amount)}"`, wholeUnits(amount)]
+  return `{"calls_left":${calls},"bytes_left":${bytes},"amount_left":${left},"amount_left_whole":${whole},"lease_rate_left":${rate}}`
 }
 
 function leaseText(lease: Lease): string {

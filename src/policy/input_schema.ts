@@ -61,16 +61,21 @@ const request = z.strictObject({
   risk: about(z.enum(risks), 'as configured', 'low'),
   method: text('as sent: HEAD stays HEAD', 'GET'),
   path: text('as the backend gets it, before the path of its `url`', '/customers/9821'),
-  params: about(z.record(z.string(), z.string()), 'parameters of `match`, decoded', { id: '9821' }),
-  query: about(z.record(z.string(), z.string()), 'decoded, each name once, without `opaque_query`', {
-    limit: '20',
-  }),
-  body: about(z.unknown(), 'the JSON body of an operation with `body: json`; else null', null),
   amount: about(
     z.string().nullable().default(null),
     'what the request moves, a decimal, where its operation has an `amount` that can be read; else null',
     null,
   ),
+  amount_whole: about(
+    z.number().int().nonnegative().nullable().default(null),
+    '`amount`, rounded up: a number that rules can compare',
+    null,
+  ),
+  params: about(z.record(z.string(), z.string()), 'parameters of `match`, decoded', { id: '9821' }),
+  query: about(z.record(z.string(), z.string()), 'decoded, each name once, without `opaque_query`', {
+    limit: '20',
+  }),
+  body: about(z.unknown(), 'the JSON body of an operation with `body: json`; else null', null),
 })
 
 const calls = (description: string, example: number) =>
@@ -88,6 +93,7 @@ const budget = z.strictObject({
   calls_left: left('of `max_calls`; null: not limited', 12),
   bytes_left: left('of `max_bytes`; null: not limited', 40_000),
   amount_left: about(z.string().nullable(), 'of `max_amount`, a decimal; null: not limited', '25.5'),
+  amount_left_whole: left('`amount_left`, rounded down: a number that rules can compare', 25),
   lease_rate_left: left('calls that `max_rate` would let through at once; null: not limited', 5),
 })
 

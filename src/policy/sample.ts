@@ -33,10 +33,11 @@ export const sampleInput: PolicyInput = {
     risk: 'low',
     method: 'GET',
     path: '/customers/9821',
+    amount: null,
+    amount_whole: null,
     params: { id: '9821' },
     query: {},
     body: null,
-    amount: null,
   },
   context: {
     now: 1_795_300_012,
@@ -54,7 +55,13 @@ export const sampleInput: PolicyInput = {
  */
 export function editorInputText(): string {
   const approval = { id: 'apr_01K9ZQ4C6V8B3N5M7P9R1T3W5Y', approved_by: ['carol@example.com'] }
-  const budget = { calls_left: 12, bytes_left: 40_000, amount_left: '25.5', lease_rate_left: 5 }
+  const budget = {
+    calls_left: 12,
+    bytes_left: 40_000,
+    amount_left: '25.5',
+    amount_left_whole: 25,
+    lease_rate_left: 5,
+  }
   const context = { ...sampleInput.context, approval, budget }
   return `${JSON.stringify({ ...sampleInput, context }, null, 2)}\n`
 }

@@ -16,9 +16,10 @@ export function sampleRequest({ name }: Backend, operation: Operation): PolicyIn
     risk,
     method,
     path: `/${segments.map((segment) => ('param' in segment ? '1' : segment.literal)).join('/')}`,
+    amount: null,
+    amount_whole: null,
     params: Object.fromEntries(params),
     query: {},
     body: null,
-    amount: null,
   }
 }

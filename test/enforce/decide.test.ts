@@ -170,6 +170,7 @@ describe('what policy sees', () => {
         query: { fields: 'name' },
         body: null,
         amount: null,
+        amount_whole: null,
       },
       context: {
         now,
@@ -179,6 +180,26 @@ describe('what policy sees', () => {
         approval: { id: 'apr_1', approved_by: ['bob@example.com'] },
         budget: null,
       },
+    })
+  })
+
+  test('says what is left of each limit and what the request moves, in exact text and in whole numbers', () => {
+    const budget = { calls: 3n, bytes: undefined, amount: 10_999_999n, rate: 0n }
+    expect(seen(evidenceOf({}, { budget, amount: { value: 2_500_000n } }))).toMatchObject({
+      request: { amount: '2.5', amount_whole: 3 },
+      context: {
+        budget: {
+          calls_left: 3,
+          bytes_left: null,
+          amount_left: '10.999999',
+          amount_left_whole: 10,
+          lease_rate_left: 0,
+        },
+      },
+    })
+    expect(seen(evidenceOf({}, { amount: { problem: 'total is no amount' } }))).toMatchObject({
+      request: { amount: null, amount_whole: null },
+      context: { budget: null },
     })
   })
 

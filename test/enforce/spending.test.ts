@@ -353,11 +353,12 @@ describe('what was spent', () => {
     const gone = new Error('the store is gone')
     const budgets = { ...store.budgets, giveBack: () => Promise.reject(gone) }
     const changes = { budgets, notGivenBack: (error: unknown) => errors.push(error) }
-    const committed = await passed({ ...asked(), sources: changes })
+    const lease = leased({ max_calls: 1 })
+    const committed = await passed({ lease, sources: changes })
     committed.giveBack()
     await settled()
     expect(errors).toEqual([gone])
-    expect(await call(asked())).toMatchObject({ code: 'budget_exhausted' })
+    expect(await call({ lease })).toMatchObject({ code: 'budget_exhausted' })
   })
 
   test('is not given back where the store did not say that it was taken', async () => {

@@ -293,7 +293,7 @@ describe('what is forwarded', () => {
     expect(await call(gate)).toEqual({ status: 500, body: 'internal_error' })
     expect(backend.bytesSeen()).toHaveLength(0)
     expect(gate.results).toEqual([
-      { status: 500, bytesIn: expect.any(Number), bytesOut: 0, ended: 'completed' },
+      { status: 500, bytesIn: expect.any(Number), bytesOut: 0, ended: 'completed', unseen: true },
     ])
   })
 

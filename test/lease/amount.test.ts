@@ -1,7 +1,7 @@
 // Decimals with one reading: what is not written plainly is no amount.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { amountText, parseAmount } from '../../src/lease/amount.ts'
+import { amountText, parseAmount, wholeUnits } from '../../src/lease/amount.ts'
 
 const largest = 10n ** 18n - 1n
 
@@ -47,6 +47,15 @@ describe('an amount', () => {
         expect(parseAmount(amountText(millionths))).toBe(millionths)
       }),
     )
+  })
+
+  test.each([
+    [0n, 0n, 0n],
+    [1n, 0n, 1n],
+    [1_000_000n, 1n, 1n],
+    [2_500_000n, 2n, 3n],
+  ])('%s millionths are at least %s whole ones and at most %s', (millionths, least, most) => {
+    expect([wholeUnits(millionths), wholeUnits(millionths, true)]).toEqual([least, most])
   })
 
   test.each([
