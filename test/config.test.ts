@@ -542,6 +542,18 @@ describe('refused in an operation', () => {
       'body_limit: lower it to limits.inspected_body',
     ],
     ['verb: read', 'verb: read, opaque_query: [access_token]', 'opaque_query[0]: write the name'],
+    ['verb: read', 'verb: read, amount: body.total', 'amount: add body: json to this operation'],
+    ['verb: read', 'verb: read, body: json, amount: body', 'amount: write body.NAME'],
+    ['verb: read', 'verb: read, body: json, amount: body..total', 'amount: write body.NAME'],
+    ['verb: read', 'verb: read, amount: query.a.b', 'amount: write body.NAME'],
+    ['verb: read', 'verb: read, amount: header.total', 'amount: write body.NAME'],
+    [
+      'verb: read',
+      'verb: read, amount: query.sum, opaque_query: [Sum]',
+      'amount: remove the parameter from opaque_query',
+    ],
+    ['verb: read', 'verb: read, rate: 20', 'rate: write a string'],
+    ['verb: read', 'verb: read, rate: 20 per minute', 'rate: write calls per time'],
   ])('%s written as %s', (from, to, message) => {
     const problems = problemsOf(withOperation(operation('GET /b').replace(from, to)))
     expect(problems).toHaveLength(1)

@@ -1,5 +1,6 @@
 // In: the plain values of the file, valid or not. Out: the problems between backends and between operations.
 // Never: a guess which of two backends or operations a request was meant for.
+import { lenientName } from '../enforce/target.ts'
 import { listeners, listenerUrl } from './listeners.ts'
 import {
   type Match,
@@ -177,7 +178,8 @@ function amountsAreRead(root: unknown, scope: RelationScope): void {
       scope.report([...path, 'amount'], 'add body: json to this operation, or its body is not read')
     }
     const opaque = at(value, ['opaque_query'])
-    if (source.from === 'query' && Array.isArray(opaque) && opaque.includes(source.name)) {
+    const names = Array.isArray(opaque) ? opaque.map((name) => lenientName(String(name))) : []
+    if (source.from === 'query' && names.includes(lenientName(source.name))) {
       scope.report([...path, 'amount'], 'remove the parameter from opaque_query: it could repeat there')
     }
   }

@@ -298,3 +298,50 @@ test('recent calls are those let through so far; looking does not count', async 
 test('a body that policy cannot read refuses', async () => {
   expect(codeOf(await gathered(put, sending('{')))).toBe('malformed_request')
 })
+
+describe('what the lease has left', () => {
+  const limited = leaseOf({
+    grants: [{ ...leaseOf().grants[0]!, constraints: { max_calls: 5, max_amount: '2.50' } }],
+  })
+  const counted = () => {
+    let looks = 0
+    const look: EvidenceSources['budgets']['look'] = (limits) => {
+      looks++
+      return store.budgets.look(limits)
+    }
+    return { budgets: { look }, looks: () => looks }
+  }
+
+  test('is looked up once in a second', async () => {
+    let time = now * 1_000
+    const { budgets, looks } = counted()
+    const seeing = sources({ budgets, left: new LeftMemory(() => time) })
+    const asked = async () => gather(authenticatedOf({ lease: limited }), seeing, sending(''))
+    const budget = { calls: 5n, bytes: undefined, amount: 2_500_000n, rate: undefined }
+    for (let at = 0; at < 3; at++) expect(await asked()).toMatchObject({ budget })
+    expect(looks()).toBe(1)
+    time += 1_001
+    await asked()
+    expect(looks()).toBe(2)
+    // A clock that was set back makes nothing new.
+    time -= 60_000
+    await asked()
+    expect(looks()).toBe(3)
+  })
+
+  test('is not asked for where nothing is limited', () => {
+    const { budgets, looks } = counted()
+    expect(gather(authenticatedOf(), sources({ budgets }), sending(''))).toMatchObject({ budget: undefined })
+    expect(looks()).toBe(0)
+  })
+
+  test.each<[string, EvidenceSources['budgets']['look']]>([
+    ['cannot be read', () => Promise.reject(new Error('gone'))],
+    ['is not read in time', () => new Promise<never>(() => {})],
+  ])('that %s refuses', async (_, look) => {
+    const seeing = sources({ budgets: { look }, deadlineMs: 1 })
+    expect(codeOf(await gather(authenticatedOf({ lease: limited }), seeing, sending('')))).toBe(
+      'evidence_unavailable',
+    )
+  })
+})

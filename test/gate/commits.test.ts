@@ -51,7 +51,7 @@ describe('max_calls', () => {
   test('any other constraint cannot be enforced, so it grants nothing', async () => {
     const details = grantsFor('crm', ['customer/*']).map((grant) => ({
       ...grant,
-      constraints: { max_calls: 5, max_amount: '10.00' },
+      constraints: { max_calls: 5, max_tokens: 10 },
     }))
     expect(await tally([message({ token: gate.token({ authorization_details: details }) })])).toEqual({
       outside_lease: 1,
