@@ -37,19 +37,11 @@ const longestPauseMs = 500
 
 /** How to dial the primary of `place`. */
 export function diallerOf({ access, at }: Place): Dialler {
-  if ('single' in at) {
-    return {
-      dial: (timeouts) => redis({ ...at.single, db: at.db, ...accessOptions(access), ...timeouts }),
-      followFailover: async () => {},
-    }
-  }
-  const finder =
-    'sentinel' in at
-      ? new PrimaryFinder(at.sentinel.nodes, (node) => askSentinel(node, at.sentinel))
-      : new PrimaryFinder(at.cluster.nodes, (node) => askClusterNode(node, access))
-  const Connector = connectorTo(finder, access.tls)
+  const finder = finderOf(at, access)
+  const db = 'single' in at ? at.db : 0
+  const Connector = connectorTo(() => finder.find(), access.tls)
   return {
-    dial: (timeouts) => redis({ Connector, ...accessOptions(access), ...timeouts }),
+    dial: (timeouts) => redis({ ...accessOptions(access), ...timeouts, Connector, db }),
     async followFailover(connections) {
       // A primary that the sentinels have given up may answer us for as long as it is cut off from them.
       if ('sentinel' in at && (await finder.hasMoved())) {
@@ -57,6 +49,12 @@ export function diallerOf({ access, at }: Place): Dialler {
       }
     },
   }
+}
+
+function finderOf(at: Place['at'], access: Access): PrimaryFinder {
+  if ('single' in at) return new PrimaryFinder([at.single], async (node) => ({ ...node, epoch: 0 }))
+  if ('cluster' in at) return new PrimaryFinder(at.cluster.nodes, (node) => askClusterNode(node, access))
+  return new PrimaryFinder(at.sentinel.nodes, (node) => askSentinel(node, at.sentinel))
 }
 
 /**
@@ -89,7 +87,8 @@ function accessOptions({ username, password, tls }: Access): Options {
   return {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    ...(tls === undefined ? {} : { tls: tlsOptions(tls) }),
+    // The connector sees to it; here it only says which event a connection is ready with.
+    ...(tls === undefined ? {} : { tls: {} }),
   }
 }
 
@@ -97,8 +96,8 @@ function tlsOptions({ serverName, ...pem }: RedisTls) {
   return serverName === undefined ? pem : { ...pem, servername: serverName }
 }
 
-/** Looks the primary up for each connection, for as long as it takes or until it is disconnected. */
-function connectorTo(finder: PrimaryFinder, tls: RedisTls | undefined) {
+/** Looks the server up for each connection, for as long as it takes or until it is disconnected. */
+function connectorTo(find: () => Promise<Address>, tls: RedisTls | undefined) {
   return class extends AbstractConnector {
     constructor() {
       super(connectMs)
@@ -108,7 +107,7 @@ function connectorTo(finder: PrimaryFinder, tls: RedisTls | undefined) {
       this.connecting = true
       for (let attempt = 1; this.connecting; attempt++) {
         try {
-          const address = await finder.find()
+          const address = await find()
           if (this.connecting) return this.#open(address)
         } catch (error) {
           emit('error', error instanceof Error ? error : new Error('failed'))
@@ -121,8 +120,9 @@ function connectorTo(finder: PrimaryFinder, tls: RedisTls | undefined) {
     #open({ host, port }: Address): Socket {
       const stream =
         tls === undefined ? connectTcp({ host, port }) : connectTls({ host, port, ...tlsOptions(tls) })
-      stream.once('error', (error) => {
-        this.firstError = error
+      // For good: TLS can report a second error, and one that nobody hears ends the process.
+      stream.on('error', (error) => {
+        this.firstError ??= error
       })
       this.stream = stream
       return stream
@@ -133,10 +133,11 @@ function connectorTo(finder: PrimaryFinder, tls: RedisTls | undefined) {
 /** One question on a connection of its own, within a bound. */
 async function ask<T>(node: Address, access: Access, question: (redis: Redis) => Promise<T>): Promise<T> {
   const bounds = { commandTimeout: connectMs, socketTimeout: connectMs }
+  const Connector = connectorTo(async () => node, access.tls)
   const asked = redis({
-    ...node,
     ...accessOptions(access),
     ...bounds,
+    Connector,
     enableReadyCheck: false,
     retryStrategy: null,
   })
@@ -154,12 +155,17 @@ async function ask<T>(node: Address, access: Access, question: (redis: Redis) =>
   }
 }
 
+/** In the midst of a fail-over the address is that of the new primary already; only `MASTER` tells the epoch. */
 function askSentinel(node: Address, { name, access }: { name: string; access: Access }) {
   return ask(node, access, async (sentinel): Promise<Primary | undefined> => {
-    const reply = (await sentinel.call('SENTINEL', 'MASTER', name).catch(unknownName)) as string[]
-    const field = (key: string) => reply[reply.indexOf(key) + 1]
-    const [host, port, epoch] = [field('ip'), Number(field('port')), Number(field('config-epoch'))]
-    return host === undefined || !(port > 0) || Number.isNaN(epoch) ? undefined : { host, port, epoch }
+    const asked = [
+      sentinel.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name),
+      sentinel.call('SENTINEL', 'MASTER', name),
+    ]
+    const [address, state] = (await Promise.all(asked).catch(unknownName)) as [string[] | null, string[]]
+    const [host, port] = address ?? []
+    const epoch = Number(state[state.indexOf('config-epoch') + 1])
+    return host === undefined || Number.isNaN(epoch) ? undefined : { host, port: Number(port), epoch }
   })
 }
 

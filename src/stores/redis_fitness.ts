@@ -72,6 +72,7 @@ export async function checkRights(commands: Connection, key: string): Promise<vo
     .map((name) => harmlessCall(name, key))
   try {
     await commands.ping()
+    await commands.info('memory')
     const missing = (await commands.eval(denied, 1, key, JSON.stringify(calls))) as string[]
     if (missing.length > 0) throw new Unavailable(`NOPERM: the user may not run ${missing.join(', ')}`)
     // Any digest will do: only whether it may be asked for.

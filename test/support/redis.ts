@@ -55,7 +55,8 @@ export async function startServer({ binary = redisServerPath(), ...form }: Serve
   const dir = mkdtempSync(join(tmpdir(), 'leasegate-redis-'))
   const start = async () => {
     const started = spawn(binary, form.args(port, dir), { stdio: 'ignore' })
-    started.once('exit', cleanUpAtExit(started))
+    running.add(started)
+    started.once('exit', () => running.delete(started))
     await answers(port, started, form.answers ?? answersPlainly)
     return started
   }
@@ -94,12 +95,10 @@ export async function sharedRedis(): Promise<{ url: string; prefix(): string; st
   return { url: server.url, prefix, stop: server.stop }
 }
 
-/** Kills the server when this process ends first; returns the way out. */
-function cleanUpAtExit(child: ChildProcess): () => void {
-  const kill = () => void child.kill('SIGKILL')
-  process.once('exit', kill)
-  return () => void process.off('exit', kill)
-}
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
 
 /** A port that nobody listens on. */
 export async function freePort(): Promise<number> {
