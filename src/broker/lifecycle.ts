@@ -3,7 +3,7 @@
 // Two writes each, in the order in which a crash between them leaves the lease dead or held, never freed.
 import { maxLeaseSeconds, revocationKey } from '../lease/lease.ts'
 import { isPlainText } from '../lease/text.ts'
-import type { LeaseRecord, Leases, Revocation, Revocations, StoredState } from '../ports.ts'
+import type { LeaseFilter, LeaseRecord, Leases, Revocation, Revocations, StoredState } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { leaseState } from './lease_state.ts'
 import { makeRevocation, type RevocationAsk } from './revocation.ts'
@@ -23,7 +23,7 @@ export interface LifecycleOrder {
 
 /** The ports that it works on; any `Store` has them. */
 export interface LifecycleStore {
-  readonly leases: Pick<Leases, 'get' | 'transition'>
+  readonly leases: Pick<Leases, 'get' | 'list' | 'transition'>
   readonly revocations: Revocations
 }
 
@@ -167,7 +167,7 @@ export async function revokeAll(
   if (!isPlainText(ask.reason)) return notOneLine()
   const made = makeRevocation(ask, Math.floor(now))
   if (isRefusal(made)) return made
-  const written = await write(made, store.revocations, now)
+  const written = await reachIssued(await write(made, store.revocations, now), store)
   const { entry } = written
   if (entry.scope !== 'lease') return { ...written, marked: undefined }
   const record = await store.leases.get(entry.value)
@@ -178,4 +178,37 @@ export async function revokeAll(
   const marked = await transition(record, { verb: 'revoke', by, reason, now }, store)
   // Over in another way already: the entry stands, and the record keeps telling how it ended.
   return { ...written, marked: isRefusal(marked) ? undefined : marked }
+}
+
+/**
+ * Once more with a later cutoff where a lease under its scope was issued later than that: by a machine whose clock is
+ * ahead of this one, and no lease outlives a revocation for it. What is written already does not wait for the look.
+ */
+async function reachIssued(written: Written, { leases, revocations }: LifecycleStore): Promise<Written> {
+  const { entry } = written
+  const filter = filterOf(entry)
+  if (filter === undefined) return written
+  const [newest] = await leases.list({ ...filter, limit: 1 })
+  if (newest === undefined || newest.issuedAt <= entry.cutoff) return written
+  const later = { ...entry, cutoff: Math.ceil(newest.issuedAt) }
+  await revocations.revoke(later)
+  return { entry: later, repeated: false }
+}
+
+/** Leases that an entry may concern; of a version, those of its agent. Undefined: it has no cutoff in time. */
+function filterOf({ scope, value }: Revocation): Omit<LeaseFilter, 'limit'> | undefined {
+  switch (scope) {
+    case 'agent':
+      return { agent: value }
+    case 'agent_version':
+      return { agent: value.slice(0, value.lastIndexOf('@')) }
+    case 'user':
+      return { user: value }
+    case 'task':
+      return { task: value }
+    case 'session':
+      return { session: value }
+    default:
+      return undefined
+  }
 }

@@ -7,7 +7,7 @@ import { scripts } from './scripts.ts'
 
 /** What the store sends beside its scripts; `cluster|slots`, `wait` and `waitaof` only where they are asked for. */
 const direct = [
-  ...['eval', 'evalsha', 'info', 'ping', 'time'],
+  ...['eval', 'evalsha', 'info', 'ping'],
   ...[
     'get',
     'getrange',

@@ -14,6 +14,7 @@ import {
   revokeAll,
 } from '../../src/broker/lifecycle.ts'
 import { makeRevocation, type RevocationAsk } from '../../src/broker/revocation.ts'
+import { revocationKey } from '../../src/lease/lease.ts'
 import type { LeaseRecord, Store } from '../../src/ports.ts'
 import { Unavailable } from '../../src/ports.ts'
 import { isRefusal } from '../../src/refusals.ts'
@@ -31,6 +32,12 @@ afterEach(async () => {
   await store.close()
   rmSync(dir, { recursive: true })
 })
+
+/** What revocations can name of a lease. */
+function subjectOf({ agent, agentVersion, user, task, session }: LeaseRecord) {
+  const versioned = `${agent}@${agentVersion}`
+  return { agent, agent_version: versioned, user, task: `${task.system}:${task.id}`, session }
+}
 
 async function put(over: Partial<LeaseRecord> = {}): Promise<LeaseRecord> {
   const record = leaseRecord({ issuedAt: now - 60, ...over })
@@ -58,7 +65,11 @@ function failing(nth: 1 | 2): LifecycleStore {
   }
   const { revocations, leases } = store
   return {
-    leases: { get: (id) => leases.get(id), transition: write((id, change) => leases.transition(id, change)) },
+    leases: {
+      get: (id) => leases.get(id),
+      list: (filter) => leases.list(filter),
+      transition: write((id, change) => leases.transition(id, change)),
+    },
     revocations: {
       revoke: write((entry) => revocations.revoke(entry)),
       suspend: write((entry) => revocations.suspend(entry)),
@@ -320,6 +331,27 @@ describe('revoking in bulk', () => {
       expect(accepted(await revokeAll(ask(over), store, now)).marked).toBeUndefined()
     }
     expect([(await read()).state, await state()]).toEqual(['active', 'revoked'])
+  })
+
+  test.each(['agent', 'agent_version', 'user', 'task', 'session'] as const)(
+    'by %s ends what a machine whose clock is ahead has issued',
+    async (scope) => {
+      const record = await put({ issuedAt: now + 60 })
+      const subject = { scope, value: subjectOf(record)[scope] }
+      const { entry } = accepted(await revokeAll(ask(subject), store, now))
+      expect(entry.cutoff).toBe(now + 60)
+      const keys = [revocationKey(entry.scope, entry.value)]
+      expect(store.revocations.find(keys, now + 60)).toMatchObject({ cutoff: now + 60 })
+      expect(store.revocations.find(keys, now + 61)).toBeUndefined()
+    },
+  )
+
+  test('reaches as far as now, and no further, where all clocks agree', async () => {
+    await put()
+    const { entry } = accepted(
+      await revokeAll(ask({ scope: 'user', value: 'alice@example.com' }), store, now),
+    )
+    expect(entry.cutoff).toBe(now)
   })
 
   test('of what could match no lease is refused', async () => {

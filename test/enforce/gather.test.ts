@@ -345,3 +345,41 @@ describe('what the lease has left', () => {
     )
   })
 })
+
+describe('strict reading', () => {
+  const lease = leaseOf()
+  const revoke = (other: Store) =>
+    other.revocations.revoke(
+      accepted(makeRevocation({ scope: 'lease', value: lease.id, reason: 'leaked', by: 'ops' }, now)),
+    )
+
+  test.each([
+    ['a plain request', {}, unread],
+    ['one whose body is read', put, sending('{"a":"b"}')],
+    ['one of high risk', dangerous, sending('')],
+  ])('of %s sees what another process has just written', async (_, scene: Scene, body) => {
+    const options = { path: join(dir, 'state.db'), maxStalenessMs: 2_000, now: () => now * 1_000 }
+    const strict = await openEmbedded({ ...options, pollMs: 1_000_000, strict: true })
+    await revoke(store)
+    expect(strict.revocations.find(lease.revocationKeys, now - 60)).toBeUndefined()
+    const evidence = await gathered(scene, body, { revocations: strict.revocations })
+    expect(accepted(evidence).revocation).toMatchObject({ scope: 'lease', reason: 'leaked' })
+    await strict.close()
+  })
+
+  test.each([
+    ['fails', () => Promise.reject(new Error('Redis: timed out')), 'Redis: timed out'],
+    ['takes longer than it may', () => new Promise<void>(() => {}), 'no answer within 20 ms'],
+  ])('that %s refuses', async (_, confirm, cause) => {
+    const { revocations } = store
+    const unread = {
+      ...{ find: revocations.find.bind(revocations), suspension: revocations.suspension.bind(revocations) },
+      ...{ revoke: revocations.revoke.bind(revocations), suspend: revocations.suspend.bind(revocations) },
+      ...{ ageMs: () => 0, size: () => 0, watch: () => () => {}, confirm },
+      ...{ malformed: revocations.malformed.bind(revocations), faults: () => [] },
+    }
+    const refusal = await gathered({}, undefined, { revocations: unread, deadlineMs: 20 })
+    expect(codeOf(refusal)).toBe('evidence_unavailable')
+    expect(refusal).toMatchObject({ facts: { cause } })
+  })
+})
