@@ -141,14 +141,14 @@ function connect(dialler: Dialler, times: Times, acknowledge: Acknowledge | unde
     })
     return redis
   }
-  // Both hear something in that time; one that does not is cut and made anew.
+  // These hear something in that time; one that does not is cut and made anew.
   const socketTimeout = Math.max(1000, heartbeatMs + 2 * commandTimeoutMs)
   const waitMs = acknowledge === undefined ? undefined : acknowledge.timeoutMs + commandTimeoutMs
   return {
     commands: open({ commandTimeout: commandTimeoutMs, socketTimeout }),
     // A blocking read may take its block; a grace after that it comes back empty, which proves nothing.
     reader: open({ blockingTimeout: heartbeatMs, blockingTimeoutGrace: commandTimeoutMs, socketTimeout }),
-    ...(waitMs === undefined ? {} : { waiter: open({ commandTimeout: waitMs }) }),
+    ...(waitMs === undefined ? {} : { waiter: open({ commandTimeout: waitMs, socketTimeout: waitMs + 1000 }) }),
     lastError: () => lastError,
   }
 }
