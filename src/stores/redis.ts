@@ -15,7 +15,7 @@ import { answer, reason } from './redis_answer.ts'
 import { type Connection, type Dialler, diallerOf, type Timeouts } from './redis_connect.ts'
 import { type Connections, RedisEntries } from './redis_entries.ts'
 import { checkRights } from './redis_fitness.ts'
-import { placeOf, type RedisServers } from './redis_servers.ts'
+import { type Place, placeOf, type RedisServers } from './redis_servers.ts'
 
 /*
  * What Redis holds, each key beginning with `<prefix>{leasegate}:`
@@ -74,7 +74,7 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
   const entries = new RedisEntries(connections, key, options)
   const feed = new RevocationFeed(entries, { heartbeatMs: times.heartbeatMs, now, onError })
   try {
-    await within(openMs, connected(connections), connections.lastError)
+    await within(openMs, connected(connections, place.at), connections.lastError)
     await checkRights(connections.commands, key('check'))
     await entries.check()
     await feed.start()
@@ -148,7 +148,9 @@ function connect(dialler: Dialler, times: Times, acknowledge: Acknowledge | unde
     commands: open({ commandTimeout: commandTimeoutMs, socketTimeout }),
     // A blocking read may take its block; a grace after that it comes back empty, which proves nothing.
     reader: open({ blockingTimeout: heartbeatMs, blockingTimeoutGrace: commandTimeoutMs, socketTimeout }),
-    ...(waitMs === undefined ? {} : { waiter: open({ commandTimeout: waitMs, socketTimeout: waitMs + 1000 }) }),
+    ...(waitMs === undefined
+      ? {}
+      : { waiter: open({ commandTimeout: waitMs, socketTimeout: waitMs + 1000 }) }),
     lastError: () => lastError,
   }
 }
@@ -191,12 +193,17 @@ function transfers(dialler: Dialler, commands: Connection): SetTransfers {
   }
 }
 
-async function connected(connections: Connections): Promise<void> {
-  try {
-    await Promise.all(everyOne(connections).map((each) => each.connect()))
-  } catch (error) {
-    throw connections.lastError() ?? error
+/** A single server is there or is not; behind Sentinel or in a Cluster a fail-over may be under way. */
+async function connected(connections: Connections, at: Place['at']): Promise<void> {
+  const ready = async (each: Connection) => {
+    try {
+      await each.connect()
+    } catch (error) {
+      if ('single' in at) throw connections.lastError() ?? error
+      await new Promise<void>((resolve) => each.once('ready', () => resolve()))
+    }
   }
+  await Promise.all(everyOne(connections).map(ready))
 }
 
 /** Cuts the connections, which ends every wait of the feed. */

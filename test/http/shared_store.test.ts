@@ -40,7 +40,10 @@ test('strict: what another process writes into Redis alone is refused with the v
   await admin.hset('gate:{leasegate}:revocations', keyOf(entry), revokeArguments(entry).join(' '))
   admin.disconnect()
   const refused = await gate.ask(message({ token }))
-  expect([refused.status, JSON.parse(refused.body.toString())]).toMatchObject([401, { code: 'lease_revoked' }])
+  expect([refused.status, JSON.parse(refused.body.toString())]).toMatchObject([
+    401,
+    { code: 'lease_revoked' },
+  ])
 })
 
 test('a revocation that too few replicas have says so, and is in effect', async () => {
@@ -57,7 +60,10 @@ test('a server that does not answer: 503, not ready, and both say why', async ()
   const token = gate.token()
   redis.freeze()
   const refused = await gate.ask(message({ token }))
-  expect([refused.status, JSON.parse(refused.body.toString())]).toMatchObject([503, { code: 'evidence_unavailable' }])
+  expect([refused.status, JSON.parse(refused.body.toString())]).toMatchObject([
+    503,
+    { code: 'evidence_unavailable' },
+  ])
   const row = async () => (await gate.readiness()).checks.find(({ name }) => name === 'revocations')
   await eventually(async () => (await row())?.ready === false, 'a gate that is not ready')
   expect((await row())?.detail).toMatch(/; Redis: (?:timed out|connection lost)$/)
