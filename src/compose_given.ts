@@ -23,21 +23,21 @@ export async function composeGiven(
   metrics.policyConverged(() => true)
   let given = first
   let current = await loadGiven(first)
+  let tried: number | undefined
   let turn: Promise<void> = Promise.resolve()
 
   const adopt = (next: GivenPolicy, loaded: LoadedPolicy) => {
     const { candidate } = next
     metrics.policyInfo(loaded.digest)
     shadow.live(next.module, loaded.digest)
-    if (candidate !== undefined && candidate.number !== given.candidate?.number) {
+    if (candidate !== undefined && candidate.number !== tried) {
       shadow.candidate(candidate.event, candidate.module)
+      tried = candidate.number
     }
     given = next
     current = loaded
   }
-  const { candidate } = first
-  given = { digest: first.digest, module: first.module }
-  adopt(candidate === undefined ? given : first, current)
+  adopt(first, current)
 
   const replace = async (next: GivenPolicy) => {
     const isSame = next.digest === current.digest

@@ -5,11 +5,12 @@ import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openAuditFile } from '../../src/telemetry/audit_file.ts'
 import { eventually } from '../support/gate.ts'
 
-const writer = join(import.meta.dirname, 'audit_writer.ts')
+const writer = fileURLToPath(new URL('audit_writer.ts', import.meta.url))
 let dir: string
 let path: string
 beforeEach(() => {
