@@ -33,7 +33,7 @@ console.log('\nthroughput')
 const throughput = await measureThroughput(seconds)
 console.log('\nworkers')
 const workers = await measureWorkers(
-  quick ? { rounds: 1, round: 1, revocations: 20 } : { rounds: 3, round: 2, revocations: 200 },
+  quick ? { rounds: 1, round: 1, revocations: 20 } : { rounds: 3, round: 2, revocations: 100 },
 )
 console.log('\nreload under load')
 const reload = await measureReload(

@@ -72,7 +72,7 @@ async function enforced(candidate?: string): Promise<Serving> {
   return {
     port: gate.proxy.port,
     token: await fixture.token(),
-    tokens: workers === '1' ? [] : await Promise.all(Array.from({ length: 200 }, () => fixture.token())),
+    tokens: workers === '1' ? [] : await Promise.all(Array.from({ length: 100 }, () => fixture.token())),
     dir: fixture.dir,
     metrics,
     pids: own.length === 0 ? [process.pid] : own,

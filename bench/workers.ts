@@ -15,6 +15,7 @@ import { requestText } from './throughput.ts'
 
 const ways = ['single', 'shared_queue', 'round_robin', 'reuse_port'] as const
 const connections = 64
+const loadPerSecond = 500
 
 /** Seconds, but for `rounds` and `revocations`. */
 export interface WorkersOptions {
@@ -183,7 +184,7 @@ function cpuUs(pids: readonly number[]): number {
 
 /**
  * From the acknowledgement of a revocation to the end of the first answer that refuses the lease, on a connection to
- * each worker, on which requests follow one another; the gate meanwhile serves 1,000 other requests a second.
+ * each worker, on which requests follow one another; the gate meanwhile serves `loadPerSecond` other requests a second.
  */
 async function measureRevocations(
   { port, pids = [], tokens = [], control }: ServerProcess,
@@ -202,7 +203,7 @@ async function measureRevocations(
   }
   const over = new AbortController()
   const busy = (async () => {
-    while (!over.signal.aborted) await fixedRate({ ...load, seconds: 1 }, 1_000)
+    while (!over.signal.aborted) await fixedRate({ ...load, seconds: 1 }, loadPerSecond)
   })()
   const took: number[] = []
   for (const token of tokens.slice(0, count)) {
@@ -279,7 +280,7 @@ class Probe {
 
 if (import.meta.main) {
   const { quick } = parseArgs({ options: { quick: { type: 'boolean', default: false } } }).values
-  const options = quick ? { rounds: 1, round: 1, revocations: 20 } : { rounds: 3, round: 2, revocations: 200 }
+  const options = quick ? { rounds: 1, round: 1, revocations: 20 } : { rounds: 3, round: 2, revocations: 100 }
   const result = await measureWorkers(options)
   if (!quick) writeResult('workers', result)
 }

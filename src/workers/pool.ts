@@ -2,6 +2,7 @@
 // the agents' listener. One that dies or hangs is replaced, later and later while it keeps dying. Never decides,
 // never serves agents itself, never gives up, never spins.
 import cluster from 'node:cluster'
+import { fileURLToPath } from 'node:url'
 import { type PackedConfig, packConfig } from '../config/transfer.ts'
 import type { Config, Listen } from '../config.ts'
 import { type CountedCalls, RecentCallCounter } from '../enforce/recent.ts'
@@ -83,7 +84,7 @@ export class WorkerPool {
     // taken by the others, and a second gate on the same port is told so (bench/README.md has the numbers).
     cluster.schedulingPolicy = cluster.SCHED_NONE
     const suffix = import.meta.filename.endsWith('.ts') ? 'ts' : 'js'
-    const exec = new URL(`../commands/worker.${suffix}`, import.meta.url).pathname
+    const exec = fileURLToPath(new URL(`../commands/worker.${suffix}`, import.meta.url))
     cluster.setupPrimary({ exec, args: [], serialization: 'advanced' })
     const outcome = await new Promise<Listen | Error>((resolve) => {
       this.#started = resolve
