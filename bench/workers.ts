@@ -30,7 +30,8 @@ export async function measureWorkers(options: WorkersOptions): Promise<object> {
   return { accepting, gate: await measureGate(options) }
 }
 
-async function measureAccepting({ rounds, round: seconds }: WorkersOptions): Promise<object> {
+/** The first part alone. */
+export async function measureAccepting({ rounds, round: seconds }: WorkersOptions): Promise<object> {
   const results: Record<string, object> = {}
   const rows: (string | number)[][] = []
   for (const way of ways) {
