@@ -1,6 +1,7 @@
 // In: where the Redis or Valkey is that all gates share. Out: a `Store`. Every command settles within its
 // timeout; a failure is `Unavailable` and carries neither the password nor what was sent. It never answers
 // "not revoked" from Redis: `find` reads the local view.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Revocations, type Store, Unavailable } from '../ports.ts'
 import { type Entry, keyOf } from './entry.ts'
 import { RevocationFeed } from './feed.ts'
@@ -21,6 +22,7 @@ import { type Place, placeOf, type RedisServers } from './redis_servers.ts'
  * What Redis holds, each key beginning with `<prefix>{leasegate}:`
  *   revocations      hash: revocation key or suspension -> "rank expires json"; the truth a gate loads at start
  *   feed             stream: every change of that hash, each entry with the id of the one before it
+ *   born             when a gate first started on this server as it is; younger: others may be giving back what is lost
  *   beat             when a gate last proved that this server takes writes
  *   lease:ID         JSON of the record; leases, leases:agent:A, and so for user, task, session, tenant and
  *                    state: ids by time of issue
@@ -48,6 +50,8 @@ export interface RedisStoreOptions extends RedisServers {
   readonly heartbeatMs?: number
   /** Default a quarter of `maxStalenessMs`, at least 100 and at most 1000. */
   readonly commandTimeoutMs?: number
+  /** How long a server that has just come up empty is followed before it is believed; default `maxStalenessMs`. */
+  readonly settleMs?: number
   /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
   readonly maxReplayIds?: number
   /** Told when the server cannot be used, once per reason. Never carries a secret. */
@@ -78,6 +82,7 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     await checkRights(connections.commands, key('check'))
     await entries.check()
     await feed.start()
+    await settled(connections.commands, key('born'), options.settleMs ?? maxStalenessMs)
   } catch (error) {
     await close(connections, feed)
     throw new Unavailable(`Redis at ${place.where} cannot be used: ${reason(error)}`)
@@ -108,6 +113,12 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
       return close(connections, feed)
     },
   }
+}
+
+/** A gate that starts while others give back what the server has lost would take the rest for never revoked. */
+async function settled(commands: Connection, born: string, settleMs: number): Promise<void> {
+  const ageMs = Number(await answer(commands.leasegateBorn(born)))
+  await sleep(Math.min(settleMs, Math.max(0, settleMs - ageMs)))
 }
 
 interface Times {

@@ -61,6 +61,15 @@ export const scripts = {
     numberOfKeys: 1,
     lua: `return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')`,
   },
+  // born. Milliseconds since the first call on this server as it is, by its own clock.
+  leasegateBorn: {
+    numberOfKeys: 1,
+    lua: `
+      local time = redis.call('TIME')
+      local now = time[1] * 1000 + math.floor(time[2] / 1000)
+      redis.call('SET', KEYS[1], now, 'NX')
+      return now - redis.call('GET', KEYS[1])`,
+  },
   // hash; before, field …
   leasegatePurge: {
     numberOfKeys: 1,

@@ -20,7 +20,7 @@ storeContract('redis', async () => {
   const { url } = server
   const prefix = server.prefix()
   // A loaded test machine is no reason to time out; the bounds are tested below.
-  const options = { url, prefix, maxStalenessMs: 2000, heartbeatMs: 100, commandTimeoutMs: 5000 }
+  const options = { url, prefix, maxStalenessMs: 2000, heartbeatMs: 100, commandTimeoutMs: 5000, settleMs: 0 }
   const end = async () => {
     const client = new Redis(url)
     await client.del('none', ...(await client.keys(`${prefix}*`)))
@@ -40,7 +40,7 @@ describe('the Redis store', () => {
   const raw: Redis[] = []
 
   const open = async (over: Partial<RedisStoreOptions> = {}) => {
-    const bounds = { maxStalenessMs, heartbeatMs: 100, commandTimeoutMs: 2000 }
+    const bounds = { maxStalenessMs, heartbeatMs: 100, commandTimeoutMs: 2000, settleMs: 0 }
     const store = await openRedis({ url: redis.url, prefix, ...bounds, ...over })
     stores.push(store)
     return store
@@ -141,7 +141,7 @@ describe('the Redis store', () => {
       if (ttlMs === -1) endless.push(key.slice(`${prefix}{leasegate}:`.length))
       else expect(ttlMs, key).toBeGreaterThan(60_000)
     }
-    expect(endless.toSorted()).toEqual(['beat', 'feed', 'revocations', 'secret:nonce'])
+    expect(endless.toSorted()).toEqual(['beat', 'born', 'feed', 'revocations', 'secret:nonce'])
     expect(await client.pttl(`${prefix}{leasegate}:budget:b`)).toBeGreaterThan(600_000)
   })
 
@@ -183,6 +183,15 @@ describe('the Redis store', () => {
     redis.thaw()
     await fresh(store)
     await eventually(() => store.ping().catch(String)).toBeUndefined()
+  })
+
+  it('does not believe a server that has just come up empty: others may be giving back what it has lost', async () => {
+    const running = await open()
+    await running.revocations.revoke(revocation('lse_1'))
+    await redis.kill()
+    await redis.restart()
+    const anew = await open({ maxStalenessMs: 3000, settleMs: 3000 })
+    expect(found(anew, 'lse_1')).toBeDefined()
   })
 
   it('never forgets what it has seen: an empty server gets every revocation back', async () => {

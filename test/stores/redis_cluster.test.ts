@@ -13,7 +13,13 @@ afterAll(() => cluster.stop())
 let prefixes = 0
 const newPrefix = () => `test-${prefixes++}:`
 const nodes = cluster.servers.map(addressOf)
-const options = { cluster: { nodes }, maxStalenessMs: 2000, heartbeatMs: 100, commandTimeoutMs: 5000 }
+const options = {
+  cluster: { nodes },
+  maxStalenessMs: 2000,
+  heartbeatMs: 100,
+  commandTimeoutMs: 5000,
+  settleMs: 0,
+}
 
 storeContract('redis', async () => {
   const prefix = newPrefix()
