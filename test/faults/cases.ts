@@ -2,6 +2,13 @@
 import { embeddedFaults } from './cases/embedded.ts'
 import { machineFaults } from './cases/machines.ts'
 import { redisFaults } from './cases/redis.ts'
+import { clusterFaults, sentinelFaults } from './cases/topologies.ts'
 import type { Fault } from './fault.ts'
 
-export const faults: readonly Fault[] = [...redisFaults, ...machineFaults, ...embeddedFaults]
+export const faults: readonly Fault[] = [
+  ...redisFaults,
+  ...machineFaults,
+  ...sentinelFaults,
+  ...clusterFaults,
+  ...embeddedFaults,
+]

@@ -97,7 +97,7 @@ export class Deployment implements AsyncDisposable {
   /** Waits until `count` more revocations have been acknowledged. */
   async moreRevocations(count: number): Promise<void> {
     const wanted = this.#acknowledged.size + count
-    await eventually(() => this.#acknowledged.size >= wanted, `${count} more revocations`, 30)
+    await eventually(() => this.#acknowledged.size >= wanted, `${count} more revocations`, 120)
   }
 
   /** One more gate, which has seen nothing of what was before. */
@@ -168,7 +168,16 @@ export class Deployment implements AsyncDisposable {
   async #served(gates: readonly GateProcess[], what: string): Promise<void> {
     const served = async (gate: GateProcess) =>
       (await this.#traffic.ask(gate, this.#control[0]!)).status === 200
-    await Promise.all(gates.map((gate) => eventually(() => served(gate), what, 60)))
+    const waits = gates.map(async (gate) => {
+      try {
+        await eventually(() => served(gate), what, 60)
+      } catch (error) {
+        const last = this.#traffic.asks.findLast((ask) => ask.gate === gate.name)
+        const facts = [`last answer ${last?.status}`, await gate.readiness(), gate.output()]
+        throw new Error(`gate ${gate.name}: ${facts.join('\n')}`, { cause: error })
+      }
+    })
+    await Promise.all(waits)
   }
 
   #begin(): void {

@@ -39,7 +39,8 @@ export interface GateProcess extends Target {
   readonly pid: number
   /** Its answer to an operator; undefined: none in time. */
   revoke(ask: Readonly<Record<string, string>>): Promise<number | undefined>
-  ready(): Promise<boolean>
+  /** What `/readyz` says, for people. */
+  readiness(): Promise<string>
   output(): string
   signal(signal: NodeJS.Signals): void
   /** SIGKILL, and the process is gone. */
@@ -93,7 +94,7 @@ export async function startGateProcess(options: GateOptions): Promise<GateProces
       }
       return fetch(`http://${host}:${control}/revocations`, request).then(statusOf, () => undefined)
     },
-    ready: async () => (await answerOf(`http://${host}:${metrics}/readyz`)) === 200,
+    readiness: () => textOf(`http://${host}:${metrics}/readyz`),
     output: () => output,
     signal: (signal) => void child!.kill(signal),
     async kill() {
@@ -137,6 +138,13 @@ export async function startGateProcess(options: GateOptions): Promise<GateProces
 async function statusOf(response: Response): Promise<number> {
   await response.arrayBuffer()
   return response.status
+}
+
+function textOf(url: string): Promise<string> {
+  return fetch(url, { signal: AbortSignal.timeout(1000) }).then(
+    (response) => response.text(),
+    (error) => String(error),
+  )
 }
 
 function answerOf(url: string): Promise<number | undefined> {

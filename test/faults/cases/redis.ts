@@ -51,7 +51,6 @@ export const redisFaults: readonly Fault<RedisSite>[] = [
   {
     name: 'redis-killed-durable',
     what: 'kill -9 of Redis and restart, appendfsync always',
-    short: true,
     open: redisSite(),
     async inflict(_, { redis }) {
       await redis.kill()
