@@ -41,7 +41,7 @@ export const maxStaleness = `${maxStalenessMs}ms`
 const doomedLeases = 400
 const controlLeases = 8
 /** Requests a second to each gate: half under leases that are good, half under revoked ones and the next. */
-const perSecond = 160
+const perSecond = 120
 const revocationsPerSecond = 15
 
 export class Deployment implements AsyncDisposable {
@@ -191,7 +191,7 @@ export class Deployment implements AsyncDisposable {
     const at = turn >> 1
     if (turn % 2 === 0) return this.#control[at % this.#control.length]!
     const known = Math.min(this.#asked + 1, this.#doomed.length)
-    // Every third is among the last ten, whose bound is about to pass.
+    // Every third is among the newest: their bound is passing now.
     const back = at % 3 === 0 ? at % Math.min(30, known) : at % known
     return this.#doomed[known - 1 - back]!
   }
