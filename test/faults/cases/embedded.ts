@@ -107,6 +107,7 @@ export const embeddedFaults: readonly Fault<FileSite>[] = [
       writeFileSync(filler, '')
       const { bavail, bsize } = statfsSync(dir)
       spawnSync('dd', ['if=/dev/zero', `of=${filler}`, `bs=${bsize}`, `count=${Number(bavail) + 16}`])
+      if (statfsSync(dir).bavail > 0) throw new Error('the disk did not become full')
       await sleep(longMs)
       truncateSync(filler)
     },
