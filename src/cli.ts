@@ -16,6 +16,7 @@ const commands: CommandTable = {
   keys: async () => (await import('./commands/keys.ts')).addKeysCommands,
   revoke: async () => (await import('./commands/revoke.ts')).addRevokeCommand,
   drill: async () => (await import('./commands/drill.ts')).addDrillCommands,
+  'blast-radius': async () => (await import('./commands/blast_radius.ts')).addBlastRadiusCommand,
   policy: async () => (await import('./commands/policy.ts')).addPolicyCommands,
   config: async () => (await import('./commands/config.ts')).addConfigCommands,
 }

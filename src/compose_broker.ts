@@ -1,8 +1,10 @@
 // The part of compose.ts that makes the broker: parts in, the endpoints that agents and identity providers call
 // out. Decides nothing.
+import { agentPoints } from './broker/blast_search.ts'
 import type { BrokerParts } from './broker/parts.ts'
 import { createStatusContents, createStatusPlaces } from './broker/status_list.ts'
 import type { Closers, Parts } from './compose_parts.ts'
+import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
 import type { Endpoint } from './http/control.ts'
 import { introspectionEndpoints, type Sign } from './http/introspect.ts'
@@ -17,6 +19,7 @@ import { algorithms, signCompact } from './lease/jose.ts'
 import { createSenderVerifier } from './lease/proof_sender.ts'
 import { proofAlgorithms } from './lease/proof_text.ts'
 import { createVerifier } from './lease/verify.ts'
+import { watchRadius } from './telemetry/blast_radius.ts'
 
 /** What the broker adds to the control listener. */
 export interface ComposedBroker {
@@ -64,6 +67,7 @@ export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
     now: () => Date.now() / 1000,
   }
   const observed = { observer, clock: Date.now }
+  watchBlastRadius(parts, closers)
   const tokens = { ...observed, clients, senders, store, verifier, audiences }
   const endpoints = [
     ...tokenEndpoints(broker),
@@ -77,6 +81,17 @@ export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
     endpoints: [...endpoints, ...metadata(config, endpoints)],
     holder: { verifier, sender: senders, audiences },
   }
+}
+
+/** What each agent could do, for the metric; agents without a file are told as one. */
+function watchBlastRadius({ config, store, metrics, identity, log }: Parts, closers: Closers): void {
+  const watch = watchRadius({
+    look: () => agentPoints(store, surroundings(config, Date.now() / 1000)),
+    isKnown: (agent) => identity?.agents.byAgent(agent) !== undefined,
+    log,
+  })
+  metrics.blastRadius(() => watch.points())
+  closers.push(() => watch.close())
 }
 
 function statusLists({ config, store }: Parts, sign: Sign, closers: Closers): Endpoint[] {

@@ -3,6 +3,7 @@
 import type { Server } from 'node:http'
 import { composeBroker } from './compose_broker.ts'
 import type { Closers, Parts } from './compose_parts.ts'
+import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
 import { createControlListener } from './http/control.ts'
 import { leaseEndpoints } from './http/leases.ts'
@@ -21,7 +22,7 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
     endpoints: [
       // What operators call on any process: a revocation may be sent to whichever is at hand.
       ...revocationEndpoints(orders),
-      ...leaseEndpoints({ ...orders, ...holder }),
+      ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
       ...(broker?.endpoints ?? []),
     ],
     operators: await openOperators(config.control),

@@ -3,6 +3,7 @@ import type { RedisConfig } from './config/redis.ts'
 import type { CallerRates } from './enforce/limits.ts'
 import type { Backend } from './enforce/operation.ts'
 import type { IssuerProfile } from './lease/profile.ts'
+import type { CallRate } from './lease/rate.ts'
 import type { BundleSettings } from './policy/bundle_source.ts'
 
 /** `host:port` of one listener. */
@@ -68,6 +69,13 @@ export interface Config {
   }
   /** Whether a DPoP proof has to hold a nonce of this server (RFC 9449 §8, §9). */
   readonly proofs: { readonly nonce: 'required' | 'optional' }
+  /** How the blast radius of leases is told; decides nothing. */
+  readonly blastRadius: {
+    /** Until misuse is noticed and ended. */
+    readonly detectionSeconds: number
+    /** Of a lease that nothing limits. */
+    readonly assumedRate: CallRate
+  }
   readonly policy: {
     readonly dir: string
     readonly reload: 'on_change' | 'on_activate' | 'never'

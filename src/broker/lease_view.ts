@@ -1,6 +1,7 @@
 // A lease as people and programs read it: the six questions in one document, in the words of the API. In: the
 // record, what it is worth now, the calls under it, its relatives. Out: plain data. Pure; holds no secret.
 import type { LeaseRecord, LeaseUsage } from '../ports.ts'
+import type { BlastRadius } from './blast_radius.ts'
 import type { LeaseState } from './lease_state.ts'
 
 /** Everything there is to tell about one lease. */
@@ -13,8 +14,11 @@ export interface KnownLease {
   readonly children?: readonly string[]
 }
 
-/** The document: who, which agent, what, why, when, what happened. Times are seconds since 1970. */
-export function leaseView({ record, state, usage, children }: KnownLease) {
+/**
+ * The document: who, which agent, what, why, when, what happened; with `radius`, how much could still happen. Times
+ * are seconds since 1970.
+ */
+export function leaseView({ record, state, usage, children }: KnownLease, radius?: BlastRadius) {
   const { id, issuer, tenant, session, decision } = record
   return {
     id,
@@ -44,6 +48,7 @@ export function leaseView({ record, state, usage, children }: KnownLease) {
     tenant,
     parents: record.ancestors,
     ...(children !== undefined && { children }),
+    ...(radius !== undefined && { blast_radius: radiusView(radius) }),
   }
 }
 
@@ -88,4 +93,21 @@ function suspendedBy({ suspension }: LeaseState) {
 
 function decisionOf({ id, reasons, policyDigest }: NonNullable<LeaseRecord['decision']>) {
   return { id, reasons, policy_digest: policyDigest }
+}
+
+/** A blast radius as documents write it. */
+export function radiusView({ points, calls, windowSeconds, reach }: BlastRadius) {
+  return {
+    points,
+    calls,
+    window_seconds: Math.round(windowSeconds),
+    reach: reach.map(({ backend, operation, identifier, points: each }) => ({
+      backend,
+      operation: operation.match,
+      identifier,
+      sensitivity: operation.sensitivity,
+      risk: operation.risk,
+      points: each,
+    })),
+  }
 }

@@ -97,6 +97,10 @@ function build(file: ParsedConfig, dir: string): Config {
     broker: buildBroker(file.broker, ownProfile(file, issuer, dir), dir),
     control: buildControl(file.control, dir),
     proofs: file.proofs,
+    blastRadius: {
+      detectionSeconds: file.blast_radius.detection,
+      assumedRate: file.blast_radius.assumed_rate,
+    },
     policy: buildPolicy(file.policy, dir),
     audit: buildAudit(file.audit, dir),
     log: file.log,

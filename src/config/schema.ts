@@ -222,6 +222,10 @@ export const configSchema = section({
     bundle: bundle.optional(),
     shadow: section({ dir: filePath() }).optional(),
   }).prefault({}),
+  blast_radius: section({
+    detection: seconds('1s', '24h').prefault('15m'),
+    assumed_rate: callRate().prefault('600/1m'),
+  }).prefault({}),
   audit: section({
     file: filePath().prefault('./data/audit.jsonl'),
     reads_on_fault: oneOf(['refuse', 'allow']).prefault('refuse'),

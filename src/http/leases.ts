@@ -1,6 +1,8 @@
 // `/leases`: what operators see of leases and do with them, and how an agent ends its own. In: calls. Out: the
 // document of a lease, or the refusal. An id that somebody may not see is answered as one that nobody knows, on
 // the same path through this file.
+import type { Surroundings } from '../broker/blast_radius.ts'
+import { leaseRadius } from '../broker/blast_search.ts'
 import { readLeaseQuery } from '../broker/lease_query.ts'
 import { describeLease, findLeases } from '../broker/lease_search.ts'
 import { leaseView } from '../broker/lease_view.ts'
@@ -17,6 +19,8 @@ import { orUnavailable } from './store_answer.ts'
 
 export interface LeaseParts extends OrderParts {
   readonly observer: Pick<BrokerObserver, 'changed' | 'ordered'>
+  /** What surrounds leases at a time, seconds since 1970, for their blast radius. */
+  readonly around: (now: number) => Surroundings
   /** How an agent proves that a lease is its own; absent: operators alone complete leases. */
   readonly holder?: HolderParts
 }
@@ -47,13 +51,15 @@ async function list({ query, operator }: ControlCall, parts: LeaseParts): Promis
   const tenant = operator?.tenant
   const limited = tenant === undefined ? search : { ...search, tenant }
   const leases = await findLeases(limited, parts.store, parts.clock() / 1000)
-  return { status: 200, body: { leases: leases.map(leaseView) } }
+  return { status: 200, body: { leases: leases.map((known) => leaseView(known)) } }
 }
 
 async function show(call: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
   const record = await readOwn(call, parts, (found) => isWithin(call.operator, found))
   if (isRefusal(record)) return record
-  return { status: 200, body: leaseView(await describeLease(record, parts.store, parts.clock() / 1000)) }
+  const now = parts.clock() / 1000
+  const known = await describeLease(record, parts.store, now)
+  return { status: 200, body: leaseView(known, leaseRadius(known, parts.around(now))) }
 }
 
 async function change(

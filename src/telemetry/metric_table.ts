@@ -151,6 +151,12 @@ export const metricTable = {
     labels: [],
     help: 'Calls that no backend has seen whose budget could not be given back: each cost its lease a call.',
   },
+  blastRadius: {
+    name: 'leasegate_blast_radius_points',
+    type: 'gauge',
+    labels: ['agent'],
+    help: 'Harm that an agent could do with its live leases before somebody ends them; broker only, a minute old at most.',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

@@ -44,6 +44,8 @@ export interface Metrics {
   auditFault(read: () => boolean): void
   policyConverged(read: () => boolean): void
   bundleAge(readSeconds: () => number): void
+  /** Points by agent; agents come from the configuration. */
+  blastRadius(read: () => ReadonlyMap<string, number>): void
   /** The digest of the policy that is live from now on. */
   policyInfo(digest: string): void
   policyReload(result: 'reloaded' | 'rejected'): void
@@ -285,6 +287,7 @@ type GaugeSetters = Pick<
   | 'auditFault'
   | 'policyConverged'
   | 'bundleAge'
+  | 'blastRadius'
   | 'policyInfo'
 >
 
@@ -314,6 +317,7 @@ function createGauges(registry: Registry, version: string): GaugeSetters {
     revocationMalformed: readMalformed(registry),
     bundleAge: read(metricTable.bundleAge),
     storeUp: (isUp) => up(() => (isUp() ? 1 : 0)),
+    blastRadius: readByAgent(registry),
     auditFault: (isFault) => fault(() => (isFault() ? 1 : 0)),
     policyConverged: (isConverged) => converged(() => (isConverged() ? 1 : 0)),
     policyInfo: (digest) => {
@@ -331,6 +335,20 @@ function readMalformed(registry: Registry): Metrics['revocationMalformed'] {
       const { takenAsRevoked, unreadable } = source()
       this.set({ fate: 'taken_as_revoked' }, takenAsRevoked)
       this.set({ fate: 'unreadable' }, unreadable)
+    },
+  })
+  return (next) => {
+    source = next
+  }
+}
+
+function readByAgent(registry: Registry): Metrics['blastRadius'] {
+  let source: () => ReadonlyMap<string, number> = () => new Map()
+  new Gauge({
+    ...registered(metricTable.blastRadius, registry),
+    collect() {
+      this.reset()
+      for (const [agent, points] of source()) this.set({ agent }, points)
     },
   })
   return (next) => {

@@ -47,6 +47,13 @@ beforeEach(async () => {
     endpoints: [
       ...leaseEndpoints({
         ...parts,
+        around: (at) => ({
+          backends: [],
+          rates: {},
+          assumedRate: { count: 600, periodMs: 60_000, burst: 600 },
+          detectionSeconds: 900,
+          now: at,
+        }),
         observer: { ordered, changed: ({ id, state }) => void changes.push(`${id} ${state}`) },
         holder: {
           verifier,

@@ -1,10 +1,12 @@
 // A lease as people read it in a terminal. In: what is known of it, the time. Out: labels and values. Pure; passes
 // no control character on.
+import type { BlastRadius } from '../../broker/blast_radius.ts'
 import type { LeaseState } from '../../broker/lease_state.ts'
 import type { KnownLease } from '../../broker/lease_view.ts'
 import type { LeaseRecord, LeaseUsage } from '../../ports.ts'
 import { shown } from '../policy/excerpt.ts'
 import { count, duration, style } from '../terminal.ts'
+import { radiusText } from './radius_text.ts'
 
 /** Label and value; a value without label goes on with the one before it. */
 export type Fact = readonly [label: string, value: string]
@@ -23,7 +25,7 @@ export function grantFacts(record: LeaseRecord, now: number): Fact[] {
 }
 
 /** Everything: the six questions, where it comes from, and its life as a timeline. */
-export function leaseFacts(known: KnownLease, now: number): Fact[] {
+export function leaseFacts(known: KnownLease, now: number, radius?: BlastRadius): Fact[] {
   const { record, usage, children = [] } = known
   const { login, binding, decision, session, delegatedBy, ancestors } = record
   const loggedIn = login === undefined ? '' : style.dim(`  ${shown(login.subject)} at ${shown(login.issuer)}`)
@@ -46,6 +48,7 @@ export function leaseFacts(known: KnownLease, now: number): Fact[] {
     ...several('from', ancestors),
     ...several('handed on', children),
     ['happened', happened(usage)],
+    radius && ['could', radiusText(radius)],
     ...several('when', timeline(known, now)),
   ]
   return facts.filter((fact) => fact !== undefined)
