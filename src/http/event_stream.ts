@@ -33,7 +33,7 @@ function endsLine(byte: number): boolean {
   return byte === lf || byte === cr
 }
 
-/** Whether the head of an answer announces an event stream whose bytes are not coded. `headers`: flat, lower-case names. */
+/** Whether a head announces an event stream whose bytes are not coded. `headers`: flat, lower-case names. */
 export function isEventStream(headers: readonly string[]): boolean {
   let events = false
   for (let at = 0; at < headers.length; at += 2) {

@@ -54,7 +54,7 @@ export class Frames {
   }
 }
 
-/** 1013 where the caller may come back with the same lease, else 1008 (RFC 6455 §7.4); the reason is the refusal's code. */
+/** 1013 where the caller may come back with the same lease, else 1008 (RFC 6455 §7.4); the reason is the code. */
 export function closeFrame({ code, row }: Refusal): Buffer {
   const reason = Buffer.from(code)
   const status = row.nextAction === 'retry' ? 1013 : 1008

@@ -44,7 +44,10 @@ export class InFlight {
   #sweeps = 0
   #changes = 0
 
-  /** `clock`: milliseconds since 1970. Expiry and the age of the view are looked at four times per `maxStalenessMs`, and every second at least. */
+  /**
+   * `clock`: milliseconds since 1970. Expiry and the age of the view are looked at four times per
+   * `maxStalenessMs`, and every second at least.
+   */
   constructor(revocations: Revocations, clock: () => number, maxStalenessMs: number) {
     this.#revocations = revocations
     this.#clock = clock
