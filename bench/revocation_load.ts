@@ -18,13 +18,15 @@ import { open, type Place, spread } from './revocation_store.ts'
 /** The same, by store and reasons. */
 export interface Load extends Loaded {
   readonly store: 'embedded' | 'redis'
-  readonly reasons: 'same' | 'different'
+  readonly reasons: (typeof kinds)[number]
 }
+
+const kinds = ['same', 'different'] as const
 
 /** Fills both stores, one after the other, and opens each in a process of its own. */
 export async function measureLoad(dir: string, count: number): Promise<Load[]> {
   const loads: Load[] = []
-  for (const reasons of ['same', 'different'] as const) {
+  for (const reasons of kinds) {
     const entryAt = (n: number): Revocation => {
       const reason = `INC-${n}: the laptop it ran on was stolen, says the help desk`
       return reasons === 'same' ? spread(n) : { ...spread(n), reason }
@@ -43,12 +45,13 @@ export async function measureLoad(dir: string, count: number): Promise<Load[]> {
     }
   }
   printTable(
-    ['opened with revocations', 'store', 'reasons', 'ms', 'view MB', 'all MB', 'longest turn ms'],
+    ['opened with revocations', 'store', 'reasons', 'ms', 'cpu ms', 'view MB', 'all MB', 'longest turn ms'],
     loads.map((each) => [
       each.entries,
       each.store,
       each.reasons,
       each.load_ms,
+      each.cpu_ms,
       each.rss_mb,
       each.rss_before_gc_mb,
       each.longest_turn_ms,

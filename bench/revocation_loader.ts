@@ -7,6 +7,8 @@ import { open, type Place } from './revocation_store.ts'
 export interface Loaded {
   readonly entries: number
   readonly load_ms: number
+  /** Processor time of it, all threads: what `load_ms` comes to when nothing else runs. */
+  readonly cpu_ms: number
   /** Growth of the resident set, 10^6 bytes, once everything that is not in use was given back. */
   readonly rss_mb: number
   /** The same right after loading, with what the garbage collector keeps for itself. */
@@ -35,14 +37,17 @@ const watch = () => {
   if (isLoading) setImmediate(watch)
 }
 setImmediate(watch)
+const used = process.cpuUsage()
 const began = performance.now()
 const store = await open(place)
 const tookMs = performance.now() - began
+const { user, system } = process.cpuUsage(used)
 isLoading = false
 const rssBefore = process.memoryUsage().rss
 const loaded: Loaded = {
   entries: store.revocations.size(),
   load_ms: Math.round(tookMs),
+  cpu_ms: Math.round((user + system) / 1000),
   rss_mb: millions(await collect()),
   rss_before_gc_mb: millions(rssBefore),
   longest_turn_ms: Math.round(longestMs * 10) / 10,

@@ -20,14 +20,20 @@ export interface FeedEntry {
   readonly entry: string
 }
 
+/** Some of the hash: key, value, key, value …, and where it goes on. */
+interface Page {
+  readonly cursor: string
+  readonly entries: readonly string[]
+}
+
 /** What the feed asks of Redis. Every call settles within its timeout; a rejection means no answer. */
 export interface FeedSource {
   /** Proves that Redis takes writes; the newest stream id (`0-0`: none) and the entries in the hash. */
   probe(nowMs: number): Promise<{ last: string; entries: number }>
   /** Names the server process that has the hash now. */
   server(): Promise<string>
-  /** One page of the hash, from cursor `0` to cursor `0`: key, value, key, value … */
-  scan(cursor: string): Promise<{ cursor: string; entries: string[] }>
+  /** One page of the hash, from cursor `0` to cursor `0`. */
+  scan(cursor: string): Promise<Page>
   /** What stands under some keys of the hash now. */
   look(keys: readonly string[]): Promise<(string | null)[]>
   /** Stream entries after `id`, waiting at most `waitMs` for the first. */
@@ -167,21 +173,21 @@ export class RevocationFeed {
 
   async #scan(generation: number): Promise<void> {
     const server = await this.#source.server()
-    let cursor = '0'
-    do {
-      const page = await this.#page(cursor)
-      const { entries } = page
+    let coming: Promise<Page> | undefined = this.#page('0')
+    while (coming !== undefined) {
+      const { cursor, entries }: Page = await coming
+      // Redis looks for the next page while this one is taken in.
+      coming = cursor === '0' ? undefined : this.#page(cursor)
       for (let i = 0; i + 1 < entries.length; i += 2) {
         this.intake.take(entries[i]!, entries[i + 1]!, generation)
       }
-      cursor = page.cursor
-    } while (cursor !== '0')
+    }
     // After a fail-over or a move of the slot in between, pages were of two hashes.
     if ((await this.#source.server()) !== server) throw new Unavailable('Redis: another server answers')
   }
 
   /** One of some thousand pages; that one takes too long is no reason to begin anew. */
-  async #page(cursor: string): Promise<{ cursor: string; entries: string[] }> {
+  async #page(cursor: string): Promise<Page> {
     for (let attempt = 1; attempt < attempts; attempt++) {
       try {
         return await this.#source.scan(cursor)

@@ -109,5 +109,6 @@ export class Intake {
 
 /** Whether an entry stands where it belongs. A store keeps keys as UTF-8, which has no lone surrogates. */
 export function standsUnder(key: string, entry: Entry): boolean {
-  return keyOf(entry).toWellFormed() === key
+  const own = keyOf(entry)
+  return own === key || own.toWellFormed() === key
 }

@@ -235,14 +235,15 @@ export function revokeArguments(entry: Entry): [rank: string, expires: string, d
 
 /** Reads what `leasegateRevoke` keeps. Throws `Unavailable` for anything else. */
 export function decodeValue(value: string): Entry {
-  const [, rank, expires, doc] = /^(\S+) (\S+) (.*)$/s.exec(value) ?? []
-  if (doc === undefined || !isTime(rank) || !isTime(expires)) {
+  const [front, rank, expires] = /^(\S+) (\S+) /.exec(value) ?? []
+  if (front === undefined || !isTime(rank) || !isTime(expires)) {
     throw new Unavailable('a stored revocation is malformed')
   }
-  const entry = { ...decodeEntry(doc), expiresAt: Number(expires) }
-  if (!isSuspension(entry)) return { ...entry, cutoff: Number(rank) }
+  const entry = decodeEntry(value.slice(front.length))
+  const expiresAt = Number(expires)
+  if (!isSuspension(entry)) return { ...entry, cutoff: Number(rank), expiresAt }
   if (rankOf(entry) !== Number(rank)) throw new Unavailable('a stored suspension is malformed')
-  return entry
+  return { ...entry, expiresAt }
 }
 
 function isTime(text: string | undefined): boolean {
