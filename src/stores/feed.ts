@@ -98,6 +98,11 @@ export class RevocationFeed {
     return this.#freshness.ageMs(nowMs)
   }
 
+  /** What the server has proven so far is void: another has taken over, and may have had revocations since. */
+  distrust(): void {
+    this.#freshness.void()
+  }
+
   /** Throws `Unavailable` when what stands under `key` cannot be read: it looked stronger than what was written. */
   async requireReadable(key: string): Promise<void> {
     await this.#lookAgain([key])

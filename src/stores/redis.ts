@@ -87,7 +87,7 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     await close(connections, feed)
     throw new Unavailable(`Redis at ${place.where} cannot be used: ${reason(error)}`)
   }
-  const following = setInterval(() => void follow(dialler, connections), times.followMs).unref()
+  const following = setInterval(() => void follow(dialler, feed), times.followMs).unref()
   const asked = answering(connections.commands)
   return {
     kind: 'redis',
@@ -170,9 +170,9 @@ function everyOne({ commands, reader, waiter }: Connections): Connection[] {
   return waiter === undefined ? [commands, reader] : [commands, reader, waiter]
 }
 
-async function follow(dialler: Dialler, connections: Connections): Promise<void> {
+async function follow(dialler: Dialler, feed: RevocationFeed): Promise<void> {
   try {
-    await dialler.followFailover(everyOne(connections))
+    if (await dialler.followFailover()) feed.distrust()
   } catch {
     // Sentinels that do not answer change nothing: the next one is asked in a moment.
   }

@@ -26,8 +26,11 @@ type Options = Omit<RedisOptions, 'replyMapping'>
 export interface Dialler {
   /** Not yet connected: `connect()` it. It finds its way back by itself until it is disconnected. */
   dial(timeouts: Timeouts): Connection
-  /** Leads every open connection to the primary that sentinels have since agreed on; nothing elsewhere. */
-  followFailover(connections: readonly Connection[]): Promise<void>
+  /**
+   * Cuts each connection that was made before the last fail-over that sentinels tell of, so that it finds the
+   * primary of now; whether there was one. Nothing elsewhere.
+   */
+  followFailover(): Promise<boolean>
 }
 
 /** Slot of every key with the hash tag `{leasegate}`: CRC16 of it, modulo 16384. */
@@ -39,14 +42,24 @@ const longestPauseMs = 500
 export function diallerOf({ access, at }: Place): Dialler {
   const finder = finderOf(at, access)
   const db = 'single' in at ? at.db : 0
-  const Connector = connectorTo(() => finder.find(), access.tls)
+  /** Where each socket leads: connections find the primary one by one, so some can be behind others. */
+  const open = new Map<Socket, Primary>()
+  const Connector = connectorTo(async () => {
+    const primary = await finder.find()
+    const socket = socketTo(primary, access.tls)
+    open.set(socket, primary)
+    socket.once('close', () => open.delete(socket))
+    return socket
+  })
   return {
     dial: (timeouts) => redis({ ...accessOptions(access), ...timeouts, Connector, db }),
-    async followFailover(connections) {
+    async followFailover() {
       // A primary that the sentinels have given up may answer us for as long as it is cut off from them.
-      if ('sentinel' in at && (await finder.hasMoved())) {
-        for (const connection of connections) connection.disconnect(true)
-      }
+      const latest = 'sentinel' in at ? await finder.latest() : undefined
+      if (latest === undefined) return false
+      const behind = [...open].filter(([, { epoch }]) => epoch < latest.epoch)
+      for (const [socket] of behind) socket.destroy()
+      return behind.length > 0
     },
   }
 }
@@ -96,8 +109,8 @@ function tlsOptions({ serverName, ...pem }: RedisTls) {
   return serverName === undefined ? pem : { ...pem, servername: serverName }
 }
 
-/** Looks the server up for each connection, for as long as it takes or until it is disconnected. */
-function connectorTo(find: () => Promise<Address>, tls: RedisTls | undefined) {
+/** Opens a socket for each connection, for as long as it takes or until it is disconnected. */
+function connectorTo(open: () => Promise<Socket>) {
   return class extends AbstractConnector {
     constructor() {
       super(connectMs)
@@ -107,8 +120,16 @@ function connectorTo(find: () => Promise<Address>, tls: RedisTls | undefined) {
       this.connecting = true
       for (let attempt = 1; this.connecting; attempt++) {
         try {
-          const address = await find()
-          if (this.connecting) return this.#open(address)
+          const socket = await open()
+          // For good: TLS can report a second error, and one that nobody hears ends the process.
+          socket.on('error', (error) => {
+            this.firstError ??= error
+          })
+          if (this.connecting) {
+            this.stream = socket
+            return socket
+          }
+          socket.destroy()
         } catch (error) {
           emit('error', error instanceof Error ? error : new Error('failed'))
           await sleep(pauseMs(attempt))
@@ -116,24 +137,17 @@ function connectorTo(find: () => Promise<Address>, tls: RedisTls | undefined) {
       }
       throw new Error('Connection is closed.')
     }
-
-    #open({ host, port }: Address): Socket {
-      const stream =
-        tls === undefined ? connectTcp({ host, port }) : connectTls({ host, port, ...tlsOptions(tls) })
-      // For good: TLS can report a second error, and one that nobody hears ends the process.
-      stream.on('error', (error) => {
-        this.firstError ??= error
-      })
-      this.stream = stream
-      return stream
-    }
   }
+}
+
+function socketTo({ host, port }: Address, tls: RedisTls | undefined): Socket {
+  return tls === undefined ? connectTcp({ host, port }) : connectTls({ host, port, ...tlsOptions(tls) })
 }
 
 /** One question on a connection of its own, within a bound. */
 async function ask<T>(node: Address, access: Access, question: (redis: Redis) => Promise<T>): Promise<T> {
   const bounds = { commandTimeout: connectMs, socketTimeout: connectMs }
-  const Connector = connectorTo(async () => node, access.tls)
+  const Connector = connectorTo(async () => socketTo(node, access.tls))
   const asked = redis({
     ...accessOptions(access),
     ...bounds,
@@ -155,14 +169,17 @@ async function ask<T>(node: Address, access: Access, question: (redis: Redis) =>
   }
 }
 
-/** In the midst of a fail-over the address is that of the new primary already; only `MASTER` tells the epoch. */
+/**
+ * In the midst of a fail-over the address is that of the new primary already; only `MASTER` tells the epoch. That
+ * is asked first: an old epoch with a new address is looked up once too often, the reverse would never be left.
+ */
 function askSentinel(node: Address, { name, access }: { name: string; access: Access }) {
   return ask(node, access, async (sentinel): Promise<Primary | undefined> => {
     const asked = [
-      sentinel.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name),
       sentinel.call('SENTINEL', 'MASTER', name),
+      sentinel.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name),
     ]
-    const [address, state] = (await Promise.all(asked).catch(unknownName)) as [string[] | null, string[]]
+    const [state, address] = (await Promise.all(asked).catch(unknownName)) as [string[], string[] | null]
     const [host, port] = address ?? []
     const epoch = Number(state[state.indexOf('config-epoch') + 1])
     return host === undefined || Number.isNaN(epoch) ? undefined : { host, port: Number(port), epoch }

@@ -35,29 +35,29 @@ export class PrimaryFinder {
 
   /**
    * Where the primary is now. Begins with another node each time: the one that was asked before may be cut off
-   * from the rest. Rejects when none answers.
+   * from the rest. Rejects when none answers, or none that knows of the last fail-over.
    */
   async find(): Promise<Primary> {
     let best: Primary | undefined
-    let failure: unknown = new Unavailable('no node knows the primary')
+    let failure: unknown
     for (const node of this.#inTurn()) {
       try {
         const found = await this.#ask(node)
         if (found !== undefined && found.epoch >= this.#epoch) return this.#believe(found)
         if (found !== undefined && !(best !== undefined && best.epoch >= found.epoch)) best = found
       } catch (error) {
-        failure = error
+        failure ??= error
       }
     }
-    // All of them have been set up anew, and count from the beginning.
-    if (best !== undefined) return this.#believe(best)
-    throw failure
+    // All of them, without exception, have been set up anew and count from the beginning.
+    if (best !== undefined && failure === undefined) return this.#believe(best)
+    throw failure ?? new Unavailable('no node knows the primary')
   }
 
-  /** Whether the next node tells of a fail-over that is later than the one known. */
-  async hasMoved(): Promise<boolean> {
+  /** Where the primary is as the next node has it; undefined: it does not know of the last fail-over. */
+  async latest(): Promise<Primary | undefined> {
     const found = await this.#ask(this.#inTurn()[0]!)
-    return found !== undefined && found.epoch > this.#epoch
+    return found !== undefined && found.epoch >= this.#epoch ? this.#believe(found) : undefined
   }
 
   #believe(found: Primary): Primary {

@@ -162,10 +162,19 @@ export function moment(now: () => number): Moment {
 export class Freshness {
   #wallMs = Number.NEGATIVE_INFINITY
   #steadyMs = Number.NEGATIVE_INFINITY
+  #voidMs = Number.NEGATIVE_INFINITY
 
   prove(at: Moment): void {
+    if (at.steadyMs <= this.#voidMs) return
     this.#wallMs = at.wallMs
     this.#steadyMs = at.steadyMs
+  }
+
+  /** What was asked up to now proves nothing any more. */
+  void(): void {
+    this.#voidMs = performance.now()
+    this.#wallMs = Number.NEGATIVE_INFINITY
+    this.#steadyMs = Number.NEGATIVE_INFINITY
   }
 
   /**
