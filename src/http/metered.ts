@@ -56,7 +56,7 @@ export function reserve(
 
 const noBytesLeft = refuse('budget_exhausted', {
   detail: 'the lease has too few bytes left for this',
-  reasons: ['max_bytes'],
+  reasons: ['bytes_exhausted'],
 })
 
 function unreadable(error: unknown): Refusal {
