@@ -83,8 +83,7 @@ export function grantLimits(lease: Lease, limits: GrantLimits, take: Take): Name
     if (max !== undefined) named.push({ name, limit: { ...totalOf(lease, name, max), take: take[name] } })
   }
   const { rate } = limits
-  if (rate !== undefined)
-    named.push({ name: 'max_rate', limit: rateOf(`max_rate\n${counterOf(lease)}`, rate) })
+  if (rate !== undefined) named.push(namedRate('max_rate', counterOf(lease), rate))
   return named
 }
 
@@ -107,17 +106,17 @@ export function callRates(
   { name }: Pick<Backend, 'name'>,
   { match, rate }: Pick<Operation, 'match' | 'rate'>,
 ): NamedLimit[] {
+  const { issuer } = lease
   const named: NamedLimit[] = []
-  const add = (kind: LimitName, key: string, limit: CallRate | undefined) => {
-    if (limit !== undefined) named.push({ name: kind, limit: rateOf(`${kind}\n${key}`, limit) })
+  if (rates.lease !== undefined) named.push(namedRate('lease', counterOf(lease), rates.lease))
+  if (rates.agent !== undefined) {
+    named.push(namedRate('agent', `${issuer}\n${agentName(lease.agent.id)}`, rates.agent))
   }
-  add('lease', counterOf(lease), rates.lease)
-  add('agent', `${lease.issuer}\n${agentName(lease.agent.id)}`, rates.agent)
-  add('user', `${lease.issuer}\n${lease.user}`, rates.user)
-  add('operation', `${name}\n${match}`, rate)
+  if (rates.user !== undefined) named.push(namedRate('user', `${issuer}\n${lease.user}`, rates.user))
+  if (rate !== undefined) named.push(namedRate('operation', `${name}\n${match}`, rate))
   return named
 }
 
-function rateOf(key: string, { count, periodMs, burst }: CallRate): Limit {
-  return { kind: 'rate', key, count, periodMs, burst }
+function namedRate(name: LimitName, key: string, { count, periodMs, burst }: CallRate): NamedLimit {
+  return { name, limit: { kind: 'rate', key: `${name}\n${key}`, count, periodMs, burst } }
 }

@@ -9,6 +9,7 @@ import type { Exchange, Gate, Outcome, Trail } from './gate.ts'
 import { gather } from './gather.ts'
 import { answerLocally, metadataUrl } from './local.ts'
 import { outbound } from './outbound.ts'
+import type { Quota } from './quota.ts'
 import { receive } from './receive.ts'
 import { backendHead, type OwnAnswer, type ReplyFacts, refusalAnswer } from './reply.ts'
 import { route } from './route.ts'
@@ -84,7 +85,7 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   observer.step(trail, 'outbound')
 
   trail.forwardedAt = performance.now()
-  const facts = { ...replyFacts(gate, trail), quota: committed.quota }
+  const facts = replyFacts(gate, trail, committed.quota)
   const forwarded = exchange.forward(goingOut, {
     head: (status, raw) => backendHead(status, raw, goingOut, facts),
     refusal: (refusal) => refusalAnswer(refusal, facts),
@@ -98,7 +99,7 @@ function answerRefusal(refusal: Refusal, exchange: Exchange, gate: Gate, trail: 
   return exchange.answer(refusalAnswer(refusal, replyFacts(gate, trail)), 'refused')
 }
 
-function replyFacts(gate: Gate, trail: Trail): ReplyFacts {
+function replyFacts(gate: Gate, trail: Trail, quota?: Quota): ReplyFacts {
   return {
     decisionId: trail.decisionId,
     leaseId: trail.lease?.id,
@@ -107,6 +108,7 @@ function replyFacts(gate: Gate, trail: Trail): ReplyFacts {
     metadataUrl: metadataUrl(trail.routed?.backend, gate.publicOrigin),
     publicOrigin: gate.publicOrigin,
     via: gate.rules.via,
+    quota,
   }
 }
 

@@ -84,9 +84,10 @@ export class Spending {
 /** Every limit of a call; empty for a call that counts against nothing. */
 export function limitsOfCall({ evidence, decision }: Permit, rates: CallerRates): readonly NamedLimit[] {
   const { lease, backend, mapped } = evidence
+  const ofCaller = callRates(lease, rates, backend, mapped.operation)
   const limits = limitsOf(decision.grant)
-  const own = limits === undefined ? [] : grantLimits(lease, limits, takeOf(evidence, limits.bytes))
-  return [...own, ...callRates(lease, rates, backend, mapped.operation)]
+  if (limits === undefined) return ofCaller
+  return [...grantLimits(lease, limits, takeOf(evidence, limits.bytes)), ...ofCaller]
 }
 
 /**
