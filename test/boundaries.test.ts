@@ -81,7 +81,7 @@ describe('each package behind one door', () => {
     ['undici', 'http/'],
     ['http-proxy', 'http/upgrade.ts'],
     ['ioredis', 'stores/redis_connect.ts'],
-    ['node:sqlite', 'stores/embedded.ts'],
+    ['node:sqlite', 'stores/sqlite_file.ts'],
     ['@open-policy-agent/opa-wasm', 'policy/evaluate.ts'],
     ['prom-client', 'telemetry/metrics.ts'],
     ['jose', 'lease/jose.ts'],

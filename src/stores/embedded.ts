@@ -1,22 +1,16 @@
 // In: the path of one SQLite file that all processes of this machine share. Out: a `Store`. What is written is
 // on disk before it resolves (used ids, in a file beside it, a moment later), a revocation in this process's
-// view too; other processes see it at their next poll. The only importer of node:sqlite. It never waits
-// unboundedly and never serves from a lost file.
-import { chmodSync, closeSync, mkdirSync, openSync, type Stats, statSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
+// view too; other processes see it at their next poll. It never serves from a view that is too old.
 import { type Store, Unavailable } from '../ports.ts'
-import { GroupCommit } from './group_commit.ts'
 import { maxReplayIds } from './lifetimes.ts'
 import { PolledRevocations } from './polled.ts'
-import { migrations, type Sql, type SqlValue, sqlApprovals } from './sql.ts'
+import { migrations, sqlApprovals } from './sql.ts'
 import { sqlBudgets } from './sql_budgets.ts'
 import { sqlDeferrals, sqlSecrets } from './sql_deferrals.ts'
 import { sqlLeases } from './sql_leases.ts'
 import { replayMigrations, sqlReplay } from './sql_replay.ts'
 import { sqlPolicySets } from './sql_sets.ts'
+import { attempt, SqliteFile, unavailable } from './sqlite_file.ts'
 
 /** How to open the embedded store. Times are milliseconds. */
 export interface EmbeddedOptions {
@@ -29,14 +23,14 @@ export interface EmbeddedOptions {
   readonly strict?: boolean
   /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
   readonly maxReplayIds?: number
+  /** How often what has expired is forgotten; default every minute. */
+  readonly purgeEveryMs?: number
   /** Told of revocations in the file that cannot be read. Never says whom they are about. */
   readonly onError?: (error: Error) => void
   /** The wall clock. */
   readonly now?: () => number
 }
 
-/** How long a write waits for another process's transaction before it is `Unavailable`. */
-const busyMs = 500
 const purgeEveryMs = 60_000
 /** A power cut takes the used ids of so long with it; the end of a process takes none. */
 const replaySyncMs = 100
@@ -56,7 +50,6 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Store> {
       onError: options.onError ?? (() => {}),
     })
     await revocations.load()
-    await revocations.purge()
     return compose({ file, replay }, revocations, { ...options, now })
   } catch (error) {
     await Promise.all([replay?.close(), file.close()])
@@ -70,11 +63,17 @@ function compose(
   options: EmbeddedOptions & { now: () => number },
 ): Store {
   const { maxStalenessMs, pollMs = 5, now } = options
-  // The machine's clock as if nobody had set it since: leases that were issued before it was set back count.
+  // The machine's clock as if nobody had set it since: leases that were issued before it was set back count, and
+  // nothing has expired because it was set forward.
   const openedMs = now() - performance.now()
+  const unsetMs = () => openedMs + performance.now()
+  const purge = () => revocations.purge(Math.min(now(), unsetMs()) / 1000)
   // A look that fails leaves the view to age; the gate refuses once it is too old.
   const polling = setInterval(() => attempt(() => revocations.poll()), pollMs).unref()
-  const purging = setInterval(() => void revocations.purge().catch(() => {}), purgeEveryMs).unref()
+  const purging = setInterval(
+    () => void purge().catch(() => {}),
+    options.purgeEveryMs ?? purgeEveryMs,
+  ).unref()
   // What fails is tried again after the next write; a checkpoint or the kernel may be first.
   const syncing = setInterval(() => void replay.sync().catch(() => {}), replaySyncMs).unref()
   return {
@@ -91,7 +90,7 @@ function compose(
       revocations.ageMs(now()) > maxStalenessMs
         ? 'the state file cannot be read, or is not the same'
         : undefined,
-    now: async () => Math.max(now(), openedMs + performance.now()) / 1000,
+    now: async () => Math.max(now(), unsetMs()) / 1000,
     async ping() {
       file.all('SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 1)')
       if (revocations.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')
@@ -101,186 +100,4 @@ function compose(
       await Promise.all([replay.close(), file.close()])
     },
   }
-}
-
-/** One connection, and the certainty that it still leads to the file that other processes open. */
-class SqliteFile implements Sql {
-  readonly #path: string
-  readonly #db: DatabaseSync
-  readonly #identity: Stats
-  readonly #statements = new Map<string, StatementSync>()
-  readonly #group = new GroupCommit((work) => this.#commit(work))
-  readonly #unhurried = new GroupCommit((work) => this.#land(work))
-  readonly #writes: 'durable' | 'soon'
-  #log: FileHandle | undefined
-  #unsynced = false
-  #torn = false
-
-  /** `durable`: a write is on disk when it resolves; `soon`: `sync` brings it there. */
-  constructor(path: string, writes: 'durable' | 'soon') {
-    this.#path = resolve(path)
-    this.#writes = writes
-    try {
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 })
-      closeSync(openSync(this.#path, 'a', 0o600))
-      this.#identity = statSync(this.#path)
-      if ((this.#identity.mode & 0o077) !== 0) chmodSync(this.#path, 0o600)
-      // SQLite blocks the event loop while it waits, so it waits little and `write` waits the rest.
-      this.#db = new DatabaseSync(this.#path, { timeout: 5 })
-    } catch (error) {
-      throw unavailable(error)
-    }
-  }
-
-  /**
-   * WAL, and the schema. `NORMAL`: SQLite syncs at checkpoints only, `sync` does the rest without holding up the
-   * event loop or the other processes. Waits for another process that is doing the same.
-   */
-  async prepare(steps: readonly string[]): Promise<void> {
-    const mode = await this.#patiently(
-      () => this.#db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode,
-    )
-    if (mode !== 'wal') throw new Unavailable('the state file must be on a local disk: no WAL here')
-    // A checkpoint syncs on the event loop: a quarter as often as SQLite would.
-    this.#db.exec('PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000')
-    await this.write(() => {
-      const version = Number(this.all('PRAGMA user_version')[0]?.user_version)
-      if (version > steps.length) throw new Unavailable('the state file is from a newer Leasegate')
-      for (const migration of steps.slice(version)) this.#db.exec(migration)
-      this.#db.exec(`PRAGMA user_version = ${steps.length}`)
-    })
-  }
-
-  all(sql: string, ...values: SqlValue[]): Record<string, unknown>[] {
-    return this.#answer(() => this.#statement(sql).all(...values))
-  }
-
-  run(sql: string, ...values: SqlValue[]): number {
-    return this.#answer(() => Number(this.#statement(sql).run(...values).changes))
-  }
-
-  write<T>(work: () => T): Promise<T> {
-    return this.#group.add(work)
-  }
-
-  writeSoon<T>(work: () => T): Promise<T> {
-    return this.#unhurried.add(work)
-  }
-
-  async #commit(work: () => void): Promise<void> {
-    await this.#land(work)
-    if (this.#writes === 'durable') await this.sync()
-  }
-
-  async #land(work: () => void): Promise<void> {
-    await this.#patiently(() => this.#transact(work))
-    this.#unsynced = true
-  }
-
-  #transact(work: () => void): void {
-    this.#requireSameFile()
-    if (this.#torn) this.#mend()
-    this.#db.exec('BEGIN IMMEDIATE')
-    try {
-      work()
-      this.#db.exec('COMMIT')
-    } catch (error) {
-      attempt(() => this.#db.exec('ROLLBACK'))
-      throw error
-    }
-  }
-
-  /** Brings what is committed to the disk, off the event loop. */
-  async sync(): Promise<void> {
-    if (!this.#unsynced) return
-    this.#unsynced = false
-    try {
-      // Open for good: a descriptor hears of each failed write, also one that the kernel did by itself.
-      this.#log ??= await open(`${this.#path}-wal`, 'r')
-      await this.#log.datasync()
-    } catch (error) {
-      // Used ids may be lost in a power cut anyway.
-      this.#torn = this.#writes === 'durable'
-      throw unavailable(error)
-    }
-  }
-
-  /** What follows a hole in the log is lost with it in a power cut, so all of the log goes to the main file first. */
-  #mend(): void {
-    const [row] = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').all()
-    if (row?.busy !== 0) throw new Unavailable('the state file could not be brought to the disk')
-    this.#torn = false
-  }
-
-  async close(): Promise<void> {
-    if (this.#db.isOpen) this.#db.close()
-    await this.#log?.close()
-  }
-
-  #statement(sql: string): StatementSync {
-    const known = this.#statements.get(sql)
-    if (known !== undefined) return known
-    const statement = this.#db.prepare(sql)
-    this.#statements.set(sql, statement)
-    return statement
-  }
-
-  #answer<T>(work: () => T): T {
-    try {
-      // A transaction has asked when it began.
-      if (!this.#db.isTransaction) this.#requireSameFile()
-      return work()
-    } catch (error) {
-      throw unavailable(error)
-    }
-  }
-
-  /**
-   * A deleted or replaced file still answers through our descriptor, but nobody else reads or writes it:
-   * a revocation would be acknowledged into nothing.
-   */
-  #requireSameFile(): void {
-    const found = statSync(this.#path, { throwIfNoEntry: false })
-    if (found === undefined || found.ino !== this.#identity.ino || found.dev !== this.#identity.dev) {
-      throw new Unavailable('the state file was moved or deleted')
-    }
-  }
-
-  async #patiently<T>(work: () => T): Promise<T> {
-    const deadline = performance.now() + busyMs
-    for (;;) {
-      try {
-        return work()
-      } catch (error) {
-        if (!isBusy(error) || performance.now() > deadline) throw unavailable(error)
-      }
-      await sleep(2)
-    }
-  }
-}
-
-function attempt(work: () => void): void {
-  try {
-    work()
-  } catch (error) {
-    if (!(error instanceof Unavailable) && sqliteCode(error) === undefined) throw error
-  }
-}
-
-/** SQLITE_BUSY and SQLITE_LOCKED with their extended codes (sqlite.org/rescode.html). */
-function isBusy(error: unknown): boolean {
-  const code = sqliteCode(error)
-  return code !== undefined && ((code & 0xff) === 5 || (code & 0xff) === 6)
-}
-
-function sqliteCode(error: unknown): number | undefined {
-  const code = error instanceof Error && 'errcode' in error ? error.errcode : undefined
-  return typeof code === 'number' ? code : undefined
-}
-
-/** SQLite's own words for a code (they carry no data), or the system error's; a bug stays what it is. */
-function unavailable(error: unknown): unknown {
-  if (error instanceof Unavailable || !(error instanceof Error)) return error
-  if ('errstr' in error) return new Unavailable(`state file: ${error.errstr}`)
-  return 'code' in error ? new Unavailable(`state file: ${error.code}`) : error
 }

@@ -98,7 +98,7 @@ export class PolledRevocations implements Revocations {
     return true
   }
 
-  /** Takes in everything, page by page, with a turn of the event loop after each. */
+  /** Takes in all that there is, page by page, with a turn of the event loop after each. */
   async load(): Promise<void> {
     while (!this.poll()) await setImmediate()
   }
@@ -128,11 +128,7 @@ export class PolledRevocations implements Revocations {
   }
 
   confirm(): Promise<void> | undefined {
-    return this.#strict ? this.#confirm() : undefined
-  }
-
-  async #confirm(): Promise<void> {
-    this.poll()
+    return this.#strict ? this.load() : undefined
   }
 
   ageMs(nowMs: number): number {
@@ -155,9 +151,8 @@ export class PolledRevocations implements Revocations {
     return this.#intake.faults()
   }
 
-  /** Forgets what has expired, here and in every table. */
-  async purge(): Promise<void> {
-    const now = this.#now() / 1000
+  /** Forgets what has expired at `now` (seconds), here and in every table. */
+  async purge(now: number): Promise<void> {
     let steps = 0
     for (const _ of this.#intake.view.purge(now - keepSeconds)) {
       if (++steps % purgeSteps === 0) await setImmediate()

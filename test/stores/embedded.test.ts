@@ -8,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../src/ports.ts'
-import { openEmbedded } from '../../src/stores/embedded.ts'
+import { type EmbeddedOptions, openEmbedded } from '../../src/stores/embedded.ts'
 import { migrations } from '../../src/stores/sql.ts'
 import { eventually, found, storeContract } from './contract.ts'
 import { lease, nowSeconds, oldLease, revocation, suspension, total } from './samples.ts'
@@ -19,7 +19,8 @@ const maxStalenessMs = 2000
 storeContract('embedded', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'leasegate-state-'))
   return {
-    open: (options) => openEmbedded({ path: join(dir, 'leasegate.db'), maxStalenessMs, ...options }),
+    open: (options) =>
+      openEmbedded({ path: join(dir, 'leasegate.db'), maxStalenessMs, purgeEveryMs: 50, ...options }),
     end: async () => rmSync(dir, { recursive: true }),
   }
 })
@@ -29,10 +30,16 @@ describe('the embedded store', () => {
   let path: string
   const stores: Store[] = []
   const children: ChildProcess[] = []
-  const open = async (staleness = maxStalenessMs) => {
-    const store = await openEmbedded({ path, maxStalenessMs: staleness })
+  const open = async (staleness = maxStalenessMs, over: Partial<EmbeddedOptions> = {}) => {
+    const store = await openEmbedded({ path, maxStalenessMs: staleness, ...over })
     stores.push(store)
     return store
+  }
+  const stored = (id: string) => {
+    const file = new DatabaseSync(path, { readOnly: true })
+    const rows = file.prepare('SELECT 1 FROM revocations WHERE entry LIKE ?').all(`%"${id}"%`)
+    file.close()
+    return rows.length > 0
   }
   const writeInChild = async (what: string, id: string) => {
     const script = fileURLToPath(new URL('write-child.ts', import.meta.url))
@@ -129,10 +136,31 @@ describe('the embedded store', () => {
     await a.revocations.suspend(suspension('lse_1'))
     await a.revocations.suspend(suspension('lse_over', { expiresAt: nowSeconds() - 3600 }))
     await eventually(() => suspended(b, 'lse_1')).toBeDefined()
-    // Purges on opening.
-    await open()
+    await open(maxStalenessMs, { purgeEveryMs: 5 })
+    await eventually(() => stored('lse_over')).toBe(false)
     await a.revocations.suspend(suspension('lse_1', { version: 2, suspended: false }))
     await eventually(() => suspended(b, 'lse_1')).toBeUndefined()
+  })
+
+  it('forgets nothing that is in force because the clock was set forward', async () => {
+    let aheadMs = 0
+    const store = await open(maxStalenessMs, { purgeEveryMs: 5, now: () => Date.now() + aheadMs })
+    await store.revocations.revoke(revocation('lse_live'))
+    aheadMs = 40 * 24 * 3600 * 1000
+    await store.revocations.suspend(suspension('lse_over', { expiresAt: nowSeconds() - 3600 }))
+    await eventually(() => stored('lse_over')).toBe(false)
+    expect(stored('lse_live')).toBe(true)
+    expect(found(store, 'lse_live')).toBeDefined()
+  })
+
+  it('read strictly, knows everything that others have committed, however much it is', async () => {
+    const strict = await open(maxStalenessMs, { strict: true, pollMs: 3_600_000 })
+    const other = await open()
+    const ids = Array.from({ length: 2500 }, (_, i) => `lse_${i}`)
+    await Promise.all(ids.map((id) => other.revocations.revoke(revocation(id))))
+    expect(found(strict, 'lse_2499')).toBeUndefined()
+    await strict.revocations.confirm({ id: 'lse_2499', ancestors: [], revocationKeys: [] })
+    expect(ids.filter((id) => found(strict, id) === undefined)).toEqual([])
   })
 
   it('refuses writes while another process holds the file, and takes them again after', async () => {
