@@ -4,10 +4,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Unavailable } from '../ports.ts'
 import type { Entry } from './entry.ts'
-import { batch, GiveBack } from './give_back.ts'
+import { InBatches } from './in_batches.ts'
 import { Intake, standsUnder } from './intake.ts'
 import { keepSeconds } from './lifetimes.ts'
-import { decodeValue } from './scripts.ts'
+import { type PageSource, pagesOf } from './pages.ts'
+import { decodeValue } from './revocation_scripts.ts'
 import { compareIds } from './stream_ids.ts'
 import { Freshness, type Moment, moment } from './view.ts'
 
@@ -20,20 +21,20 @@ export interface FeedEntry {
   readonly entry: string
 }
 
-/** Some of the hash: key, value, key, value …, and where it goes on. */
-interface Page {
-  readonly cursor: string
-  readonly entries: readonly string[]
+/** How far Redis is. */
+export interface Probe {
+  /** The newest stream id; `0-0`: none. */
+  readonly last: string
+  /** How many the hash holds. */
+  readonly entries: number
+  /** The clock of the server, seconds. */
+  readonly now: number
 }
 
 /** What the feed asks of Redis. Every call settles within its timeout; a rejection means no answer. */
-export interface FeedSource {
-  /** Proves that Redis takes writes; the newest stream id (`0-0`: none) and the entries in the hash. */
-  probe(nowMs: number): Promise<{ last: string; entries: number }>
-  /** Names the server process that has the hash now. */
-  server(): Promise<string>
-  /** One page of the hash, from cursor `0` to cursor `0`. */
-  scan(cursor: string): Promise<Page>
+export interface FeedSource extends PageSource {
+  /** Proves that Redis takes writes. */
+  probe(nowMs: number): Promise<Probe>
   /** What stands under some keys of the hash now. */
   look(keys: readonly string[]): Promise<(string | null)[]>
   /** Stream entries after `id`, waiting at most `waitMs` for the first. */
@@ -56,8 +57,10 @@ export interface FeedOptions {
 /** Wait after a failed round; doubles up to the heartbeat. */
 const firstRetryMs = 20
 const purgeEveryMs = 60_000
-/** How often one page of a load is asked for. */
-const attempts = 4
+/** Entries given back at once, and keys that one call deletes. */
+const batchSize = 100
+/** Steps of a purge at once: each goes over some thousandth of the view. */
+const purgeSteps = 16
 
 /** Follows the stream into a `RevocationView`. */
 export class RevocationFeed {
@@ -69,7 +72,10 @@ export class RevocationFeed {
   /** Whether the last look at the whole hash came to its end, and which one it was. */
   #loaded = false
   #generation = 0
-  readonly #giveBack: GiveBack
+  readonly #giveBack: InBatches<Entry>
+  readonly #expired: InBatches<string[]>
+  /** What expired before this is being forgotten, seconds. */
+  #purgeBefore = 0
   #purgedMs = Number.NEGATIVE_INFINITY
   #trouble: string | undefined
   #stopped = false
@@ -78,7 +84,11 @@ export class RevocationFeed {
   constructor(source: FeedSource, options: FeedOptions) {
     this.#source = source
     this.#options = options
-    this.#giveBack = new GiveBack((entry) => source.write(entry))
+    this.#giveBack = new InBatches({
+      size: batchSize,
+      work: (lost) => Promise.all(lost.map((entry) => source.write(entry))),
+    })
+    this.#expired = new InBatches({ size: purgeSteps, work: (keys) => this.#forget(keys.flat()) })
     this.intake = new Intake({ decode: decodeValue, onFault: options.onError })
   }
 
@@ -129,18 +139,19 @@ export class RevocationFeed {
   /** Asks how far the stream is, proves or repairs the view, and waits for what comes next. */
   async #round(): Promise<void> {
     const asked = moment(this.#options.now)
-    const { last, entries } = await this.#source.probe(asked.wallMs)
+    const { last, entries, now } = await this.#source.probe(asked.wallMs)
     await this.#lookAgain(this.intake.unreadable)
     const isBehind = !this.#loaded || this.intake.needsLook || compareIds(last, this.#cursor) < 0
     if (isBehind) await this.#load()
     else if (last === this.#cursor) this.#prove(asked)
     // The stream tells that nothing was missed, so the view is as good as before while the hash is mended.
-    if (entries === 0 && this.intake.view.size > 0 && this.#giveBack.isDone) this.#lost(++this.#generation)
-    await this.#purge()
+    if (entries === 0 && this.intake.view.size > 0 && this.#giveBack.isDone)
+      this.#lost(++this.#generation, now)
+    await this.#purge(now)
     // Only who keeps up with the stream adds to it: it is short, and what is trimmed unread costs a load.
     if (last === this.#cursor) await this.#giveBack.some(this.#options.heartbeatMs / 4)
     this.intake.report()
-    const waitMs = this.#giveBack.isDone ? this.#options.heartbeatMs : 1
+    const waitMs = this.#giveBack.isDone && this.#expired.isDone ? this.#options.heartbeatMs : 1
     for (const { id, previous, key, entry } of await this.#source.read(this.#cursor, waitMs)) {
       if (previous !== this.#cursor) return this.#load()
       const known = this.intake.read(entry)
@@ -166,41 +177,18 @@ export class RevocationFeed {
   async #load(): Promise<void> {
     this.#loaded = false
     const asked = moment(this.#options.now)
-    const { last } = await this.#source.probe(asked.wallMs)
+    const { last, now } = await this.#source.probe(asked.wallMs)
     const generation = ++this.#generation
     this.intake.begin()
-    await this.#scan(generation)
-    this.#cursor = last
-    this.#loaded = true
-    this.#prove(asked)
-    this.#lost(generation)
-  }
-
-  async #scan(generation: number): Promise<void> {
-    const server = await this.#source.server()
-    let coming: Promise<Page> | undefined = this.#page('0')
-    while (coming !== undefined) {
-      const { cursor, entries }: Page = await coming
-      // Redis looks for the next page while this one is taken in.
-      coming = cursor === '0' ? undefined : this.#page(cursor)
+    for await (const entries of pagesOf(this.#source)) {
       for (let i = 0; i + 1 < entries.length; i += 2) {
         this.intake.take(entries[i]!, entries[i + 1]!, generation)
       }
     }
-    // After a fail-over or a move of the slot in between, pages were of two hashes.
-    if ((await this.#source.server()) !== server) throw new Unavailable('Redis: another server answers')
-  }
-
-  /** One of some thousand pages; that one takes too long is no reason to begin anew. */
-  async #page(cursor: string): Promise<Page> {
-    for (let attempt = 1; attempt < attempts; attempt++) {
-      try {
-        return await this.#source.scan(cursor)
-      } catch {
-        await sleep(firstRetryMs * attempt)
-      }
-    }
-    return this.#source.scan(cursor)
+    this.#cursor = last
+    this.#loaded = true
+    this.#prove(asked)
+    this.#lost(generation, now)
   }
 
   async #lookAgain(keys: readonly string[]): Promise<void> {
@@ -214,20 +202,31 @@ export class RevocationFeed {
   }
 
   /** What look `generation` did not come upon is to be written back. */
-  #lost(generation: number): void {
-    this.#giveBack.begin(this.intake.view.unseen(generation, this.#options.now() / 1000))
+  #lost(generation: number, storeNow: number): void {
+    this.#giveBack.begin(this.intake.view.unseen(generation, this.#earlier(storeNow)))
   }
 
-  async #purge(): Promise<void> {
-    if (performance.now() - this.#purgedMs < purgeEveryMs) return
-    this.#purgedMs = Number.NEGATIVE_INFINITY
-    const before = this.#options.now() / 1000 - keepSeconds
-    for (const keys of this.intake.view.purge(before)) {
-      for (let i = 0; i < keys.length; i += batch) {
-        await this.#source.purge(keys.slice(i, i + batch), before)
-      }
+  /** By the clock of the server or by the own one, whichever is behind: nothing has expired by one of them alone. */
+  #earlier(storeNow: number): number {
+    return Math.min(storeNow, this.#options.now() / 1000)
+  }
+
+  /** Goes on forgetting what has expired, and begins anew now and then. */
+  async #purge(storeNow: number): Promise<void> {
+    if (this.#expired.isDone && performance.now() - this.#purgedMs >= purgeEveryMs) {
+      this.#purgedMs = performance.now()
+      this.#purgeBefore = this.#earlier(storeNow) - keepSeconds
+      this.#expired.begin(this.intake.view.purge(this.#purgeBefore))
     }
-    this.#purgedMs = performance.now()
+    await this.#expired.some(this.#options.heartbeatMs / 4)
+  }
+
+  async #forget(keys: readonly string[]): Promise<void> {
+    const calls: Promise<void>[] = []
+    for (let i = 0; i < keys.length; i += batchSize) {
+      calls.push(this.#source.purge(keys.slice(i, i + batchSize), this.#purgeBefore))
+    }
+    await Promise.all(calls)
   }
 
   #report(error: unknown): void {

@@ -6,38 +6,37 @@ import { compareIds } from './stream_ids.ts'
 /** Writes whose stream entry has not come back yet. */
 export class OwnWrites {
   readonly #pending = new Map<string, Entry>()
-  /** Ids read while a write is under way: its own may be among them before its reply is here. */
-  readonly #readMeanwhile = new Set<string>()
+  /** Of each write that is under way the ids read meanwhile: its own may be among them before its reply is here. */
+  readonly #underWay = new Set<Set<string>>()
   readonly #lost = new Set<Entry>()
-  #underWay = 0
 
   /** Writes `entry` by `write`, which gives the id it has in the stream. */
   async write(entry: Entry, write: () => Promise<string>): Promise<void> {
-    this.#underWay++
+    const readMeanwhile = new Set<string>()
+    this.#underWay.add(readMeanwhile)
     try {
       const id = await write()
-      if (!this.#readMeanwhile.has(id)) this.#pending.set(id, entry)
+      if (!readMeanwhile.has(id)) this.#pending.set(id, entry)
     } finally {
-      this.#underWay--
-      if (this.#underWay === 0) this.#readMeanwhile.clear()
+      this.#underWay.delete(readMeanwhile)
     }
   }
 
   /** Takes note of one entry that was read: what should have come before it, and has not, is gone. */
   read(id: string): void {
-    if (this.#underWay > 0) this.#readMeanwhile.add(id)
+    for (const readMeanwhile of this.#underWay) readMeanwhile.add(id)
     this.#pending.delete(id)
     this.#lose((own) => compareIds(own, id) < 0)
   }
 
   /** Ids that are pending now. Take them before asking for the last id of the stream. */
-  pending(): string[] {
-    return [...this.#pending.keys()]
+  pending(): ReadonlySet<string> {
+    return new Set(this.#pending.keys())
   }
 
   /** Takes note of the end of the stream: what was `pending` and lies behind it is gone. */
-  endsAt(last: string, pending: readonly string[]): void {
-    this.#lose((own) => pending.includes(own) && compareIds(own, last) > 0)
+  endsAt(last: string, pending: ReadonlySet<string>): void {
+    this.#lose((own) => pending.has(own) && compareIds(own, last) > 0)
   }
 
   /** What has to be written again; each is forgotten here once `write` has done it. */

@@ -1,16 +1,17 @@
 // In: connections to the primary. Out: revocations and suspensions as the feed reads them and callers write them.
 // What is acknowledged is with as many replicas and disks as asked for, and written again when a fail-over has
 // lost it before anybody has read it. It never keeps a view: feed.ts does.
+import { randomInt } from 'node:crypto'
 import type { Revocations } from '../ports.ts'
 import { type Entry, keyOf, suspensionKey } from './entry.ts'
-import type { FeedEntry, FeedSource } from './feed.ts'
+import type { FeedEntry, FeedSource, Probe } from './feed.ts'
 import type { KeyName } from './keyed.ts'
 import { OwnWrites } from './own_writes.ts'
 import { type Acknowledge, Acknowledgement } from './redis_acknowledge.ts'
 import { answer, reason } from './redis_answer.ts'
 import type { Connection } from './redis_connect.ts'
 import { checkEviction } from './redis_fitness.ts'
-import { revokeArguments } from './scripts.ts'
+import { revokeArguments } from './revocation_scripts.ts'
 
 /** Connections by what they carry: what waits on one holds up nothing on another. */
 export interface Connections {
@@ -25,6 +26,8 @@ export interface Connections {
 
 /** Stream entries kept; a gate that falls further behind loads the hash instead. */
 const feedLength = 10_000
+/** Between two ids of one millisecond, at most: two servers hardly ever give the same id to two entries. */
+const longestStep = 2 ** 20
 const checkEveryMs = 60_000
 
 /** The hash and the stream of revocations and suspensions. */
@@ -62,17 +65,17 @@ export class RedisEntries implements FeedSource {
     return this.#fault
   }
 
-  async probe(nowMs: number): Promise<{ last: string; entries: number }> {
+  async probe(nowMs: number): Promise<Probe> {
     try {
       await this.#checkNowAndThen()
       const pending = this.#own.pending()
       const { commands } = this.#connections
       const reply = await answer(commands.leasegateProbe(this.#beat, this.#stream, this.#hash, nowMs))
-      const [last, entries] = reply as [string, number]
+      const [last, entries, now] = reply as [string, number, number]
       this.#own.endsAt(last, pending)
       await this.#own.rewrite((entry) => this.#announce(commands, entry))
       this.#fault = undefined
-      return { last, entries }
+      return { last, entries, now }
     } catch (error) {
       this.#fault = reason(error)
       // What answers next may be another server.
@@ -140,7 +143,14 @@ export class RedisEntries implements FeedSource {
   }
 
   #arguments(entry: Entry): (string | number)[] {
-    return [this.#hash, this.#stream, keyOf(entry), ...revokeArguments(entry), feedLength]
+    return [
+      this.#hash,
+      this.#stream,
+      keyOf(entry),
+      ...revokeArguments(entry),
+      feedLength,
+      randomInt(1, longestStep),
+    ]
   }
 
   /** A server's configuration can change while it runs, and a fail-over leads to another server. */

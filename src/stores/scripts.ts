@@ -1,22 +1,8 @@
 // The Lua that runs inside Redis: each script is one atomic step, safe to repeat, and touches only the
-// keys it is given (one hash tag, so one slot in a Cluster). Times come in as arguments; none but those of
-// budgets reads a clock.
-import { Unavailable } from '../ports.ts'
+// keys it is given (one hash tag, so one slot in a Cluster). What a gate decides goes by times that come in as
+// arguments; the clock of the server is for what all gates have to agree on.
 import { budgetScripts } from './budget_scripts.ts'
-import { decodeEntry, type Entry, encodeEntry, isSuspension, rankOf } from './entry.ts'
-
-const lastId = `
-  local function lastId(stream)
-    local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-    return newest and newest[1] or '0-0'
-  end`
-
-/** Numbers stay the text they came as: Lua would print them with fourteen digits. */
-const splitEntry = `
-  local function split(value)
-    local rank, expires, doc = string.match(value, '^(%S+) (%S+) (.*)$')
-    if tonumber(rank) and tonumber(expires) then return rank, expires, doc end
-  end`
+import { revocationScripts } from './revocation_scripts.ts'
 
 const keepAtLeast = `
   local function keep(key, ms)
@@ -28,58 +14,7 @@ const keepAtLeast = `
  * of keys, the caller passes it first.
  */
 export const scripts = {
-  // hash, stream; field, rank (entry.ts), expires, doc, maxlen, 1 to announce it in any case. Higher rank and
-  // later expiry win; the stream hears of it when something changed, and each entry names the one before it.
-  // The id in the stream, or nothing. WAIT covers what a connection has written: so an announcement repeats.
-  leasegateRevoke: {
-    numberOfKeys: 2,
-    lua: `${lastId} ${splitEntry}
-      local rank, expires, doc = ARGV[2], ARGV[3], ARGV[4]
-      local old = redis.call('HGET', KEYS[1], ARGV[1])
-      if old then
-        local c, e, d = split(old)
-        if c and tonumber(c) >= tonumber(rank) then rank, doc = c, d end
-        if c and tonumber(e) > tonumber(expires) then expires = e end
-      end
-      local value = rank .. ' ' .. expires .. ' ' .. doc
-      if value == old and ARGV[6] ~= '1' then return false end
-      local previous = lastId(KEYS[2])
-      redis.call('HSET', KEYS[1], ARGV[1], value)
-      return redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*',
-        'previous', previous, 'key', ARGV[1], 'entry', value)`,
-  },
-  // beat, stream, hash; now in ms. The SET is the proof that this server still takes writes: one that
-  // has become a replica or has lost its replicas answers reads for as long as one asks.
-  leasegateProbe: {
-    numberOfKeys: 3,
-    lua: `${lastId}
-      redis.call('SET', KEYS[1], ARGV[1])
-      return { lastId(KEYS[2]), redis.call('HLEN', KEYS[3]) }`,
-  },
-  // hash. Names the process that answers for it: a cursor of HSCAN means something else to every other.
-  leasegateServer: {
-    numberOfKeys: 1,
-    lua: `return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')`,
-  },
-  // born. Milliseconds since the first call on this server as it is, by its own clock.
-  leasegateBorn: {
-    numberOfKeys: 1,
-    lua: `
-      local time = redis.call('TIME')
-      local now = time[1] * 1000 + math.floor(time[2] / 1000)
-      redis.call('SET', KEYS[1], now, 'NX')
-      return now - redis.call('GET', KEYS[1])`,
-  },
-  // hash; before, field …
-  leasegatePurge: {
-    numberOfKeys: 1,
-    lua: `${splitEntry}
-      for i = 2, #ARGV do
-        local old = redis.call('HGET', KEYS[1], ARGV[i])
-        local c, e = split(old or '')
-        if c and tonumber(e) < tonumber(ARGV[1]) then redis.call('HDEL', KEYS[1], ARGV[i]) end
-      end`,
-  },
+  ...revocationScripts,
   ...budgetScripts,
   // approval; id, expires, doc, ttl. Field 'open' names the one open approval; an id that has been used
   // or replaced keeps its field, so that a repeated put cannot open it again.
@@ -226,26 +161,3 @@ export type Script = keyof typeof scripts
 
 /** The scripts as methods of a connection: keys first, then arguments. */
 export type Scripts = Record<Script, (...args: (string | number | Buffer)[]) => Promise<unknown>>
-
-/** The arguments of `leasegateRevoke` for one entry, without the field; `RangeError` as in `encodeEntry`. */
-export function revokeArguments(entry: Entry): [rank: string, expires: string, doc: string] {
-  const doc = encodeEntry(entry)
-  return [String(rankOf(entry)), String(entry.expiresAt), doc]
-}
-
-/** Reads what `leasegateRevoke` keeps. Throws `Unavailable` for anything else. */
-export function decodeValue(value: string): Entry {
-  const [front, rank, expires] = /^(\S+) (\S+) /.exec(value) ?? []
-  if (front === undefined || !isTime(rank) || !isTime(expires)) {
-    throw new Unavailable('a stored revocation is malformed')
-  }
-  const entry = decodeEntry(value.slice(front.length))
-  const expiresAt = Number(expires)
-  if (!isSuspension(entry)) return { ...entry, cutoff: Number(rank), expiresAt }
-  if (rankOf(entry) !== Number(rank)) throw new Unavailable('a stored suspension is malformed')
-  return { ...entry, expiresAt }
-}
-
-function isTime(text: string | undefined): boolean {
-  return Number.isFinite(Number(text))
-}

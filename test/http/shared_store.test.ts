@@ -1,7 +1,7 @@
 // A whole gate on Redis: strict reading, a revocation that too few have, and what `/readyz` says of the server.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { keyOf } from '../../src/stores/entry.ts'
-import { revokeArguments } from '../../src/stores/scripts.ts'
+import { revokeArguments } from '../../src/stores/revocation_scripts.ts'
 import { revocation } from '../stores/samples.ts'
 import { eventually, message, startTestGate, type TestGate } from '../support/gate.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'

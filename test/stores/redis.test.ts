@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../src/ports.ts'
 import { keyOf } from '../../src/stores/entry.ts'
 import { openRedis, type RedisStoreOptions } from '../../src/stores/redis.ts'
-import { revokeArguments, scripts } from '../../src/stores/scripts.ts'
+import { revokeArguments } from '../../src/stores/revocation_scripts.ts'
+import { scripts } from '../../src/stores/scripts.ts'
 import { startFaultProxy } from '../support/fault_proxy.ts'
 import { sharedRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { eventually, found, storeContract } from './contract.ts'
@@ -273,7 +274,7 @@ describe('the Redis store', () => {
     const transaction = admin().multi()
     for (const value of ['lse_1', 'lse_2', 'lse_3']) {
       const entry = revocation(value)
-      const args = [keyOf(entry), ...revokeArguments(entry), 1000]
+      const args = [keyOf(entry), ...revokeArguments(entry), 1000, 1]
       transaction.eval(scripts.leasegateRevoke.lua, 2, hash, stream, ...args)
     }
     await transaction.xtrim(stream, 'MAXLEN', kept).exec()

@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { revocationKey } from '../../src/lease/lease.ts'
 import type { Suspension } from '../../src/ports.ts'
 import { covers, decodeEntry, encodeEntry, keyOf, merge, rankOf } from '../../src/stores/entry.ts'
-import { decodeValue, revokeArguments } from '../../src/stores/scripts.ts'
+import { decodeValue, revokeArguments } from '../../src/stores/revocation_scripts.ts'
 import { Freshness, RevocationView } from '../../src/stores/view.ts'
 import { revocation, suspension } from './samples.ts'
 
