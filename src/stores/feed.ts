@@ -108,9 +108,9 @@ export class RevocationFeed {
     return this.#freshness.ageMs(nowMs)
   }
 
-  /** What the server has proven so far is void: another has taken over, and may have had revocations since. */
-  distrust(): void {
-    this.#freshness.void()
+  /** Another server may have had revocations from `steadyMs` on: what this one has proven since is void. */
+  distrust(steadyMs: number): void {
+    this.#freshness.distrust(steadyMs)
   }
 
   /** Throws `Unavailable` when what stands under `key` cannot be read: it looked stronger than what was written. */

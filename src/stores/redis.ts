@@ -22,7 +22,7 @@ import { type Place, placeOf, type RedisServers } from './redis_servers.ts'
  * What Redis holds, each key beginning with `<prefix>{leasegate}:`
  *   revocations      hash: revocation key or suspension -> "rank expires json"; the truth a gate loads at start
  *   feed             stream: every change of that hash, each entry with the id of the one before it
- *   born             when a gate first started on this server as it is; younger: others may be giving back what is lost
+ *   born             run id of the server, and when a gate first started on it; younger: others may be giving back
  *   beat             when a gate last proved that this server takes writes
  *   lease:ID         JSON of the record; leases, leases:agent:A, and so for user, task, session, tenant and
  *                    state: ids by time of issue
@@ -50,7 +50,7 @@ export interface RedisStoreOptions extends RedisServers {
   readonly heartbeatMs?: number
   /** Default a quarter of `maxStalenessMs`, at least 100 and at most 1000. */
   readonly commandTimeoutMs?: number
-  /** How long a server that has just come up empty is followed before it is believed; default `maxStalenessMs`. */
+  /** How long a server that has come up or taken over is followed before it is believed; default `maxStalenessMs`. */
   readonly settleMs?: number
   /** Single-use ids remembered at once; beyond that their use is `Unavailable`. Default 1,000,000. */
   readonly maxReplayIds?: number
@@ -87,7 +87,7 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     await close(connections, feed)
     throw new Unavailable(`Redis at ${place.where} cannot be used: ${reason(error)}`)
   }
-  const following = setInterval(() => void follow(dialler, feed), times.followMs).unref()
+  const following = setInterval(follower(dialler, feed), times.followMs).unref()
   const asked = answering(connections.commands)
   return {
     kind: 'redis',
@@ -170,11 +170,20 @@ function everyOne({ commands, reader, waiter }: Connections): Connection[] {
   return waiter === undefined ? [commands, reader] : [commands, reader, waiter]
 }
 
-async function follow(dialler: Dialler, feed: RevocationFeed): Promise<void> {
-  try {
-    if (await dialler.followFailover()) feed.distrust()
-  } catch {
-    // Sentinels that do not answer change nothing: the next one is asked in a moment.
+/**
+ * Asks once whether the primary is still the same. It was until the last time that the answer was yes; what it has
+ * proven since, it may have proven beside its successor.
+ */
+function follower(dialler: Dialler, feed: RevocationFeed): () => Promise<void> {
+  let sameMs = performance.now()
+  return async () => {
+    const askedMs = performance.now()
+    try {
+      if (await dialler.followFailover()) feed.distrust(sameMs)
+      sameMs = askedMs
+    } catch {
+      // Sentinels that do not answer change nothing: the next one is asked in a moment.
+    }
   }
 }
 

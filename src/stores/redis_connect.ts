@@ -28,7 +28,7 @@ export interface Dialler {
   dial(timeouts: Timeouts): Connection
   /**
    * Cuts each connection that was made before the last fail-over that sentinels tell of, so that it finds the
-   * primary of now; whether there was one. Nothing elsewhere.
+   * primary of now; whether there was one. Nothing elsewhere. Rejects when nobody can tell.
    */
   followFailover(): Promise<boolean>
 }
@@ -55,8 +55,8 @@ export function diallerOf({ access, at }: Place): Dialler {
     dial: (timeouts) => redis({ ...accessOptions(access), ...timeouts, Connector, db }),
     async followFailover() {
       // A primary that the sentinels have given up may answer us for as long as it is cut off from them.
-      const latest = 'sentinel' in at ? await finder.latest() : undefined
-      if (latest === undefined) return false
+      if (!('sentinel' in at)) return false
+      const latest = await finder.latest()
       const behind = [...open].filter(([, { epoch }]) => epoch < latest.epoch)
       for (const [socket] of behind) socket.destroy()
       return behind.length > 0

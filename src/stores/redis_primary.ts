@@ -54,10 +54,11 @@ export class PrimaryFinder {
     throw failure ?? new Unavailable('no node knows the primary')
   }
 
-  /** Where the primary is as the next node has it; undefined: it does not know of the last fail-over. */
-  async latest(): Promise<Primary | undefined> {
+  /** Where the primary is as the next node has it. Rejects when that does not know of the last fail-over. */
+  async latest(): Promise<Primary> {
     const found = await this.#ask(this.#inTurn()[0]!)
-    return found !== undefined && found.epoch >= this.#epoch ? this.#believe(found) : undefined
+    if (found !== undefined && found.epoch >= this.#epoch) return this.#believe(found)
+    throw new Unavailable('a node is behind the others')
   }
 
   #believe(found: Primary): Primary {

@@ -22,6 +22,11 @@ const nextId = `
     return string.format('%s-%.0f', ms, sequence + step)
   end`
 
+const runId = `
+  local function runId()
+    return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  end`
+
 /** Numbers stay the text they came as: Lua would print them with fourteen digits. */
 const splitEntry = `
   local function split(value)
@@ -62,19 +67,19 @@ export const revocationScripts = {
   // hash. Names the process that answers for it: a cursor of HSCAN means something else to every other.
   leasegateServer: {
     numberOfKeys: 1,
-    lua: `return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')`,
+    lua: `${runId} return runId()`,
   },
-  // born. Milliseconds since the first call on this server as it is, by its own clock. One that has been started
-  // again or has taken over has a new id of what it replicates, and what it holds may be older than what was there.
+  // born. Milliseconds since the first call on this server as it is, by its own clock: one that was started anew or
+  // has taken over from another may have lost entries, so it begins at 0. Each changes one of two ids.
   leasegateBorn: {
     numberOfKeys: 1,
-    lua: `
+    lua: `${runId}
       local time = redis.call('TIME')
       local now = time[1] * 1000 + math.floor(time[2] / 1000)
-      local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
-      local known, since = string.match(redis.call('GET', KEYS[1]) or '', '^(%x*) (%d+)$')
-      if known == history then return now - since end
-      redis.call('SET', KEYS[1], string.format('%s %.0f', history, now))
+      local id = runId() .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
+      local known, since = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+) (%d+)$')
+      if known == id then return now - since end
+      redis.call('SET', KEYS[1], string.format('%s %.0f', id, now))
       return 0`,
   },
   // hash; before, field …

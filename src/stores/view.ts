@@ -162,19 +162,20 @@ export function moment(now: () => number): Moment {
 export class Freshness {
   #wallMs = Number.NEGATIVE_INFINITY
   #steadyMs = Number.NEGATIVE_INFINITY
-  #voidMs = Number.NEGATIVE_INFINITY
+  #distrustedMs = Number.NEGATIVE_INFINITY
 
   prove(at: Moment): void {
-    if (at.steadyMs <= this.#voidMs) return
+    if (at.steadyMs <= this.#distrustedMs) return
     this.#wallMs = at.wallMs
     this.#steadyMs = at.steadyMs
   }
 
-  /** What was asked up to now proves nothing any more. */
-  void(): void {
-    this.#voidMs = performance.now()
-    this.#wallMs = Number.NEGATIVE_INFINITY
-    this.#steadyMs = Number.NEGATIVE_INFINITY
+  /** What was asked from `steadyMs` up to now has proven nothing. */
+  distrust(steadyMs: number): void {
+    this.#distrustedMs = performance.now()
+    const back = Math.max(0, this.#steadyMs - steadyMs)
+    this.#steadyMs -= back
+    this.#wallMs -= back
   }
 
   /**

@@ -183,4 +183,23 @@ describe('the age of a view', () => {
     freshness.prove({ wallMs: 1_000_000, steadyMs: steadyMs() - 5000 })
     expect(freshness.ageMs(1)).toBeGreaterThanOrEqual(5000)
   })
+
+  it('goes back to the last moment that is not in doubt, by both clocks, and not to one after it', () => {
+    const freshness = new Freshness()
+    const now = steadyMs()
+    freshness.prove({ wallMs: 1_000_000, steadyMs: now - 300 })
+    freshness.distrust(now - 200)
+    expect(freshness.ageMs(1_000_400)).toBe(400)
+    freshness.distrust(now - 60_300)
+    expect(freshness.ageMs(1_000_000)).toBeGreaterThanOrEqual(60_000)
+    expect(freshness.ageMs(1_090_000)).toBe(150_000)
+  })
+
+  it('is not renewed by what was asked before the doubt', () => {
+    const freshness = new Freshness()
+    const before = { wallMs: 1_000_000, steadyMs: steadyMs() }
+    freshness.distrust(before.steadyMs)
+    freshness.prove(before)
+    expect(freshness.ageMs(1_000_000)).toBe(Number.POSITIVE_INFINITY)
+  })
 })
