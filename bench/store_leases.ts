@@ -57,9 +57,10 @@ async function rates(store: Store, count: number): Promise<Rate[]> {
     const all: Rate[] = []
     for (const atOnce of [1, 32]) {
       const id = (n: number) => `lse_${atOnce}_${n}`
-      const now = Date.now() / 1000
+      const issuedAt = Math.floor(Date.now() / 1000)
+      const token = { issuedAt, expiresAt: issuedAt + 600 }
       all.push(await rate('put', atOnce, count, (n) => store.leases.put(leaseRecord(id(n)))))
-      all.push(await rate('renew', atOnce, count, (n) => store.leases.renew(id(n), now + 600)))
+      all.push(await rate('renew', atOnce, count, (n) => store.leases.renew(id(n), token)))
       all.push(await rate('used id', atOnce, 4 * count, (n) => used(store, id(n))))
     }
     return all

@@ -41,7 +41,12 @@ export function unenforcedListener(config: Config, lease: Lease): ProxyListener 
     {
       forwarder: createForwarder(config.backends),
       upgrader: createUpgrader(),
-      inFlight: new InFlight(revocations, Date.now, config.state.maxStalenessMs),
+      inFlight: new InFlight({
+        revocations,
+        maxStalenessMs: config.state.maxStalenessMs,
+        clock: Date.now,
+        clockOffset: () => 0,
+      }),
       bodyIdleMs: config.limits.bodyIdleMs,
     },
     config.limits,
@@ -73,6 +78,7 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
       inspectedBodyBytes: limits.inspectedBodyBytes,
       deadlineMs: limits.gatherMs,
       clock: Date.now,
+      clockOffset: () => 0,
     },
     policy: () => policy,
     commits: {

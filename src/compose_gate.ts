@@ -24,7 +24,12 @@ export function composeProxy(
   recent = new RecentCallCounter(),
 ): ReturnType<typeof createProxyListener> {
   const { config, store, metrics, log } = parts
-  const inFlight = new InFlight(store.revocations, Date.now, config.state.maxStalenessMs)
+  const inFlight = new InFlight({
+    revocations: store.revocations,
+    maxStalenessMs: config.state.maxStalenessMs,
+    clock: Date.now,
+    clockOffset: store.clockOffset,
+  })
   closers.push(() => inFlight.close())
   metrics.openStreams(() => inFlight.size)
   const forwarder = createForwarder(parts.backends, {
@@ -77,6 +82,7 @@ function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
       inspectedBodyBytes: limits.inspectedBodyBytes,
       deadlineMs: limits.gatherMs,
       clock: Date.now,
+      clockOffset: store.clockOffset,
     },
     policy: () => policy.current,
     commits: {

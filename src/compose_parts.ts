@@ -7,6 +7,7 @@ import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
 import type { Config } from './config.ts'
+import { clockIsClose, maxClockOffset, tellOffset } from './enforce/clock.ts'
 import type { Backend } from './enforce/operation.ts'
 import { openCanary } from './http/canary.ts'
 import type { Readiness } from './http/health.ts'
@@ -119,6 +120,7 @@ export async function openParts(
   }
   metrics.revocationAge(() => store.revocations.ageMs(Date.now()) / 1000)
   metrics.revocationEntries(() => store.revocations.size())
+  metrics.clockOffset(() => Math.abs(store.clockOffset()))
   metrics.storeUp(() => store.fault() === undefined)
   metrics.revocationMalformed(() => store.revocations.malformed())
   metrics.auditFault(() => audit.fault() !== undefined)
@@ -191,6 +193,7 @@ export function readiness({ config, store, policy, audit, identity, keys, signin
         ...store.revocations.faults(),
       ].join('; '),
     },
+    clockReadiness(store.clockOffset()),
     ...policy.readiness(),
     ...(identity?.readiness() ?? []),
     { name: 'audit', ready: fault === undefined, detail: fault ?? 'records are written' },
@@ -202,6 +205,12 @@ export function readiness({ config, store, policy, audit, identity, keys, signin
       detail: `${status.keys} usable`,
     })),
   ]
+}
+
+function clockReadiness(offset: number): Readiness {
+  const detail = `${tellOffset(offset)} the state store's, bound ${maxClockOffset} s`
+  const ready = clockIsClose(offset)
+  return { name: 'clock', ready, detail: ready ? detail : `synchronise the clock: it is ${detail}` }
 }
 
 function describeKeys(signing: SigningKeys): string {

@@ -135,10 +135,15 @@ export interface Store {
   /** Why the store does not answer now; undefined while it does. Holds no secret. */
   fault(): string | undefined
   /**
-   * Seconds since 1970 by a clock that no process of this store is ahead of for long, also after its own clock was
-   * set back: what a revocation "up to now" goes by. Throws `Unavailable`.
+   * Seconds since 1970: the later of the store's clock and of when the newest token of its leases was issued,
+   * so that a revocation "up to now" reaches that token whatever was done to clocks. Throws `Unavailable`.
    */
   now(): Promise<number>
+  /**
+   * Seconds that this process's clock is ahead of the store's, below zero behind it; 0 where both are one. From
+   * memory, and at once different when this clock is set.
+   */
+  clockOffset(): number
   /** Rejects when the store cannot be reached; resolves within its command timeout. For `/readyz`. */
   ping(): Promise<void>
   close(): Promise<void>

@@ -18,6 +18,7 @@ import type { Form, SenderFacts } from './parties.ts'
 import type { BrokerParts } from './parts.ts'
 import { type Proposal, refuseBeyond } from './proposal.ts'
 import { proposeRenewal } from './renewal.ts'
+import { issueTime } from './times.ts'
 import { refuseUnusable } from './usable.ts'
 
 /** One call of the token endpoint. */
@@ -42,9 +43,7 @@ export async function issue(
   if (isRefusal(asker)) return asker
   trail.agent = asker.client.entry.agent
   const asOf = completeAt(parts)
-  if (asOf === undefined) {
-    return refuse('evidence_unavailable', { cause: 'the view of revocations is too old to issue on' })
-  }
+  if (isRefusal(asOf)) return asOf
   const asked =
     grant.kind === 'deferred'
       ? await resume(grant.code, asker, parts)
@@ -80,13 +79,18 @@ export async function issue(
 
 /**
  * When the view of revocations was last complete, in whole seconds: asked before anything is looked up in it, so
- * that what is revoked while a request is on its way kills the token that comes of it. Undefined: it is too old.
+ * that what is revoked while a request is on its way kills the token that comes of it. Refuses where it is too old, and
+ * where this clock is off.
  */
-function completeAt({ store, now, maxStalenessMs }: BrokerParts): number | undefined {
+function completeAt({ store, now, maxStalenessMs }: BrokerParts): number | Refusal {
   const at = now()
   const ageMs = Math.max(0, store.revocations.ageMs(at * 1000))
   // Asked this way round, an age that is no number is too old.
-  return ageMs <= maxStalenessMs ? Math.floor(at - ageMs / 1000) : undefined
+  if (!(ageMs <= maxStalenessMs)) {
+    return refuse('evidence_unavailable', { cause: 'the view of revocations is too old to issue on' })
+  }
+  const issuedAt = issueTime(store, at)
+  return isRefusal(issuedAt) ? issuedAt : Math.floor(issuedAt - ageMs / 1000)
 }
 
 type Proposable = Exclude<GrantRequest, { readonly kind: 'deferred' }>

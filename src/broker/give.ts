@@ -113,7 +113,9 @@ async function keep(
 ): Promise<Given | Refusal> {
   const { record, claims } = issued
   if (!isRenewal) await store.leases.put(record)
-  const kept = isRenewal ? await store.leases.renew(record.id, record.expiresAt) : record
+  const kept = isRenewal
+    ? await store.leases.renew(record.id, { issuedAt: claims.iat, expiresAt: claims.exp })
+    : record
   if (kept === undefined) return ended()
   const left = (until: number) => Math.max(0, until - Math.floor(now()))
   return { ...issued, record: kept, expiresIn: left(claims.exp), leaseExpiresIn: left(claims.lease.max_exp) }

@@ -3,10 +3,11 @@
 // Two writes each, in the order in which a crash between them leaves the lease dead or held, never freed.
 import { maxLeaseSeconds, revocationKey } from '../lease/lease.ts'
 import { isPlainText } from '../lease/text.ts'
-import type { LeaseFilter, LeaseRecord, Leases, Revocation, Revocations, StoredState } from '../ports.ts'
+import type { LeaseRecord, Leases, Revocation, Revocations, Store, StoredState } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { leaseState } from './lease_state.ts'
 import { makeRevocation, type RevocationAsk } from './revocation.ts'
+import { cutoffTime } from './times.ts'
 
 /** What can be done with a lease. */
 export const lifecycleVerbs = ['revoke', 'suspend', 'resume', 'complete'] as const
@@ -17,13 +18,13 @@ export interface LifecycleOrder {
   readonly verb: LifecycleVerb
   readonly by: string
   readonly reason: string
-  /** Seconds since 1970. */
+  /** By this process's clock, seconds since 1970. */
   readonly now: number
 }
 
 /** The ports that it works on; any `Store` has them. */
-export interface LifecycleStore {
-  readonly leases: Pick<Leases, 'get' | 'list' | 'transition'>
+export interface LifecycleStore extends Pick<Store, 'now'> {
+  readonly leases: Pick<Leases, 'get' | 'transition'>
   readonly revocations: Revocations
 }
 
@@ -47,13 +48,14 @@ const keepSeconds = 86_400
  * writes again what a crash may have kept from being written. Refuses with `lease_state_conflict` what the
  * state of the lease does not allow, and everything of a lease that has expired. Throws `Unavailable`.
  */
-export function changeLease(
+export async function changeLease(
   record: LeaseRecord,
-  order: LifecycleOrder,
+  asked: LifecycleOrder,
   store: LifecycleStore,
 ): Promise<LeaseRecord | Refusal> {
+  const order = { ...asked, now: await cutoffTime(store, asked.now) }
   const problem = problemWith(record, order, store)
-  if (problem !== undefined) return Promise.resolve(problem)
+  if (problem !== undefined) return problem
   return order.verb === 'suspend' || order.verb === 'resume'
     ? hold(record, order, store)
     : end(record, order, store)
@@ -157,17 +159,19 @@ async function write(entry: Revocation, revocations: Revocations, now: number): 
 /**
  * Revokes in bulk, or one lease that need not be recorded here; marks the record of a lease that is. A repeated
  * order answers with the entry that stands. Refuses with `malformed_request` what could match no lease, and a
- * reason that is not one line. Throws `Unavailable`; what has been written stays.
+ * reason that is not one line. `askedAt`: by this process's clock, seconds since 1970. Throws `Unavailable`; what has
+ * been written stays.
  */
 export async function revokeAll(
   ask: RevocationAsk,
   store: LifecycleStore,
-  now: number,
+  askedAt: number,
 ): Promise<(Written & { readonly marked: LeaseRecord | undefined }) | Refusal> {
   if (!isPlainText(ask.reason)) return notOneLine()
+  const now = await cutoffTime(store, askedAt)
   const made = makeRevocation(ask, Math.floor(now))
   if (isRefusal(made)) return made
-  const written = await reachIssued(await write(made, store.revocations, now), store)
+  const written = await write(made, store.revocations, now)
   const { entry } = written
   if (entry.scope !== 'lease') return { ...written, marked: undefined }
   const record = await store.leases.get(entry.value)
@@ -178,37 +182,4 @@ export async function revokeAll(
   const marked = await transition(record, { verb: 'revoke', by, reason, now }, store)
   // Over in another way already: the entry stands, and the record keeps telling how it ended.
   return { ...written, marked: isRefusal(marked) ? undefined : marked }
-}
-
-/**
- * Once more with a later cutoff where a lease under its scope was issued later than that: by a machine whose clock is
- * ahead of this one, and no lease outlives a revocation for it. What is written already does not wait for the look.
- */
-async function reachIssued(written: Written, { leases, revocations }: LifecycleStore): Promise<Written> {
-  const { entry } = written
-  const filter = filterOf(entry)
-  if (filter === undefined) return written
-  const [newest] = await leases.list({ ...filter, limit: 1 })
-  if (newest === undefined || newest.issuedAt <= entry.cutoff) return written
-  const later = { ...entry, cutoff: Math.ceil(newest.issuedAt) }
-  await revocations.revoke(later)
-  return { entry: later, repeated: false }
-}
-
-/** Leases that an entry may concern; of a version, those of its agent. Undefined: it has no cutoff in time. */
-function filterOf({ scope, value }: Revocation): Omit<LeaseFilter, 'limit'> | undefined {
-  switch (scope) {
-    case 'agent':
-      return { agent: value }
-    case 'agent_version':
-      return { agent: value.slice(0, value.lastIndexOf('@')) }
-    case 'user':
-      return { user: value }
-    case 'task':
-      return { task: value }
-    case 'session':
-      return { session: value }
-    default:
-      return undefined
-  }
 }

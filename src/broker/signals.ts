@@ -3,11 +3,12 @@
 
 import type { UnprovenToken } from '../lease/compact.ts'
 import { maxLeaseSeconds, type RevocationScope, revocationKey } from '../lease/lease.ts'
-import type { Leases, Revocation, Revocations } from '../ports.ts'
+import type { Leases, Revocation, Revocations, Store } from '../ports.ts'
 import { isRefusal, type Refusal } from '../refusals.ts'
 import { sessionOf } from './identity/session.ts'
 import type { IdentityProvider } from './parties.ts'
 import { forGood, makeRevocation } from './revocation.ts'
+import { cutoffTime } from './times.ts'
 
 /** The identity providers and their keys; identity/providers.ts has them. */
 export interface SignalSources {
@@ -42,13 +43,13 @@ export interface SignalTarget {
 }
 
 export interface SignalContext {
-  readonly store: {
+  readonly store: Pick<Store, 'now'> & {
     readonly leases: Pick<Leases, 'usersOf'>
     readonly revocations: Pick<Revocations, 'find' | 'revoke'>
   }
   /** Of the leases that are ended: this broker's own. */
   readonly issuer: string
-  /** Seconds since 1970. */
+  /** By this process's clock, seconds since 1970. */
   readonly now: number
 }
 
@@ -60,14 +61,17 @@ export interface SignalContext {
  */
 export async function endLeases(signal: Signal, context: SignalContext): Promise<SignalTarget[]> {
   const { happenedAt } = signal
-  const { store, issuer, now } = context
+  const { store, issuer } = context
+  const now = await cutoffTime(store, context.now)
   // No lease is that old. Later than this the entry that covers a repeated signal may be gone.
   if (!(happenedAt > now - maxLeaseSeconds)) return []
   const targets = (await targetsOf(signal, store)).filter(({ scope, value }) => {
     const keys = [revocationKey(scope, value), revocationKey(scope, value, issuer)]
     return store.revocations.find(keys, happenedAt) === undefined
   })
-  await Promise.all(targets.map((target) => store.revocations.revoke(entryFor(target, signal, context))))
+  await Promise.all(
+    targets.map((target) => store.revocations.revoke(entryFor(target, signal, { issuer, now }))),
+  )
   return targets
 }
 
@@ -89,7 +93,11 @@ async function targetsOf(
   ]
 }
 
-function entryFor(target: SignalTarget, signal: Signal, { issuer, now }: SignalContext): Revocation {
+function entryFor(
+  target: SignalTarget,
+  signal: Signal,
+  { issuer, now }: Pick<SignalContext, 'issuer' | 'now'>,
+): Revocation {
   const { provider, reason, happenedAt } = signal
   const by = `idp:${provider.issuer}`
   const entry = makeRevocation({ ...target, issuer, reason, by }, Math.floor(now))

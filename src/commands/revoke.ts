@@ -55,8 +55,7 @@ async function revoke(options: RevokeOptions): Promise<void> {
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
   }
   await withStore(loadStateConfig(options.config), async (store) => {
-    // This machine's clock may be behind that of the one which issued the lease.
-    const revoked = await revokeAll(ask, store, Math.max(Date.now() / 1000, await store.now()))
+    const revoked = await revokeAll(ask, store, Date.now() / 1000)
     if (isRefusal(revoked)) throw failure(revoked)
     const { entry } = revoked
     const killed = await countKilled(entry, store)

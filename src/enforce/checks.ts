@@ -10,6 +10,7 @@ import {
   sensitivityCovers,
 } from '../lease/lease.ts'
 import { type MissingDetail, type Refusal, refuse } from '../refusals.ts'
+import { refuseOffClock } from './clock.ts'
 import { isLimited } from './limits.ts'
 import type { Operation } from './operation.ts'
 import { refuseRevoked, refuseSuspended } from './revoked.ts'
@@ -34,6 +35,10 @@ function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal
     detail: 'the view of revocations is too old to decide on',
     cause: `revocation view is ${Math.round(viewAgeMs)} ms old, bound ${maxStalenessMs} ms`,
   })
+}
+
+function clockAgreesWithStore({ clockOffset }: Evidence): Refusal | undefined {
+  return refuseOffClock(clockOffset)
 }
 
 function leaseIsNotRevoked({ revocation }: Evidence): Refusal | undefined {
@@ -132,6 +137,7 @@ function amountIsReadable({ lease, mapped, amount }: Evidence): Refusal | undefi
 /** In this order, first refusal wins: a dead lease is refused before anything it grants is looked at. */
 export const checks: readonly Check[] = [
   revocationViewIsFresh,
+  clockAgreesWithStore,
   leaseIsNotRevoked,
   leaseIsNotSuspended,
   leaseHasNotExpired,

@@ -23,6 +23,8 @@ export interface EvidenceSources extends LeftSources {
   readonly inspectedBodyBytes: number
   /** Milliseconds since 1970. */
   readonly clock: () => number
+  /** As in `Store`. */
+  readonly clockOffset: () => number
 }
 
 /** The client's body, unread until asked for (a waiting 100-continue client is told to go on then). */
@@ -49,6 +51,7 @@ export function gather(
     suspension: fresh.suspension,
     viewAgeMs: fresh.viewAgeMs,
     maxStalenessMs: sources.maxStalenessMs,
+    clockOffset: fresh.clockOffset,
     recentCalls: fresh.recentCalls,
     approval: undefined,
     fingerprint: undefined,
@@ -109,8 +112,8 @@ async function gatherConfirmed(
 /** What grows old while the gate waits: read again after every wait (test/enforce/gather.test.ts). */
 function freshness(
   lease: Lease,
-  { revocations, recent, clock }: EvidenceSources,
-): Pick<Evidence, 'now' | 'revocation' | 'suspension' | 'viewAgeMs' | 'recentCalls'> {
+  { revocations, recent, clock, clockOffset }: EvidenceSources,
+): Pick<Evidence, 'now' | 'revocation' | 'suspension' | 'viewAgeMs' | 'clockOffset' | 'recentCalls'> {
   const nowMs = clock()
   const now = Math.floor(nowMs / 1000)
   return {
@@ -119,6 +122,7 @@ function freshness(
     revocation: revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance),
     suspension: revocations.suspension(lease),
     viewAgeMs: revocations.ageMs(nowMs),
+    clockOffset: clockOffset(),
   }
 }
 

@@ -3,6 +3,7 @@
 // and returns the next, or the refusal that ends the walk. Nothing is forwarded without a Permit.
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { admit, authenticate, usesProof } from './authenticate.ts'
+import { refuseOffClock } from './clock.ts'
 import { commit } from './commit.ts'
 import { decide } from './decide.ts'
 import type { Exchange, Gate, Outcome, Trail } from './gate.ts'
@@ -50,6 +51,9 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   observer.step(trail, 'route')
   trail.routed = routed
 
+  // Before anything is said about a token: its times would be compared with the wrong one.
+  const offClock = refuseOffClock(gate.evidence.clockOffset())
+  if (offClock !== undefined) return offClock
   const now = Math.floor(trail.startedAt / 1000)
   const presented = await authenticate(routed, gate, now)
   observer.step(trail, 'authenticate')

@@ -111,6 +111,8 @@ export interface Evidence extends Authenticated {
   readonly suspension: Suspension | undefined
   readonly viewAgeMs: number
   readonly maxStalenessMs: number
+  /** Seconds that the gate's clock is ahead of the store's. */
+  readonly clockOffset: number
   readonly recentCalls: RecentCalls
   readonly approval: Approval | undefined
   readonly fingerprint: string | undefined

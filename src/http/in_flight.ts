@@ -1,6 +1,7 @@
 // Every exchange under way, so that what kills its lease ends it: a stream, a download, an upload or a WebSocket
 // outlives neither its lease nor the evidence that the lease is alive (test/http/in_flight.test.ts). It tells
 // each exchange to end and why; it never writes to one.
+import { refuseOffClock } from '../enforce/clock.ts'
 import type { MidwayEnd } from '../enforce/gate.ts'
 import { refuseRevoked, refuseSuspended } from '../enforce/revoked.ts'
 import type { Lease } from '../lease/lease.ts'
@@ -25,6 +26,16 @@ export interface Open {
   place: number
 }
 
+/** What tells whether leases are alive. */
+export interface LifeSources {
+  readonly revocations: Revocations
+  readonly maxStalenessMs: number
+  /** Milliseconds since 1970. */
+  readonly clock: () => number
+  /** As in `Store`. */
+  readonly clockOffset: () => number
+}
+
 /** Exchanges that are ended in one go; the event loop gets its turn before the next ones. */
 const slice = 1_000
 
@@ -37,21 +48,20 @@ export class InFlight {
   readonly #young: Open[] = []
   readonly #settled = new Settled()
   readonly #revocations: Revocations
-  readonly #clock: () => number
-  readonly #maxStalenessMs: number
+  readonly #sources: LifeSources
   readonly #unwatch: () => void
   readonly #timer: NodeJS.Timeout
   #sweeps = 0
   #changes = 0
 
   /**
-   * `clock`: milliseconds since 1970. Expiry and the age of the view are looked at four times per
-   * `maxStalenessMs`, and every second at least.
+   * Expiry, the age of the view and the clock are looked at four times per `maxStalenessMs`, and every second at
+   * least.
    */
-  constructor(revocations: Revocations, clock: () => number, maxStalenessMs: number) {
+  constructor(sources: LifeSources) {
+    const { revocations, maxStalenessMs } = sources
+    this.#sources = sources
     this.#revocations = revocations
-    this.#clock = clock
-    this.#maxStalenessMs = maxStalenessMs
     this.#unwatch = revocations.watch((entry) => this.#changed(entry))
     this.#timer = setInterval(() => this.#sweep(), Math.min(maxStalenessMs / 4, 1_000))
     this.#timer.unref()
@@ -118,12 +128,19 @@ export class InFlight {
     }
   }
 
-  #sweep(): void {
-    const nowMs = this.#clock()
+  /** Why nobody can tell now whether a lease is alive; undefined: it can be told. */
+  #unknown(nowMs: number): Refusal | undefined {
+    const { maxStalenessMs, clockOffset } = this.#sources
     const ageMs = this.#revocations.ageMs(nowMs)
     // Written so that a NaN age ends them too.
-    if (!(ageMs <= this.#maxStalenessMs)) {
-      end([...this.#young, ...this.#settled], 'stale_midway', stale(ageMs, this.#maxStalenessMs))
+    return ageMs <= maxStalenessMs ? refuseOffClock(clockOffset()) : stale(ageMs, maxStalenessMs)
+  }
+
+  #sweep(): void {
+    const nowMs = this.#sources.clock()
+    const unknown = this.#unknown(nowMs)
+    if (unknown !== undefined) {
+      end([...this.#young, ...this.#settled], 'stale_midway', unknown)
       return
     }
     const now = nowMs / 1000

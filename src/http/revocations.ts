@@ -33,8 +33,7 @@ async function revoke(
   order.scope = ask.scope
   const problem = await beyondTenant(ask, operator, store)
   if (problem !== undefined) return problem
-  // This process's clock may be behind that of the one which issued the lease.
-  const revoked = await revokeAll(ask, store, Math.max(now, await store.now()))
+  const revoked = await revokeAll(ask, store, now)
   if (isRefusal(revoked)) return revoked
   order.repeated = revoked.repeated
   const { scope, value, cutoff, expiresAt, reason, by, at } = revoked.entry

@@ -112,10 +112,13 @@ export interface Leases {
   put(record: LeaseRecord): Promise<void>
   get(id: string): Promise<LeaseRecord | undefined>
   /**
-   * Notes a further token that lives until `expiresAt`, unless the lease is not `active` any more: then
+   * Notes a further token, issued at `issuedAt`, that lives until `expiresAt`, unless the lease is not `active` any more: then
    * undefined, and nothing is changed. One step over all processes: no token comes after a completion.
    */
-  renew(id: string, expiresAt: number): Promise<LeaseRecord | undefined>
+  renew(
+    id: string,
+    token: { readonly issuedAt: number; readonly expiresAt: number },
+  ): Promise<LeaseRecord | undefined>
   /** Changes the state in one step over all processes, or says why not. */
   transition(id: string, change: LeaseTransition): Promise<TransitionResult>
   /** Newest first, at most `limit`. */

@@ -7,7 +7,7 @@ import { PolledRevocations } from './polled.ts'
 import { migrations, sqlApprovals } from './sql.ts'
 import { sqlBudgets } from './sql_budgets.ts'
 import { sqlDeferrals, sqlSecrets } from './sql_deferrals.ts'
-import { sqlLeases } from './sql_leases.ts'
+import { newestIssue, sqlLeases } from './sql_leases.ts'
 import { replayMigrations, sqlReplay } from './sql_replay.ts'
 import { sqlPolicySets } from './sql_sets.ts'
 import { attempt, SqliteFile, unavailable } from './sqlite_file.ts'
@@ -90,7 +90,8 @@ function compose(
       revocations.ageMs(now()) > maxStalenessMs
         ? 'the state file cannot be read, or is not the same'
         : undefined,
-    now: async () => Math.max(now(), unsetMs()) / 1000,
+    now: async () => Math.max(now() / 1000, newestIssue(file)),
+    clockOffset: () => 0,
     async ping() {
       file.all('SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 1)')
       if (revocations.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')

@@ -6,7 +6,7 @@ import { lifetimeMs } from './keyed.ts'
 import { keepSeconds } from './lifetimes.ts'
 import { type Gauge, gaugesOf, refusedOf, remainingOf } from './limits.ts'
 
-/** Totals live by the caller's clock, `now`; rates go by the clock of Redis. */
+/** `now` is the clock of Redis, milliseconds. */
 export function keyedBudgets(redis: Pick<Commands, 'run'>, key: KeyName, now: () => number): Budgets {
   const counter = ({ kind, key: name }: Limit) => key(kind === 'total' ? 'budget' : 'rate', name)
   const count = async (gauges: readonly Gauge[], take: 0 | 1) => {

@@ -14,6 +14,7 @@ const page = 200
 export function keyedLeases(redis: Commands, key: KeyName, now: () => number): Leases {
   const leaseKey = (id: string) => key('lease', id)
   const stateKey = (state: string) => key('leases', 'state', state)
+  const noteIssue = (at: number) => redis.run('leasegateIssued', key('issued'), at * 1000)
   const change = <T>(id: string, step: (record: LeaseRecord | undefined) => Step<T>): Promise<T> =>
     changed(redis, leaseKey(id), (text) => {
       const record = text === null ? undefined : decodeLease(text)
@@ -31,6 +32,7 @@ export function keyedLeases(redis: Commands, key: KeyName, now: () => number): L
       const keys = [leaseKey(id), ...left, ...indexesOf(record, key)]
       const oldest = nowSeconds - indexSeconds
       const writes = [
+        noteIssue(issuedAt),
         redis.run('leasegateLease', ...keys, JSON.stringify(record), issuedAt, id, ttlMs, oldest),
       ]
       if (login !== undefined) {
@@ -43,11 +45,13 @@ export function keyedLeases(redis: Commands, key: KeyName, now: () => number): L
       const text = await redis.get(leaseKey(id))
       return text === null ? undefined : decodeLease(text)
     },
-    renew: (id, expiresAt) =>
-      change(id, (record) => {
+    async renew(id, { issuedAt, expiresAt }) {
+      await noteIssue(issuedAt)
+      return change(id, (record) => {
         const next = renewed(record, expiresAt)
         return { result: next, next }
-      }),
+      })
+    },
     transition: (id, asked) =>
       change(id, (record) => {
         const result = transitioned(record, asked)

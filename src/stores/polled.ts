@@ -32,6 +32,7 @@ export class PolledRevocations implements Revocations {
   readonly #strict: boolean
   readonly #intake: Intake
   readonly #freshness = new Freshness()
+  /** The wall clock as if nobody had set it since. */
   #version: unknown
   #seq = 0
 

@@ -17,6 +17,7 @@ import { type Connection, type Dialler, diallerOf, type Timeouts } from './redis
 import { type Connections, RedisEntries } from './redis_entries.ts'
 import { checkRights } from './redis_fitness.ts'
 import { type Place, placeOf, type RedisServers } from './redis_servers.ts'
+import { StoreClock } from './store_clock.ts'
 
 /*
  * What Redis holds, each key beginning with `<prefix>{leasegate}:`
@@ -24,6 +25,7 @@ import { type Place, placeOf, type RedisServers } from './redis_servers.ts'
  *   feed             stream: every change of that hash, each entry with the id of the one before it
  *   born             run id of the server, and when a gate first started on it; younger: others may be giving back
  *   beat             when a gate last proved that this server takes writes
+ *   issued           when the newest token was issued, milliseconds since 1970
  *   lease:ID         JSON of the record; leases, leases:agent:A, and so for user, task, session, tenant and
  *                    state: ids by time of issue
  *   usage:[ISS,ID]   hash: calls, refusals, bytesIn, bytesOut, lastUsedAt, verb:V of a lease
@@ -75,7 +77,9 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
   const dialler = diallerOf(place)
   const connections = connect(dialler, times, options.acknowledge)
   const key: KeyName = (...parts) => `${options.prefix}{leasegate}:${parts.join(':')}`
-  const entries = new RedisEntries(connections, key, options)
+  const clock = new StoreClock()
+  const storeNow = () => clock.nowMs()
+  const entries = new RedisEntries(connections, key, { ...options, clock })
   const feed = new RevocationFeed(entries, { heartbeatMs: times.heartbeatMs, now, onError })
   try {
     await within(openMs, connected(connections, place.at), connections.lastError)
@@ -92,18 +96,16 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
   return {
     kind: 'redis',
     revocations: revocationsOf(feed, entries, options.strict === true),
-    leases: keyedLeases(asked, key, now),
-    budgets: keyedBudgets(asked, key, now),
-    approvals: keyedApprovals(asked, key, now),
+    leases: keyedLeases(asked, key, storeNow),
+    budgets: keyedBudgets(asked, key, storeNow),
+    approvals: keyedApprovals(asked, key, storeNow),
     replay: keyedReplay(asked, key, options.maxReplayIds ?? maxReplayIds),
-    deferrals: keyedDeferrals(asked, key, now),
+    deferrals: keyedDeferrals(asked, key, storeNow),
     secrets: keyedSecrets(asked, key),
     policySets: keyedPolicySets(asked, transfers(dialler, connections.commands), key),
     fault: () => entries.fault(),
-    async now() {
-      const [seconds, microseconds] = await answer(connections.commands.time())
-      return Number(seconds) + Number(microseconds) / 1e6
-    },
+    now: async () => Number(await answer(connections.commands.leasegateNow(key('issued')))) / 1000,
+    clockOffset: () => (now() - storeNow()) / 1000,
     async ping() {
       await answer(connections.commands.ping())
       if (feed.ageMs(now()) > maxStalenessMs) throw new Unavailable('the revocation view is stale')

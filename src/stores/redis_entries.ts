@@ -12,6 +12,7 @@ import { answer, reason } from './redis_answer.ts'
 import type { Connection } from './redis_connect.ts'
 import { checkEviction } from './redis_fitness.ts'
 import { revokeArguments } from './revocation_scripts.ts'
+import type { StoreClock } from './store_clock.ts'
 
 /** Connections by what they carry: what waits on one holds up nothing on another. */
 export interface Connections {
@@ -37,6 +38,7 @@ export class RedisEntries implements FeedSource {
   readonly #stream: string
   readonly #beat: string
   readonly #own = new OwnWrites()
+  readonly #clock: StoreClock
   readonly #acknowledgement: Acknowledgement | undefined
   #fault: string | undefined
   #checkedMs = Number.NEGATIVE_INFINITY
@@ -44,9 +46,10 @@ export class RedisEntries implements FeedSource {
   constructor(
     connections: Connections,
     key: KeyName,
-    { acknowledge }: { readonly acknowledge?: Acknowledge },
+    { acknowledge, clock }: { readonly acknowledge?: Acknowledge; readonly clock: StoreClock },
   ) {
     this.#connections = connections
+    this.#clock = clock
     this.#hash = key('revocations')
     this.#stream = key('feed')
     this.#beat = key('beat')
@@ -70,12 +73,14 @@ export class RedisEntries implements FeedSource {
       await this.#checkNowAndThen()
       const pending = this.#own.pending()
       const { commands } = this.#connections
+      const askedMs = performance.now()
       const reply = await answer(commands.leasegateProbe(this.#beat, this.#stream, this.#hash, nowMs))
-      const [last, entries, now] = reply as [string, number, number]
+      const [last, entries, saidMs] = reply as [string, number, number]
+      this.#clock.hear(saidMs, askedMs)
       this.#own.endsAt(last, pending)
       await this.#own.rewrite((entry) => this.#announce(commands, entry))
       this.#fault = undefined
-      return { last, entries, now }
+      return { last, entries, now: saidMs / 1000 }
     } catch (error) {
       this.#fault = reason(error)
       // What answers next may be another server.

@@ -27,6 +27,12 @@ const runId = `
     return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   end`
 
+const clock = `
+  local function clock()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+  end`
+
 /** Numbers stay the text they came as: Lua would print them with fourteen digits. */
 const splitEntry = `
   local function split(value)
@@ -60,9 +66,23 @@ export const revocationScripts = {
   // has become a replica or has lost its replicas answers reads for as long as one asks.
   leasegateProbe: {
     numberOfKeys: 3,
-    lua: `${lastId}
+    lua: `${lastId} ${clock}
       redis.call('SET', KEYS[1], ARGV[1])
-      return { lastId(KEYS[2]), redis.call('HLEN', KEYS[3]), tonumber(redis.call('TIME')[1]) }`,
+      return { lastId(KEYS[2]), redis.call('HLEN', KEYS[3]), clock() }`,
+  },
+  // issued. Milliseconds since 1970: the time here, or of the newest token where that is later.
+  leasegateNow: {
+    numberOfKeys: 1,
+    lua: `${clock}
+      return math.max(clock(), tonumber(redis.call('GET', KEYS[1]) or '0'))`,
+  },
+  // issued; when a token was issued, in ms.
+  leasegateIssued: {
+    numberOfKeys: 1,
+    lua: `
+      if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or '0') then
+        redis.call('SET', KEYS[1], ARGV[1])
+      end`,
   },
   // hash. Names the process that answers for it: a cursor of HSCAN means something else to every other.
   leasegateServer: {
@@ -73,9 +93,8 @@ export const revocationScripts = {
   // has taken over from another may have lost entries, so it begins at 0. Each changes one of two ids.
   leasegateBorn: {
     numberOfKeys: 1,
-    lua: `${runId}
-      local time = redis.call('TIME')
-      local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    lua: `${runId} ${clock}
+      local now = clock()
       local id = runId() .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
       local known, since = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+) (%d+)$')
       if known == id then return now - since end

@@ -70,6 +70,8 @@ export const migrations: readonly string[] = [
   `CREATE TABLE rates ( -- whole_at: microseconds since 1970
      key TEXT PRIMARY KEY, whole_at INTEGER NOT NULL, keep_until REAL NOT NULL) STRICT, WITHOUT ROWID;
    CREATE INDEX rates_keep ON rates (keep_until);`,
+  `CREATE TABLE newest_issue (at REAL NOT NULL) STRICT; -- one row
+   INSERT INTO newest_issue SELECT coalesce(max(issued_at), 0) FROM leases;`,
 ]
 
 const tables = {

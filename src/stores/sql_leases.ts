@@ -21,12 +21,18 @@ export function sqlLeases(sql: Sql): Leases {
     return row === undefined ? undefined : decodeLease(String(row.record))
   }
   return {
-    put: (record) => sql.write(() => putLease(sql, record)),
+    put: (record) =>
+      sql.write(() => {
+        putLease(sql, record)
+        sql.run(noteIssue, record.issuedAt)
+      }),
     get: async (id) => get(id),
-    renew: (id, expiresAt) =>
+    renew: (id, { issuedAt, expiresAt }) =>
       sql.write(() => {
         const record = renewed(get(id), expiresAt)
-        if (record !== undefined) changeLease(sql, record)
+        if (record === undefined) return undefined
+        changeLease(sql, record)
+        sql.run(noteIssue, issuedAt)
         return record
       }),
     transition: (id, change) =>
@@ -62,6 +68,13 @@ export function sqlLeases(sql: Sql): Leases {
       return sql.all(query, issuer, subject).map(({ user }) => String(user))
     },
   }
+}
+
+const noteIssue = 'UPDATE newest_issue SET at = max(at, ?)'
+
+/** When the newest token was issued that any lease has had, seconds since 1970. */
+export function newestIssue(sql: Sql): number {
+  return Number(sql.all('SELECT at FROM newest_issue')[0]?.at)
 }
 
 function putLease(sql: Sql, record: LeaseRecord): void {

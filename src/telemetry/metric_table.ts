@@ -57,6 +57,13 @@ export const metricTable = {
     help: 'Entries in the view of revocations.',
     across: 'max',
   },
+  clockOffset: {
+    name: 'leasegate_clock_offset_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'How far the clock of this machine is from the state store’s, ahead or behind; above 5 every request is 503.',
+    across: 'max',
+  },
   storeUp: {
     name: 'leasegate_store_up',
     type: 'gauge',

@@ -39,6 +39,7 @@ export interface Metrics {
   openStreams(read: () => number): void
   revocationAge(readSeconds: () => number): void
   revocationEntries(read: () => number): void
+  clockOffset(readSeconds: () => number): void
   storeUp(read: () => boolean): void
   revocationMalformed(read: Revocations['malformed']): void
   auditFault(read: () => boolean): void
@@ -282,6 +283,7 @@ type GaugeSetters = Pick<
   | 'openStreams'
   | 'revocationAge'
   | 'revocationEntries'
+  | 'clockOffset'
   | 'storeUp'
   | 'revocationMalformed'
   | 'auditFault'
@@ -314,6 +316,7 @@ function createGauges(registry: Registry, version: string): GaugeSetters {
     openStreams: read(metricTable.openStreams),
     revocationAge: read(metricTable.revocationAge),
     revocationEntries: read(metricTable.revocationEntries),
+    clockOffset: read(metricTable.clockOffset),
     revocationMalformed: readMalformed(registry),
     bundleAge: read(metricTable.bundleAge),
     storeUp: (isUp) => up(() => (isUp() ? 1 : 0)),

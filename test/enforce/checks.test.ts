@@ -36,6 +36,16 @@ test('evidence that nothing stands against is allowed', () => {
   expect(decided(evidenceOf())).toBe('accepted')
 })
 
+describe('clockAgreesWithStore', () => {
+  test.each([0, 5, -5])('a clock %s s from the store’s passes', (clockOffset) => {
+    expect(decided(evidenceOf({}, { clockOffset }))).toBe('accepted')
+  })
+
+  test.each([5.1, -5.1, 90, -90, Number.NaN])('a clock %s s from the store’s does not', (clockOffset) => {
+    expect(decided(evidenceOf({}, { clockOffset }))).toBe('evidence_unavailable')
+  })
+})
+
 describe('revocationViewIsFresh', () => {
   test.each([0, 2_000, -5])('a view %s ms old passes', (viewAgeMs) => {
     expect(decided(evidenceOf({}, { viewAgeMs }))).toBe('accepted')
@@ -347,6 +357,7 @@ describe('grantCoversRequest', () => {
 test('the checks run in order, and a dead lease is refused before what it grants is looked at', () => {
   expect(checks.map((check) => check.name)).toEqual([
     'revocationViewIsFresh',
+    'clockAgreesWithStore',
     'leaseIsNotRevoked',
     'leaseIsNotSuspended',
     'leaseHasNotExpired',

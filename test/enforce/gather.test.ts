@@ -47,6 +47,7 @@ function sources(changes: Partial<EvidenceSources> = {}): EvidenceSources {
     inspectedBodyBytes: 1_024,
     deadlineMs: 1_000,
     clock: () => now * 1_000,
+    clockOffset: store.clockOffset,
     ...changes,
   }
 }

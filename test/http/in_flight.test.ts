@@ -13,14 +13,21 @@ const now = 1_795_300_000
 let dir: string
 let store: Store
 let clockMs: number
+let offset: number
 let inFlight: InFlight
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'leasegate-in-flight-'))
   store = await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs: 2_000, now: () => clockMs })
   clockMs = now * 1000
+  offset = 0
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
-  inFlight = new InFlight(store.revocations, () => clockMs, 2_000)
+  inFlight = new InFlight({
+    revocations: store.revocations,
+    maxStalenessMs: 2_000,
+    clock: () => clockMs,
+    clockOffset: () => offset,
+  })
 })
 afterEach(async () => {
   inFlight.close()
@@ -138,6 +145,17 @@ test('expiry ends what is open, after the tolerance for clocks and not before it
   await at(now + 15)
   vi.advanceTimersByTime(1_000)
   expect([short.ends, long.ends]).toEqual([['expired_midway'], []])
+})
+
+test.each([
+  ['ahead of', 90],
+  ['behind', -90],
+  ['an unknown time from', Number.NaN],
+])('a clock that is %s the store’s ends everything: nobody knows what has expired', async (_, seconds) => {
+  const { ends } = open(lease())
+  offset = seconds
+  vi.advanceTimersByTime(1_000)
+  expect(ends).toEqual(['stale_midway'])
 })
 
 test('a suspension ends what is open under its lease and under those handed on from it', async () => {

@@ -43,7 +43,7 @@ beforeAll(async () => {
       find: (keys, issuedAt) => revocations.find(keys, issuedAt),
       revoke: (entry) => (isDown ? Promise.reject(new Unavailable('down')) : revocations.revoke(entry)),
     }
-    const store = { leases, revocations: flaky, replay }
+    const store = { leases, revocations: flaky, replay, now: () => parts.store.now() }
     return signalEndpoints({ ...observing(parts), sources, store, issuer: parts.issuer })
   })
 })

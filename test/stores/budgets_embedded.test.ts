@@ -206,9 +206,9 @@ describe('budgets of the embedded store', () => {
     await store.budgets.spend([rate('a'), rate('b', { periodMs: 3_600_000 })])
     await store.close()
     nowMs += 60_000 + 121_000
-    await (await openAtOurTime()).close()
+    stores.push(await openEmbedded({ path, maxStalenessMs: 2000, now: () => nowMs, purgeEveryMs: 5 }))
     const file = new DatabaseSync(path)
-    expect(file.prepare('SELECT key FROM rates').all()).toEqual([{ key: 'b' }])
+    await expect.poll(() => file.prepare('SELECT key FROM rates').all()).toEqual([{ key: 'b' }])
     file.close()
   })
 

@@ -260,7 +260,10 @@ describe('the embedded store', () => {
     expect(await leases.get('lse_1')).toEqual(lease('lse_1', { ...unsaid, ...times }))
     expect(await leases.list({ session: 'ses_1', limit: 9 })).toMatchObject([{ id: 'lse_1' }])
     expect(await leases.list({ state: 'revoked', limit: 9 })).toMatchObject([{ id: 'lse_2' }])
-    expect(await leases.renew('lse_1', issuedAt + 600)).toMatchObject({ renewals: 1, version: 0 })
+    expect(await leases.renew('lse_1', { issuedAt, expiresAt: issuedAt + 600 })).toMatchObject({
+      renewals: 1,
+      version: 0,
+    })
   })
 
   it.each(['{', '[]', '{"id":"lse_1"}'])('guesses nothing about a lease it cannot read: %s', async (text) => {
@@ -270,7 +273,11 @@ describe('the embedded store', () => {
     other.prepare('UPDATE leases SET record = ?').run(text)
     other.close()
     const reason = { name: 'Unavailable', message: 'a stored lease is malformed' }
-    const asked = [leases.get('lse_1'), leases.renew('lse_1', 1), leases.list({ limit: 1 })]
+    const asked = [
+      leases.get('lse_1'),
+      leases.renew('lse_1', { issuedAt: 0, expiresAt: 1 }),
+      leases.list({ limit: 1 }),
+    ]
     for (const result of await Promise.allSettled(asked)) {
       expect(result).toMatchObject({ status: 'rejected', reason })
     }

@@ -135,14 +135,19 @@ function changes(open: Open): void {
     const record = lease('lse_1')
     await store.leases.put(record)
     const later = record.expiresAt + 100
-    expect(await store.leases.renew('lse_1', later)).toEqual({ ...record, renewals: 1, expiresAt: later })
-    expect(await store.leases.renew('lse_1', later - 50)).toEqual({
+    const until = (expiresAt: number) => ({ issuedAt: record.issuedAt, expiresAt })
+    expect(await store.leases.renew('lse_1', until(later))).toEqual({
+      ...record,
+      renewals: 1,
+      expiresAt: later,
+    })
+    expect(await store.leases.renew('lse_1', until(later - 50))).toEqual({
       ...record,
       renewals: 2,
       expiresAt: later,
     })
     expect(await (await open()).leases.get('lse_1')).toMatchObject({ renewals: 2, version: 0 })
-    expect(await store.leases.renew('lse_2', later)).toBeUndefined()
+    expect(await store.leases.renew('lse_2', until(later))).toBeUndefined()
   })
 
   it('a change of state is made once, counts, and says who and why', async () => {
@@ -172,7 +177,9 @@ function changes(open: Open): void {
       const store = await open()
       const record = lease('lse_1', { state })
       await store.leases.put(record)
-      expect(await store.leases.renew('lse_1', record.maxExpiresAt)).toBeUndefined()
+      expect(
+        await store.leases.renew('lse_1', { issuedAt: record.issuedAt, expiresAt: record.maxExpiresAt }),
+      ).toBeUndefined()
       expect(await store.leases.get('lse_1')).toEqual(record)
     },
   )
@@ -196,7 +203,8 @@ function changes(open: Open): void {
       const id = `lse_${run++}`
       const record = lease(id)
       await stores[0]!.leases.put(record)
-      const renew = (i: number) => stores[i % 2]!.leases.renew(id, record.expiresAt + i)
+      const { issuedAt, expiresAt } = record
+      const renew = (i: number) => stores[i % 2]!.leases.renew(id, { issuedAt, expiresAt: expiresAt + i })
       const early = Array.from({ length: before }, (_, i) => renew(i))
       const completing = stores[before % 2]!.leases.transition(id, done)
       const late = Array.from({ length: after }, (_, i) => renew(i + 1))

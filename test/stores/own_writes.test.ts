@@ -7,6 +7,7 @@ import { OwnWrites } from '../../src/stores/own_writes.ts'
 import { diallerOf } from '../../src/stores/redis_connect.ts'
 import { RedisEntries } from '../../src/stores/redis_entries.ts'
 import { placeOf } from '../../src/stores/redis_servers.ts'
+import { StoreClock } from '../../src/stores/store_clock.ts'
 import { compareIds } from '../../src/stores/stream_ids.ts'
 import { startRedis } from '../support/redis.ts'
 import { adminOf } from '../support/redis_topologies.ts'
@@ -101,7 +102,9 @@ describe('the entries in Redis', async () => {
   ])('are written again when nobody had read them, on a server %s', async (_, others) => {
     await admin.flushall()
     const key = (...parts: string[]) => `gate:{leasegate}:${parts.join(':')}`
-    const entries = new RedisEntries({ commands, reader, lastError: () => undefined }, key, {})
+    const entries = new RedisEntries({ commands, reader, lastError: () => undefined }, key, {
+      clock: new StoreClock(),
+    })
     const entry = revocation('lse_1')
     await entries.acknowledge(entry, () => {})
     // The fail-over: all of it is gone, but for what came after.

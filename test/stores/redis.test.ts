@@ -67,7 +67,7 @@ describe('the Redis store', () => {
       store.leases.get('lse_1'),
       store.leases.list({ limit: 1 }),
       store.leases.put(lease('lse_1')),
-      store.leases.renew('lse_1', at),
+      store.leases.renew('lse_1', { issuedAt: at - 300, expiresAt: at }),
       store.leases.transition('lse_1', { from: ['active'], to: 'completed', at, by: 'x', reason: '' }),
       store.leases.addUsage([use('lse_1')]),
       store.leases.usage(lease('lse_1')),
@@ -142,7 +142,7 @@ describe('the Redis store', () => {
       if (ttlMs === -1) endless.push(key.slice(`${prefix}{leasegate}:`.length))
       else expect(ttlMs, key).toBeGreaterThan(60_000)
     }
-    expect(endless.toSorted()).toEqual(['beat', 'born', 'feed', 'revocations', 'secret:nonce'])
+    expect(endless.toSorted()).toEqual(['beat', 'born', 'feed', 'issued', 'revocations', 'secret:nonce'])
     expect(await client.pttl(`${prefix}{leasegate}:budget:b`)).toBeGreaterThan(600_000)
   })
 
@@ -343,7 +343,9 @@ describe('the Redis store', () => {
     expect(await leases.list({ state: 'completed', limit: 9 })).toMatchObject([{ id: 'lse_1', version: 1 }])
     await client.set(`${prefix}{leasegate}:lease:lse_1`, '{"id":"lse_1"}', 'EX', 60)
     await expect(leases.get('lse_1')).rejects.toMatchObject({ message: 'a stored lease is malformed' })
-    await expect(leases.renew('lse_1', 1)).rejects.toMatchObject({ message: 'a stored lease is malformed' })
+    await expect(leases.renew('lse_1', { issuedAt: 0, expiresAt: 1 })).rejects.toMatchObject({
+      message: 'a stored lease is malformed',
+    })
   })
 
   it('is not led astray by an entry in the stream that no gate wrote', async () => {

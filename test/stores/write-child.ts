@@ -8,7 +8,8 @@ const writes: Record<string, (store: Store, id: string) => Promise<unknown>> = {
   revoke: (store, id) => store.revocations.revoke(revocation(id, { by: 'child' })),
   suspend: (store, id) => store.revocations.suspend(suspension(id, { by: 'child' })),
   put: (store, id) => store.leases.put(lease(id)),
-  renew: (store, id) => store.leases.renew(id, lease(id).maxExpiresAt),
+  renew: (store, id) =>
+    store.leases.renew(id, { issuedAt: lease(id).issuedAt, expiresAt: lease(id).maxExpiresAt }),
   complete: (store, id) =>
     store.leases.transition(id, { from: ['active'], to: 'completed', at: 1, by: 'child', reason: 'done' }),
   use: (store, id) => {

@@ -178,6 +178,7 @@ export function evidenceOf(scene: Scene = {}, changes: Partial<Evidence> = {}): 
     suspension: undefined,
     viewAgeMs: 3,
     maxStalenessMs: 2_000,
+    clockOffset: 0,
     recentCalls: { lease: 4, agent: 40 },
     approval: undefined,
     fingerprint: undefined,

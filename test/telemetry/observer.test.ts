@@ -75,6 +75,7 @@ const evidence: Evidence = {
   suspension: undefined,
   viewAgeMs: 0,
   maxStalenessMs: 2000,
+  clockOffset: 0,
   recentCalls: { lease: 0, agent: 0 },
   approval: undefined,
   fingerprint: undefined,

@@ -1,6 +1,7 @@
 // `leasegate lease issue`: a lease to start with, signed by the local broker's key without asking policy.
 import type { Command } from 'commander'
 import { parseAgent, parseTask } from '../../broker/names.ts'
+import { issueTime } from '../../broker/times.ts'
 import type { Config } from '../../config.ts'
 import { parseAllow } from '../../lease/allow.ts'
 import { type IssuedLease, issueLease } from '../../lease/issue.ts'
@@ -11,7 +12,7 @@ import { isRefusal } from '../../refusals.ts'
 import { loadStateConfig } from '../state_config.ts'
 import { parseDuration, say, sayFacts, sayJson, snaked, style, UsageError } from '../terminal.ts'
 import { grantFacts } from './lease_text.ts'
-import { withStore } from './with_store.ts'
+import { failure, withStore } from './with_store.ts'
 
 /** What `lease issue` is asked for, as typed. */
 export interface IssueOptions {
@@ -74,6 +75,8 @@ export async function issueFrom(options: IssueOptions, config: Config, store: St
   const issuer = config.issuers.find(({ jwks }) => 'local' in jwks)
   if (issuer === undefined) throw new UsageError('no issuer of this gate has `jwks: { local: true }`')
   const { id, version } = parseAgent(options.agent)
+  const now = issueTime(store, Date.now() / 1000)
+  if (isRefusal(now)) throw failure(now)
   const issued = await issueLease(
     {
       user: options.user,
@@ -91,7 +94,7 @@ export async function issueFrom(options: IssueOptions, config: Config, store: St
     {
       ...issuer,
       key: await openLocalKey(config.broker.keyFile),
-      now: Math.floor(Date.now() / 1000),
+      now: Math.floor(now),
     },
   )
   if (isRefusal(issued)) throw new UsageError(issued.facts.detail ?? issued.row.title)

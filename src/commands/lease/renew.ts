@@ -2,6 +2,7 @@
 // does its end. A lease of the broker is renewed by its agent, where policy is asked again.
 import type { Command } from 'commander'
 import { leaseState } from '../../broker/lease_state.ts'
+import { issueTime } from '../../broker/times.ts'
 import type { Config } from '../../config.ts'
 import type { LeaseDetail } from '../../lease/allow.ts'
 import { type IssuedLease, issueLease } from '../../lease/issue.ts'
@@ -52,6 +53,8 @@ async function renewFrom(
   config: Config,
   store: Store,
 ): Promise<Pick<IssuedLease, 'token' | 'record'>> {
+  const issuedAt = issueTime(store, now)
+  if (isRefusal(issuedAt)) throw failure(issuedAt)
   const { state } = leaseState(record, store.revocations, now)
   if (state !== 'active') throw new Error(`the lease is ${state}`)
   const issuer = config.issuers.find((each) => 'local' in each.jwks && each.issuer === record.issuer)
@@ -64,11 +67,11 @@ async function renewFrom(
     ...issuer,
     audience: record.audience,
     key: await openLocalKey(config.broker.keyFile),
-    now,
+    now: Math.floor(issuedAt),
   }
   const issued = await issueLease({ ...termsOf(record), ttlSeconds: ttl }, context)
   if (isRefusal(issued)) throw failure(issued)
-  const renewed = await store.leases.renew(id, issued.record.expiresAt)
+  const renewed = await store.leases.renew(id, { issuedAt: issued.claims.iat, expiresAt: issued.claims.exp })
   if (renewed === undefined) throw new Error('the lease is not active any more')
   return { token: issued.token, record: renewed }
 }

@@ -22,8 +22,11 @@ export async function requireLease(id: string, { leases }: Store): Promise<Lease
   return record
 }
 
-/** A refusal as commands tell it: what was typed wrong is a UsageError, a "no" of the broker an Error. */
+/**
+ * A refusal as commands tell it: what was typed wrong is a UsageError, a "no" of the broker an Error. Whoever has the
+ * state store may know the cause.
+ */
 export function failure({ code, facts }: Refusal): Error {
-  const message = facts.detail ?? refusals[code].title
+  const message = facts.detail ?? facts.cause ?? refusals[code].title
   return code === 'malformed_request' ? new UsageError(message) : new Error(message)
 }

@@ -144,6 +144,7 @@ function inputOf(question: Question, { request, mapped, backend }: Routed): Poli
     suspension: undefined,
     viewAgeMs: 0,
     maxStalenessMs: 0,
+    clockOffset: 0,
     recentCalls: { lease: 0, agent: 0 },
     approval: undefined,
     fingerprint: undefined,
