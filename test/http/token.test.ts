@@ -497,6 +497,15 @@ describe('what goes wrong behind it', () => {
     expect(world.trails).toHaveLength(1)
   })
 
+  test.each([90, -90, Number.NaN])('a clock %s s from the store’s: no token, nor word of it', async (off) => {
+    const refused = await asking({ store: { ...world.store, clockOffset: () => off } })
+    expect(refused).toMatchObject({
+      code: 'evidence_unavailable',
+      facts: { cause: expect.stringMatching(/^the clock of this machine is/) },
+    })
+    expect(refused).not.toMatchObject({ facts: { detail: expect.anything() } })
+  })
+
   test('a bug: thrown on, and told once', async () => {
     const policy = () => {
       throw new TypeError('a bug')

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Store } from '../../src/ports.ts'
 import { type EmbeddedOptions, openEmbedded } from '../../src/stores/embedded.ts'
 import { migrations } from '../../src/stores/sql.ts'
@@ -58,6 +58,24 @@ describe('the embedded store', () => {
     for (const child of children.splice(0)) child.kill('SIGKILL')
     await Promise.all(stores.splice(0).map((store) => store.close()))
     rmSync(dir, { recursive: true })
+  })
+
+  it('keeps what a clock that is set ahead for a while would have expired', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    try {
+      let aheadMs = 0
+      const store = await openEmbedded({ path, maxStalenessMs, now: () => Date.now() + aheadMs })
+      stores.push(store)
+      await store.revocations.revoke(revocation('lse_1'))
+      aheadMs = 90 * 86_400_000
+      vi.advanceTimersByTime(120_000)
+      // Comes after what the timers have begun.
+      await store.leases.put(lease('lse_1'))
+      expect(store.revocations.find(['lease\nlse_1'], 0)).toBeDefined()
+      expect((await open()).revocations.find(['lease\nlse_1'], 0)).toBeDefined()
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('keeps its directory and its files to its own user', async () => {

@@ -95,6 +95,21 @@ describe('the Redis store', () => {
     }
   }
 
+  it('keeps what a gate whose clock is months ahead would take for expired', async () => {
+    const [right, ahead] = [await open(), await open({ now: () => Date.now() + 90 * 86_400_000 })]
+    expect(ahead.clockOffset()).toBeCloseTo(90 * 86_400, -1)
+    expect(right.clockOffset()).toBeCloseTo(0, 0)
+    await ahead.revocations.revoke(revocation('lse_1'))
+    await ahead.leases.put(lease('lse_1'))
+    // Whoever opens looks for what may be forgotten, and has done so once it hears of something new.
+    const late = await open({ now: () => Date.now() + 90 * 86_400_000 })
+    await right.revocations.revoke(revocation('lse_2'))
+    await eventually(() => late.revocations.find(['lease\nlse_2'], 0)).toBeDefined()
+    const fresh = await open()
+    expect(fresh.revocations.find(['lease\nlse_1'], 0)).toBeDefined()
+    expect(await fresh.leases.get('lse_1')).toBeDefined()
+  })
+
   beforeEach(async () => {
     redis = await startRedis()
   })
