@@ -28,6 +28,8 @@ const down = testIssuer({ issuer: 'https://down.example', kid: 'down-1' })
 
 let broker: TestBroker
 let isDown = false
+/** Of the store; 0: that of the call is later. Leases of a later moment are made ahead of their time here. */
+let storeNow = 0
 let jti = 0
 
 beforeAll(async () => {
@@ -43,13 +45,14 @@ beforeAll(async () => {
       find: (keys, issuedAt) => revocations.find(keys, issuedAt),
       revoke: (entry) => (isDown ? Promise.reject(new Unavailable('down')) : revocations.revoke(entry)),
     }
-    const store = { leases, revocations: flaky, replay, now: () => parts.store.now() }
+    const store = { leases, revocations: flaky, replay, now: async () => storeNow }
     return signalEndpoints({ ...observing(parts), sources, store, issuer: parts.issuer })
   })
 })
 afterAll(() => broker.close())
 afterEach(() => {
   isDown = false
+  storeNow = 0
   broker.ahead = 0
   expect(broker.bugs).toEqual([])
 })
@@ -387,6 +390,14 @@ describe('a security event', () => {
     expect(
       broker.store.revocations.find([`user\n${user}\n${broker.issuer}`], later.claims.iat),
     ).toBeUndefined()
+  })
+
+  test('reaches the newest token, where this clock is behind that of who issued it', async () => {
+    const user = newUser()
+    storeNow = nowSeconds() + 90
+    expect((await push(tokenOf({ sub_id: issSub(user) }))).status).toBe(202)
+    const find = (at: number) => broker.store.revocations.find([`user\n${user}\n${broker.issuer}`], at)
+    expect([find(storeNow)?.cutoff, find(storeNow + 1)]).toEqual([storeNow, undefined])
   })
 
   test('that is overtaken by a newer one is ignored (H18c)', async () => {
