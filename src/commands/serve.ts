@@ -27,8 +27,10 @@ async function serve({ config: file, only }: ServeOptions): Promise<void> {
   if (only !== undefined && only !== 'gate' && only !== 'broker') {
     throw new UsageError('--only is gate or broker')
   }
-  const running = only === 'broker' ? await serveBroker(file) : await serveGate(file, only)
-  process.on('SIGHUP', () => void running.reload())
+  let running: Running | undefined
+  // From the first moment: a log that is rotated during the start would end the process.
+  process.on('SIGHUP', () => void running?.reload())
+  running = only === 'broker' ? await serveBroker(file) : await serveGate(file, only)
   await new Promise<void>((resolve) => {
     const stop = () => {
       // A second signal ends at once: somebody is waiting.

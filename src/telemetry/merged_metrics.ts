@@ -18,6 +18,33 @@ interface SeriesValue {
   readonly metricName?: string
 }
 
+/** Whether what another process said is what `mergeMetrics` adds up. */
+export function isMetrics(value: unknown): value is MetricSnapshot[] {
+  return Array.isArray(value) && value.every(isMetric)
+}
+
+function isMetric(metric: Partial<Record<keyof MetricSnapshot, unknown>> | null | undefined): boolean {
+  if (typeof metric !== 'object' || metric === null) return false
+  const { name, help, type, aggregator, values } = metric
+  return (
+    [name, help, type, aggregator].every((text) => typeof text === 'string') &&
+    Object.hasOwn(combinations, aggregator as string) &&
+    Array.isArray(values) &&
+    values.every(isSeriesValue)
+  )
+}
+
+function isSeriesValue(series: Partial<Record<keyof SeriesValue, unknown>> | null | undefined): boolean {
+  if (typeof series !== 'object' || series === null) return false
+  const { labels, value, metricName = '' } = series
+  return (
+    typeof labels === 'object' &&
+    labels !== null &&
+    typeof value === 'number' &&
+    typeof metricName === 'string'
+  )
+}
+
 /** Content type of what `renderMetrics` writes. */
 export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8'
 

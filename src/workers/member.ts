@@ -27,21 +27,23 @@ export class Member {
   readonly #waiting = new Map<number, (answered: boolean) => void>()
   #asked = 0
   #failure: string | undefined
-  #ended: (() => void) | undefined
   readonly ended: Promise<void>
 
   constructor(process: Worker, events: MemberEvents) {
     this.#process = process
-    this.ended = new Promise((resolve) => {
-      this.#ended = resolve
-    })
     process.on('message', (message: unknown) => this.#hear(message, events))
-    // Of the channel: a worker that cannot be told anything is one that does not answer, too.
-    process.on('error', () => {})
+    const { promise, resolve } = Promise.withResolvers<string>()
+    // One that could not be started has no exit. Of one that runs this is the channel: a worker that cannot be told
+    // anything is one that does not answer, too.
+    process.on('error', (error: Error & { readonly code?: string }) => {
+      if (this.pid === undefined) resolve(`could not be started: ${error.code ?? error.message}`)
+    })
     process.once('exit', (code, signal) => {
+      resolve(this.#failure ?? (signal === null ? `ended with ${code}` : `ended by ${signal}`))
+    })
+    this.ended = promise.then((failure) => {
       for (const settle of this.#waiting.values()) settle(false)
-      this.#ended?.()
-      events.onExit(this.#failure ?? (signal === null ? `ended with ${code}` : `ended by ${signal}`))
+      events.onExit(failure)
     })
   }
 

@@ -6,7 +6,7 @@ import type { CountedCalls } from '../enforce/recent.ts'
 import type { Readiness } from '../http/health.ts'
 import type { PolicyModule } from '../policy/evaluate.ts'
 import type { PolicyEvent } from '../policy/live.ts'
-import type { MetricSnapshot } from '../telemetry/merged_metrics.ts'
+import { isMetrics, type MetricSnapshot } from '../telemetry/merged_metrics.ts'
 
 /** The policy that decides and the candidate beside it, as the supervisor made them. */
 export interface GivenPolicy {
@@ -79,8 +79,14 @@ const shapes: Readonly<Record<string, (message: Fields) => boolean>> = {
     Number.isSafeInteger(number) &&
     (digest === undefined || typeof digest === 'string') &&
     Array.isArray(readiness) &&
-    readiness.every((each) => isRecord(each) && typeof each.ready === 'boolean') &&
-    Array.isArray(metrics),
+    readiness.every(isReadiness) &&
+    isMetrics(metrics),
+}
+
+function isReadiness(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { name, ready, detail } = value
+  return typeof name === 'string' && typeof ready === 'boolean' && typeof detail === 'string'
 }
 
 function isCounted(value: unknown): boolean {

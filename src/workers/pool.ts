@@ -144,7 +144,15 @@ export class WorkerPool {
   }
 
   #start(index: number): void {
-    const place = this.#places[index]!
+    try {
+      this.#fork(index)
+    } catch (error) {
+      // No memory for one more process, say.
+      this.#startAgain(index, `could not be started: ${error instanceof Error ? error.message : error}`, 0)
+    }
+  }
+
+  #fork(index: number): void {
     const worker = index + 1
     const process = cluster.fork({ [workerVariable]: String(worker) })
     const member = new Member(process, {
@@ -153,7 +161,7 @@ export class WorkerPool {
       onNoise: () => this.#options.onNoise(worker),
       onExit: (failure) => this.#lost(index, member, failure),
     })
-    place.member = member
+    this.#places[index]!.member = member
     const policy = this.#options.policy()
     member.send({ type: 'start', config: this.#packed, policy, calls: this.#recent.known() })
   }
@@ -163,16 +171,20 @@ export class WorkerPool {
   }
 
   #lost(index: number, member: Member, failure: string): void {
-    const place = this.#places[index]!
-    place.member = undefined
+    this.#places[index]!.member = undefined
     this.#past = mergeMetrics([this.#past, countersOf(member.state?.metrics ?? [])])
+    this.#startAgain(index, failure, performance.now() - member.startedAt)
+  }
+
+  #startAgain(index: number, failure: string, livedMs: number): void {
     if (this.#closing) return
     if (this.#started !== undefined) {
       this.#started(new Error(failure))
       return
     }
-    const settled = performance.now() - member.startedAt > settledMs
-    place.delayMs = settled ? firstDelayMs : Math.min(maxDelayMs, Math.max(firstDelayMs, place.delayMs * 2))
+    const place = this.#places[index]!
+    place.delayMs =
+      livedMs > settledMs ? firstDelayMs : Math.min(maxDelayMs, Math.max(firstDelayMs, place.delayMs * 2))
     this.#options.onLost(index + 1, failure, place.delayMs)
     setTimeout(() => {
       if (!this.#closing) this.#start(index)

@@ -57,6 +57,8 @@ describe('connections and calls under way to a backend', () => {
 })
 
 describe('what a worker says', () => {
+  const values = [{ labels: { backend: 'crm' }, value: 1 }]
+  const metric = { name: 'calls', help: 'Calls.', type: 'counter', aggregator: 'sum', values }
   const state = { type: 'state', number: 1, digest: 'sha256:0', readiness: [], metrics: [] }
 
   test.each([
@@ -64,6 +66,7 @@ describe('what a worker says', () => {
     { type: 'failed', message: 'no' },
     { type: 'calls', calls: [['lease\na', 179_530_000, 3]] },
     state,
+    { ...state, metrics: [metric] },
     { ...state, digest: undefined, readiness: [{ name: 'audit', ready: true, detail: '' }] },
   ])('%o is understood', (message) => {
     expect(readFromWorker(message)).toBe(message)
@@ -82,8 +85,14 @@ describe('what a worker says', () => {
     { type: 'calls', calls: [['key', 1, 0.5]] },
     { ...state, number: '1' },
     { ...state, digest: 1 },
-    { ...state, readiness: [{ name: 'audit', ready: 'true' }] },
+    { ...state, readiness: [{ name: 'audit', ready: 'true', detail: '' }] },
+    { ...state, readiness: [{ name: 'audit', ready: true }] },
     { ...state, metrics: {} },
+    { ...state, metrics: [null] },
+    { ...state, metrics: [{ ...metric, aggregator: 'toString' }] },
+    { ...state, metrics: [{ ...metric, values: [null] }] },
+    { ...state, metrics: [{ ...metric, values: [{ labels: null, value: 1 }] }] },
+    { ...state, metrics: [{ ...metric, values: [{ labels: {}, value: '1' }] }] },
   ])('%o is not', (message) => {
     expect(readFromWorker(message)).toBeUndefined()
   })
