@@ -83,7 +83,7 @@ describe('each package behind one door', () => {
     ['ioredis', 'stores/redis_connect.ts'],
     ['node:sqlite', 'stores/sqlite_file.ts'],
     ['@open-policy-agent/opa-wasm', 'policy/evaluate.ts'],
-    ['prom-client', 'telemetry/metrics.ts'],
+    ['prom-client', 'telemetry/registry.ts'],
     ['jose', 'lease/jose.ts'],
   ])('%s is imported by one file', (name, place) => {
     const importers = imports

@@ -1,4 +1,4 @@
-// THE table of metrics: every name, its labels and what it means. In: nothing. Out: what metrics.ts registers
+// THE table of metrics: every name, its labels and what it means. In: nothing. Out: what metrics.ts counts
 // and docs/metrics.md lists (test/telemetry/metrics.test.ts compares the two). Add a metric here first.
 
 /** One metric. Every label value comes from the configuration or from a table of the code. */
