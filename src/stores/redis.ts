@@ -23,7 +23,8 @@ import { StoreClock } from './store_clock.ts'
  * What Redis holds, each key beginning with `<prefix>{leasegate}:`
  *   revocations      hash: revocation key or suspension -> "rank expires json"; the truth a gate loads at start
  *   feed             stream: every change of that hash, each entry with the id of the one before it
- *   born             run id of the server, and when a gate first started on it; younger: others may be giving back
+ *   born             since when, by its own clock, gates have started on this server as it is: "ids of the server
+ *                    milliseconds"; younger: others may be giving back what it has lost
  *   beat             when a gate last proved that this server takes writes
  *   issued           when the newest token was issued, milliseconds since 1970
  *   lease:ID         JSON of the record; leases, leases:agent:A, and so for user, task, session, tenant and
