@@ -9,7 +9,7 @@ import { type Commands, type KeyName, keyedApprovals, keyedReplay } from './keye
 import { keyedBudgets } from './keyed_budgets.ts'
 import { keyedDeferrals, keyedSecrets } from './keyed_deferrals.ts'
 import { keyedLeases } from './keyed_leases.ts'
-import { keyedPolicySets, type SetCommands, type SetTransfers } from './keyed_sets.ts'
+import { keyedPolicySets, type SetCommands } from './keyed_sets.ts'
 import { maxReplayIds } from './lifetimes.ts'
 import type { Acknowledge } from './redis_acknowledge.ts'
 import { answer, reason } from './redis_answer.ts'
@@ -17,6 +17,7 @@ import { type Connection, type Dialler, diallerOf, type Timeouts } from './redis
 import { type Connections, RedisEntries } from './redis_entries.ts'
 import { checkRights } from './redis_fitness.ts'
 import { type Place, placeOf, type RedisServers } from './redis_servers.ts'
+import { transfers } from './redis_transfers.ts'
 import { StoreClock } from './store_clock.ts'
 
 /*
@@ -64,10 +65,6 @@ export interface RedisStoreOptions extends RedisServers {
 }
 
 const openMs = 3000
-/** Most that reading or writing one policy set takes. */
-const transferMs = 5000
-/** Above what a set may have, even one that does not compress. What is longer is cut, so it will not verify. */
-const maxTransferBytes = 33 * 1024 * 1024
 
 /** Connects, loads every revocation, starts to follow. Throws `Unavailable` within about three seconds. */
 export async function openRedis(options: RedisStoreOptions): Promise<Store> {
@@ -187,32 +184,6 @@ function follower(dialler: Dialler, feed: RevocationFeed): () => Promise<void> {
     } catch {
       // Sentinels that do not answer change nothing: the next one is asked in a moment.
     }
-  }
-}
-
-/**
- * Policy sets travel on a connection of their own, made for the one transfer: megabytes take longer than a
- * command may, and what waits behind them on a shared connection would time out.
- */
-function transfers(dialler: Dialler, commands: Connection): SetTransfers {
-  const over = async <T>(work: (redis: Connection) => Promise<T>): Promise<T> => {
-    // A store that is closed or out of reach fails here, within the time of a command.
-    await answer(commands.ping())
-    const redis = dialler.dial({ commandTimeout: transferMs, socketTimeout: transferMs })
-    redis.on('error', () => {})
-    try {
-      await answer(redis.connect())
-      return await answer(work(redis))
-    } finally {
-      redis.disconnect()
-    }
-  }
-  return {
-    async read(key) {
-      const found = await over((redis) => redis.getrangeBuffer(key, 0, maxTransferBytes - 1))
-      return found.byteLength === 0 ? undefined : found
-    },
-    publish: (...args) => over((redis) => redis.leasegatePublish(...args)),
   }
 }
 
