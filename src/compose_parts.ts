@@ -6,6 +6,7 @@ import { composeGiven, type GivenPolicies } from './compose_given.ts'
 import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
+import { failOverRisk } from './config/redis.ts'
 import type { Config } from './config.ts'
 import { clockIsClose, maxClockOffset, tellOffset } from './enforce/clock.ts'
 import type { Backend } from './enforce/operation.ts'
@@ -85,6 +86,8 @@ export async function openParts(
     shared: config.workers > 1,
   })
   closers.push(() => audit.close())
+  const risk = config.state.store === 'redis' ? failOverRisk(config.state.redis) : undefined
+  if (risk !== undefined && supervised === undefined) log.warn(risk)
   const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
   closers.push(() => store.close())
   const usage = createUsageCounter({

@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig } from '../src/config/load.ts'
 import { ConfigError } from '../src/config/problems.ts'
+import { failOverRisk } from '../src/config/redis.ts'
 import { pairOf, writePair } from './support/certificates.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'leasegate-config-redis-'))
@@ -96,6 +97,23 @@ acknowledge: { replicas: 2, disk: true, timeout: 3s }`)
   it('strict reading, here and for the embedded store', () => {
     expect(load('url: redis://h\nstrict: true').state.strict).toBe(true)
     expect(load('url: redis://h').state.strict).toBe(false)
+  })
+})
+
+describe('warned about', () => {
+  const sentinel = 'sentinel: { name: leasegate, nodes: ["10.0.0.1:26379"] }'
+  const cluster = 'cluster: { nodes: ["10.0.0.1:6379"] }'
+  const warning = expect.stringMatching(/^state\.redis\.acknowledge: write \{ replicas: 1 \}/)
+
+  it.each([
+    ['sentinels', sentinel, warning],
+    ['a Cluster', cluster, warning],
+    ['a Cluster with disks that acknowledge', `${cluster}\nacknowledge: { disk: true }`, warning],
+    ['sentinels, when replicas acknowledge', `${sentinel}\nacknowledge: { replicas: 1 }`, undefined],
+    ['one server, which nobody takes over from', 'url: redis://10.0.0.1', undefined],
+  ])('%s', (_, redis, expected) => {
+    const { state } = load(redis)
+    expect(state.store === 'redis' && failOverRisk(state.redis)).toEqual(expected)
   })
 })
 

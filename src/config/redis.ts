@@ -151,6 +151,12 @@ export interface ParsedRedis extends ParsedAccess {
   readonly acknowledge?: { readonly replicas: number; readonly disk: boolean; readonly timeout: number }
 }
 
+/** What a fail-over could undo the way the section is; undefined: nothing, or nobody would take over. */
+export function failOverRisk({ sentinel, cluster, acknowledge }: RedisConfig): string | undefined {
+  if ((sentinel === undefined && cluster === undefined) || acknowledge.replicas > 0) return undefined
+  return 'state.redis.acknowledge: write { replicas: 1 }, or a fail-over can let revoked leases live again for a while'
+}
+
 /** What becomes of the section; `dir` is where paths start. What holds a password prints as `[redacted]`. */
 export function buildRedis(redis: ParsedRedis, dir: string): RedisConfig {
   const { url, sentinel, cluster, prefix, acknowledge } = redis

@@ -43,6 +43,15 @@ describe('config check', () => {
     expect(await place.run(['config', 'check'])).toMatchObject({ code: 0, stderr: '' })
   })
 
+  test('warns of a fail-over that can undo a revocation, and exits 0', async () => {
+    const state = { store: 'redis', redis: { cluster: { nodes: ['10.0.0.1:6379'] } } }
+    place.configure('http://127.0.0.1:3000', { state })
+    const warning = expect.stringContaining('state.redis.acknowledge: write { replicas: 1 }')
+    expect(await place.run(['config', 'check'])).toMatchObject({ code: 0, stdout: warning, stderr: '' })
+    const { code, stdout } = await place.run(['config', 'check', '--json'])
+    expect([code, JSON.parse(stdout)]).toEqual([0, { ok: true, problems: [], warnings: [warning] }])
+  })
+
   test('lists every problem at once with file, line and column, and exits 2', async () => {
     place.write('config.yaml', broken)
     const { code, stdout, stderr } = await place.run(['config', 'check', 'config.yaml'])

@@ -110,7 +110,7 @@ describe('strict reading', async () => {
     await admin.hset(hash, keyOf(revocation('lse_9')), 'garbage')
     const other = { ...lease, revocationKeys: [keyOf(revocation('lse_9'))] }
     await store.revocations.confirm(other)
-    expect(found(store, 'lse_9')).toBeDefined()
+    expect(found(store, 'lse_9')).toMatchObject({ cutoff: Number.MAX_SAFE_INTEGER })
     await admin.del(hash)
   })
 
@@ -177,6 +177,20 @@ describe('acknowledged by replicas', async () => {
     await follower.replicaof('127.0.0.1', primary.port)
     await linked()
     await expect(store.revocations.revoke(entry)).resolves.toBeUndefined()
+  })
+
+  it('a primary that has to have a replica, and is cut off from it, proves nothing and takes nothing', async () => {
+    await admin.config('SET', 'min-replicas-to-write', '1')
+    const store = await openAt(primary)
+    await follower.replicaof('NO', 'ONE')
+    await age(store).toBeGreaterThan(bounds.maxStalenessMs)
+    expect(store.fault()).toBe('Redis: NOREPLICAS')
+    await expect(store.revocations.revoke(revocation('lse_4'))).rejects.toMatchObject({
+      message: 'Redis: NOREPLICAS',
+    })
+    await follower.replicaof('127.0.0.1', primary.port)
+    await age(store).toBeLessThan(bounds.maxStalenessMs)
+    await admin.config('SET', 'min-replicas-to-write', '0')
   })
 
   it('many at once wait together, and hold up nothing else', async () => {
