@@ -22,14 +22,19 @@ interface ClusterSite extends Site {
   readonly redis: RedisCluster
 }
 
-async function sentinelSite(): Promise<SentinelSite> {
+async function sentinelSite({ acknowledged = false } = {}): Promise<SentinelSite> {
   const redis = await startSentinel()
   const { name, password, sentinels } = redis
   // A replica that has heard nothing for ten times as long is not promoted, and our machine may be busy.
   await Promise.all(
     sentinels.map(({ url }) => redisCommand(url, `SENTINEL SET ${name} down-after-milliseconds 2000`)),
   )
-  return siteOf(redis, { password, sentinel: { name, nodes: nodesOf(sentinels) } })
+  const acknowledge = { replicas: 1, timeout: '1s' }
+  return siteOf(redis, {
+    password,
+    sentinel: { name, nodes: nodesOf(sentinels) },
+    ...(acknowledged && { acknowledge }),
+  })
 }
 
 async function clusterSite(): Promise<ClusterSite> {
@@ -50,7 +55,7 @@ export const sentinelFaults: readonly Fault<SentinelSite>[] = [
   {
     name: 'sentinel-failover',
     what: 'kill -9 of the primary: the sentinels promote a replica',
-    open: sentinelSite,
+    open: () => sentinelSite(),
     async inflict(_, { redis }) {
       const old = await redis.primary()
       await old.kill()
@@ -60,7 +65,7 @@ export const sentinelFaults: readonly Fault<SentinelSite>[] = [
   {
     name: 'sentinel-failover-behind',
     what: 'the same, to a replica that has missed acknowledged revocations: the gates give them back',
-    open: sentinelSite,
+    open: () => sentinelSite(),
     async inflict(deployment, { redis }) {
       await redis.cutReplicas()
       await deployment.moreRevocations(15)
@@ -72,12 +77,24 @@ export const sentinelFaults: readonly Fault<SentinelSite>[] = [
   {
     name: 'sentinel-primary-frozen',
     what: 'SIGSTOP of the primary, a replica takes over; the old one wakes up and still thinks that it is the primary',
-    open: sentinelSite,
+    open: () => sentinelSite(),
     async inflict(_, { redis }) {
       const old = await redis.primary()
       old.freeze()
       await redis.promotedAfter(old)
       old.thaw()
+      await sleep(maxStalenessMs + 500)
+    },
+  },
+  {
+    name: 'sentinel-two-primaries',
+    what: 'a fail-over by hand: the old primary goes on for seconds, but no replica acknowledges what it takes',
+    open: () => sentinelSite({ acknowledged: true }),
+    async inflict(deployment, { redis }) {
+      const old = await redis.primary()
+      await redisCommand(redis.sentinels[0]!.url, `SENTINEL FAILOVER ${redis.name}`)
+      await redis.promotedAfter(old)
+      await deployment.moreRevocations(15)
       await sleep(maxStalenessMs + 500)
     },
   },
