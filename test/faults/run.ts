@@ -3,32 +3,38 @@
 import { parseArgs } from 'node:util'
 import { faults } from './cases.ts'
 import { openGround } from './deployment.ts'
-import { describe, NotHere, suffer } from './fault.ts'
+import { describe, type Fault, NotHere, suffer } from './fault.ts'
 
 const { only, short } = parseArgs({
   options: { only: { type: 'string', default: '' }, short: { type: 'boolean', default: false } },
 }).values
 const chosen = faults.filter((fault) => fault.name.includes(only) && (!short || fault.short === true))
-let failed = 0
-let notHere = 0
-await using ground = await openGround()
-for (const fault of chosen) {
-  try {
-    const outcome = await suffer(fault, ground)
-    if (!outcome.passed) failed++
-    console.log(describe(outcome))
-  } catch (error) {
-    if (error instanceof NotHere) {
-      notHere++
-      console.log(`– ${fault.name}: not here: ${error.message}`)
-      continue
+const held = await inflict(chosen)
+// Left to itself, Node has spun for ever in the clean-up of its own handles (`Environment::CleanupHandles`, 24.21).
+process.exit(held ? 0 : 1)
+
+/** Whether every acknowledged revocation held, and there was one. */
+async function inflict(chosen: readonly Fault[]): Promise<boolean> {
+  let failed = 0
+  let notHere = 0
+  await using ground = await openGround()
+  for (const fault of chosen) {
+    try {
+      const outcome = await suffer(fault, ground)
+      if (!outcome.passed) failed++
+      console.log(describe(outcome))
+    } catch (error) {
+      if (error instanceof NotHere) {
+        notHere++
+        console.log(`– ${fault.name}: not here: ${error.message}`)
+        continue
+      }
+      failed++
+      console.log(`✗ ${fault.name}: ${error instanceof Error ? error.stack : String(error)}`)
     }
-    failed++
-    console.log(`✗ ${fault.name}: ${error instanceof Error ? error.stack : String(error)}`)
   }
+  const held = chosen.length - failed - notHere
+  const passed = failed === 0 && held > 0
+  console.log(`${passed ? 'pass' : 'fail'}: ${held} held, ${failed} failed, ${notHere} not here`)
+  return passed
 }
-const held = chosen.length - failed - notHere
-console.log(
-  `${failed === 0 && held > 0 ? 'pass' : 'fail'}: ${held} held, ${failed} failed, ${notHere} not here`,
-)
-process.exitCode = failed === 0 && held > 0 ? 0 : 1
