@@ -3,7 +3,7 @@
 import { parseAmount } from '../lease/amount.ts'
 import { agentName, type Grant, type Lease, maxLeaseSeconds } from '../lease/lease.ts'
 import { type CallRate, parseRate } from '../lease/rate.ts'
-import type { Limit, Total } from '../ports.ts'
+import type { Limit, Rate, Total } from '../ports.ts'
 import type { Backend, Operation } from './operation.ts'
 
 /** Rates that hold for every lease, agent and user of an issuer. */
@@ -83,7 +83,10 @@ export function grantLimits(lease: Lease, limits: GrantLimits, take: Take): Name
     if (max !== undefined) named.push({ name, limit: { ...totalOf(lease, name, max), take: take[name] } })
   }
   const { rate } = limits
-  if (rate !== undefined) named.push(namedRate('max_rate', counterOf(lease), rate))
+  if (rate !== undefined) {
+    // Its grants and those of leases handed on from it count on one counter, each by a rate of its own.
+    named.push(namedRate('max_rate', counterOf(lease), rate, { shared: true }))
+  }
   return named
 }
 
@@ -117,6 +120,11 @@ export function callRates(
   return named
 }
 
-function namedRate(name: LimitName, key: string, { count, periodMs, burst }: CallRate): NamedLimit {
-  return { name, limit: { kind: 'rate', key: `${name}\n${key}`, count, periodMs, burst } }
+function namedRate(
+  name: LimitName,
+  key: string,
+  { count, periodMs, burst }: CallRate,
+  more: Pick<Rate, 'shared'> = {},
+): NamedLimit {
+  return { name, limit: { kind: 'rate', key: `${name}\n${key}`, count, periodMs, burst, ...more } }
 }

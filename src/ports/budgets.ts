@@ -30,6 +30,11 @@ export interface Rate {
   readonly count: number
   readonly periodMs: number
   readonly burst: number
+  /**
+   * Wider rates count on the same key, so that it may owe more than this one ever may. Without it such a counter is
+   * taken for one whose clock was set back, or whose rate was raised, and cut to what this one may owe.
+   */
+  readonly shared?: true
 }
 
 export type Limit = Total | Rate

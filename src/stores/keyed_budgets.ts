@@ -39,9 +39,9 @@ export function keyedBudgets(redis: Pick<Commands, 'run'>, key: KeyName, now: ()
 }
 
 /** The arguments of `leasegateSpend` for one counter. */
-function valuesOf({ limit, capacity, take }: Gauge, nowMs: number): (string | number)[] {
+function valuesOf({ limit, capacity, ceiling, take }: Gauge, nowMs: number): (string | number)[] {
   const room = take > capacity ? '' : String(capacity - take)
-  if (limit.kind === 'rate') return [limit.kind, room, String(take), String(capacity)]
+  if (limit.kind === 'rate') return [limit.kind, room, String(take), String(ceiling)]
   // What Redis would not take as a lifetime would fail after the count.
   const ttlMs = Math.min(lifetimeMs(limit.expiresAt + keepSeconds, nowMs / 1000), Number.MAX_SAFE_INTEGER)
   return [limit.kind, room, String(take), ttlMs]

@@ -7,8 +7,10 @@ import { keepSeconds } from './lifetimes.ts'
 /** A limit in the terms of its counter. */
 export interface Gauge {
   readonly limit: Limit
-  /** The most that the counter may hold. */
+  /** The most that the counter may hold after this call. */
   readonly capacity: bigint
+  /** The most that it can hold at all: a rate that owes more is wrong, and is cut to it. */
+  readonly ceiling: bigint
   /** What this call adds to it. */
   readonly take: bigint
   /** What one of `left` adds to it. */
@@ -38,7 +40,7 @@ function totalGauge(limit: Extract<Limit, { kind: 'total' }>, now: number): Gaug
   }
   if (!Number.isFinite(expiresAt)) throw new RangeError('a total expires at some time')
   const capacity = expiresAt + keepSeconds > now ? max : 0n
-  return { limit, capacity, take, unit: 1n }
+  return { limit, capacity, ceiling: largestTotal, take, unit: 1n }
 }
 
 /** One call is worth `periodMs / count`, rounded up to a microsecond: never more than the rate. */
@@ -48,9 +50,11 @@ function rateGauge(limit: Rate): Gauge {
     if (!Number.isSafeInteger(number) || number < 1) throw new RangeError('a rate is made of whole numbers')
   }
   const interval = Math.ceil((periodMs * 1000) / count)
-  if (burst * interval > longestRefillMs * 1000) throw new RangeError('a rate takes too long to refill')
+  const longest = longestRefillMs * 1000
+  if (burst * interval > longest) throw new RangeError('a rate takes too long to refill')
   const unit = BigInt(interval)
-  return { limit, capacity: BigInt(burst) * unit, take: unit, unit }
+  const capacity = BigInt(burst) * unit
+  return { limit, capacity, ceiling: limit.shared === true ? BigInt(longest) : capacity, take: unit, unit }
 }
 
 /** Whether a counter that holds `held` has room for what this call takes. */

@@ -69,8 +69,8 @@ function read(sql: Sql, limits: readonly Limit[], nowMs: number): Reading {
     if (kind === 'total') return BigInt(String(sql.all(readTotal, key, nowMs / 1000)[0]?.used ?? 0))
     return BigInt(Number(sql.all(readRate, key)[0]?.whole_at ?? 0) - microseconds(nowMs))
   })
-  const ahead = gauges.map(({ limit, capacity }, at) => limit.kind === 'rate' && kept[at]! > capacity)
-  const held = kept.map((each, at) => (ahead[at] ? gauges[at]!.capacity : each > 0n ? each : 0n))
+  const ahead = gauges.map(({ limit, ceiling }, at) => limit.kind === 'rate' && kept[at]! > ceiling)
+  const held = kept.map((each, at) => (ahead[at] ? gauges[at]!.ceiling : each > 0n ? each : 0n))
   return { gauges, held, ahead }
 }
 

@@ -143,6 +143,18 @@ function rates(open: Open): void {
     expect(Math.max(...faster.remaining.map(({ resetMs }) => resetMs!))).toBeLessThanOrEqual(60_000)
   })
 
+  it('a rate that shares its key with wider ones leaves what they owe', async () => {
+    const store = await open()
+    const hourly = { count: 1, periodMs: 3_600_000, shared: true } as const
+    const [wide, narrow] = [rate('a', { ...hourly, burst: 4 }), rate('a', { ...hourly, burst: 1 })]
+    for (let i = 0; i < 4; i++) await store.budgets.spend([wide])
+    expect(await left(store, [narrow])).toEqual([0n])
+    const refused = await store.budgets.spend([narrow])
+    expect(refused).toMatchObject({ spent: false, remaining: [{ left: 0n }] })
+    expect(refused.remaining[0]!.resetMs).toBeGreaterThan(3.9 * 3_600_000)
+    expect(await store.budgets.spend([wide])).toMatchObject({ spent: false })
+  })
+
   it('the slowest rate there is can be counted', async () => {
     const { budgets } = await open()
     const slowest = rate('a', { count: 1, periodMs: 1e11, burst: 10 })
