@@ -179,7 +179,8 @@ function amountsAreRead(root: unknown, scope: RelationScope): void {
     }
     const opaque = at(value, ['opaque_query'])
     const names = Array.isArray(opaque) ? opaque.map((name) => lenientName(String(name))) : []
-    if (source.from === 'query' && names.includes(lenientName(source.name))) {
+    const name = source.from === 'query' ? source.name : source.path[0]!
+    if (names.includes(lenientName(name))) {
       scope.report([...path, 'amount'], 'remove the parameter from opaque_query: it could repeat there')
     }
   }

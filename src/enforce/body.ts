@@ -13,12 +13,16 @@ export type Inspection = 'no' | 'json' | 'override' | 'fingerprint'
  * call, which an approval is bound to.
  */
 export function inspectionOf({ request, mapped }: Authenticated): Inspection {
-  if (!request.chunked && (request.contentLength ?? 0) === 0) return 'no'
+  if (!hasBody(request)) return 'no'
   const { body, risk } = mapped.operation
   if (body === 'json') return 'json'
   const { pairs, parts, json } = readersOf(request)
   if (body === 'stream' && (pairs || parts || json)) return 'override'
   return risk === 'high' ? 'fingerprint' : 'no'
+}
+
+export function hasBody({ chunked, contentLength = 0 }: CleanRequest): boolean {
+  return chunked || contentLength > 0
 }
 
 /** Who could look for a field in a body. */

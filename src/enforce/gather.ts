@@ -5,7 +5,7 @@ import type { Grant, Lease } from '../lease/lease.ts'
 import type { Approvals, Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { type ReadAmount, readAmount } from './amount.ts'
-import { type Inspection, inspectionOf, readInspected } from './body.ts'
+import { hasBody, type Inspection, inspectionOf, readInspected } from './body.ts'
 import { coveringGrant } from './checks.ts'
 import { within } from './deadline.ts'
 import { type BudgetLeft, type LeftSources, lookUp } from './left.ts'
@@ -82,9 +82,13 @@ function limitedGrant({ lease, mapped }: Authenticated): Grant | undefined {
   return grant !== undefined && isLimited(grant) ? grant : undefined
 }
 
-function amountOf({ mapped }: Evidence, bodyBytes: Uint8Array | undefined): ReadAmount | undefined {
-  const { amount } = mapped.operation
-  return amount === undefined ? undefined : readAmount(amount, mapped, bodyBytes)
+function amountOf({ request, mapped }: Evidence, bodyBytes: Uint8Array | undefined): ReadAmount | undefined {
+  const { amount, body } = mapped.operation
+  if (amount === undefined) return undefined
+  const isJson = body === 'json'
+  if (!isJson && hasBody(request))
+    return { problem: 'send it without a body, which could name another amount' }
+  return readAmount(amount, mapped, isJson ? bodyBytes : undefined)
 }
 
 /** Last of all, so that nothing is decided on what was true before a wait. A value where the view is enough. */

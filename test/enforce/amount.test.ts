@@ -99,3 +99,22 @@ describe('an amount in the query', () => {
     },
   )
 })
+
+describe('an amount that readers of query and body as one list could find twice', () => {
+  test.each<[string, AmountSource, Record<string, string>, string]>([
+    ['in the query beside the body', total, { total: '1' }, '{"total":"1"}'],
+    ['in the query in another spelling', total, { Total: '1' }, '{"total":"1"}'],
+    ['in the query below its path', { from: 'body', path: ['a', 'b'] }, { a: '1' }, '{"a":{"b":"1"}}'],
+    ['in the body beside the query', { from: 'query', name: 'total' }, { total: '1' }, '{"total":"100"}'],
+    ['in the body in another spelling', { from: 'query', name: 'a_b' }, { a_b: '1' }, '{"A.B":"100"}'],
+  ])('is none: %s', (_, source, query, body) => {
+    expect(readAmount(source, { query }, Buffer.from(body))).toEqual({
+      problem: expect.stringContaining('may not stand elsewhere as well'),
+    })
+  })
+
+  test.each(['{"memo":"total"}', '["total"]', '{"order":{"total":5}}', '5'])('is one beside %s', (body) => {
+    const source = { from: 'query', name: 'total' } as const
+    expect(readAmount(source, { query: { total: '1' } }, Buffer.from(body))).toEqual({ value: 1_000_000n })
+  })
+})
