@@ -2,6 +2,7 @@
 // all processes of the store never more pass than the budget holds: what is reserved here is spent there. What is
 // left at the end is given back.
 import type { Budgets, Total } from '../ports/budgets.ts'
+import type { RefusalFacts } from '../refusals.ts'
 
 /** Where bytes are paid for. */
 type ByteBudgets = Pick<Budgets, 'spend' | 'giveBack'>
@@ -23,40 +24,42 @@ export interface ByteMeter {
    * seen the call, so what was taken for it comes back as well.
    */
   end(unseen?: boolean): void
+  /** What its caller is told where the budget has too little. */
+  readonly short: RefusalFacts
 }
 
-/**
- * A meter on the counter of `total`, with `reserved` bytes of it spent beforehand. `onError` hears of a part that
- * could not be given back: it stays spent.
- */
-export function openMeter(
-  budgets: ByteBudgets,
-  total: Omit<Total, 'take'>,
-  reserved: bigint,
-  onError: (error: Error) => void,
-): ByteMeter {
-  return new Meter({ budgets, total, reserved, onError })
-}
-
-interface Parts {
+export interface MeterParts {
   readonly budgets: ByteBudgets
+  /** The counter. */
   readonly total: Omit<Total, 'take'>
+  /** Bytes of it that have been spent beforehand. */
   readonly reserved: bigint
+  readonly short: RefusalFacts
+  /** Hears of a part that could not be given back: it stays spent. */
   readonly onError: (error: Error) => void
 }
 
+/** Opens it for one exchange. */
+export function openMeter(parts: MeterParts): ByteMeter {
+  return new Meter(parts)
+}
+
 class Meter implements ByteMeter {
-  readonly #parts: Parts
+  readonly #parts: MeterParts
   #left: number
   #taken = 0
   #over = false
   /** The last asking: one at a time, or two directions would both reserve what one of them needs. */
   #asked: Promise<unknown> = Promise.resolve()
 
-  constructor(parts: Parts) {
+  constructor(parts: MeterParts) {
     this.#parts = parts
     this.#left = Number(parts.reserved)
     if (!Number.isSafeInteger(this.#left) || this.#left < 0) throw new RangeError('not a number of bytes')
+  }
+
+  get short(): RefusalFacts {
+    return this.#parts.short
   }
 
   take(bytes: number): boolean {

@@ -53,7 +53,13 @@ export class Spending {
     const reserved = this.#totals().find(({ kind }) => kind === 'bytes')
     if (reserved === undefined) return undefined
     const { take, ...total } = reserved.total
-    this.#meter = openMeter(budgets, total, take, notGivenBack)
+    const short = {
+      ...(this.quota !== undefined && { quota: this.quota }),
+      detail: 'the lease has too few bytes left for this',
+      reasons: ['bytes_exhausted'],
+      retryAfter: endsIn(this.#permit.evidence),
+    }
+    this.#meter = openMeter({ budgets, total, reserved: take, short, onError: notGivenBack })
     return this.#meter
   }
 

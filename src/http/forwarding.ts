@@ -203,7 +203,8 @@ export class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
 
   /**
    * Under a byte budget: a length that the budget has not got is refused before the head is sent; without one the
-   * head goes out with the first byte that is paid for, but for a stream of events.
+   * head goes out with the first byte that is paid for, but for a stream of events. The head of what may have changed
+   * something goes out in any case: were it refused, the caller would take it for undone, and do it again.
    */
   #beginMetered(
     meter: ByteMeter,
@@ -230,7 +231,7 @@ export class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
     answer.pipe(res, { end: false })
     controller.pause()
     const bodiless = req.method === 'HEAD' || head.status === 204 || head.status === 304
-    const length = bodiless ? 0 : declaredLength(head.headers)
+    const length = bodiless || !isSafe(req.method) ? 0 : declaredLength(head.headers)
     this.#reserve(length ?? 0, () => {
       if (length !== undefined || this.#events !== undefined) begun()
       answer.uncork()
@@ -336,6 +337,11 @@ export class Forward implements Dispatcher.DispatchHandler, ForwardHandle {
     // undici hands over the controller before it writes the first byte.
     this.#exchange.done(this.#controller === undefined ? { ...result, unseen: true } : result)
   }
+}
+
+/** RFC 9110 §9.2.1. */
+function isSafe(method: string | undefined): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
 }
 
 function declaredLength(headers: readonly string[]): number | undefined {

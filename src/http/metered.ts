@@ -49,15 +49,10 @@ export function reserve(
   refused: (refusal: Refusal) => void,
 ): void {
   meter.more(bytes).then(
-    (enough) => void (enough ? next() : setImmediate(refused, noBytesLeft)),
+    (enough) => void (enough ? next() : setImmediate(refused, refuse('budget_exhausted', meter.short))),
     (error: unknown) => void setImmediate(refused, unreadable(error)),
   )
 }
-
-const noBytesLeft = refuse('budget_exhausted', {
-  detail: 'the lease has too few bytes left for this',
-  reasons: ['bytes_exhausted'],
-})
 
 function unreadable(error: unknown): Refusal {
   const cause = error instanceof Error ? error.message : 'unknown'

@@ -8,6 +8,7 @@ import { type CountedBudgets, countedBudgets } from '../support/budgets.ts'
 import { eventually } from '../support/gate.ts'
 
 const stretch = 262_144
+const short = { detail: 'too few bytes' }
 
 function total(max: number): Omit<Total, 'take'> {
   return { kind: 'total', key: 'bytes', max: BigInt(max), expiresAt: 2_000_000_000 }
@@ -16,8 +17,14 @@ function total(max: number): Omit<Total, 'take'> {
 /** A meter with `reserved` of `max` spent beforehand, as `commit` does it. */
 async function open(budgets: CountedBudgets, max: number, reserved = 0): Promise<ByteMeter> {
   if (reserved > 0) await budgets.spend([{ ...total(max), take: BigInt(reserved) }])
-  return openMeter(budgets, total(max), BigInt(reserved), (error) => {
-    throw error
+  return openMeter({
+    budgets,
+    total: total(max),
+    reserved: BigInt(reserved),
+    short,
+    onError: (error) => {
+      throw error
+    },
   })
 }
 
@@ -41,7 +48,9 @@ describe('a meter', () => {
   })
 
   test.each([-1n, 2n ** 60n])('cannot be opened with %d bytes reserved', (reserved) => {
-    expect(() => openMeter(countedBudgets(), total(1), reserved, () => {})).toThrow(RangeError)
+    expect(() =>
+      openMeter({ budgets: countedBudgets(), total: total(1), reserved, short, onError: () => {} }),
+    ).toThrow(RangeError)
   })
 
   const asks: readonly (readonly [string, { max: number; needs: number; gets: boolean; takes: bigint[] }])[] =
@@ -120,7 +129,13 @@ describe('a meter', () => {
   test('tells of a rest that cannot be given back', async () => {
     const budgets = countedBudgets()
     const errors: Error[] = []
-    const meter = openMeter(budgets, total(100), 100n, (error) => errors.push(error))
+    const meter = openMeter({
+      budgets,
+      total: total(100),
+      reserved: 100n,
+      short,
+      onError: (error) => errors.push(error),
+    })
     budgets.broken = new Unavailable('the store is away')
     meter.end()
     await eventually(() => errors.length === 1, 'the error')

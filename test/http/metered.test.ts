@@ -105,7 +105,8 @@ async function startGate(
     const onError = (error: Error) => {
       throw error
     }
-    return openMeter({ ...store.budgets, spend }, total, 0n, onError)
+    const short = { detail: 'too few bytes' }
+    return openMeter({ budgets: { ...store.budgets, spend }, total, reserved: 0n, short, onError })
   }
   const server = await kept(
     startHttp((req, res) => {
