@@ -59,6 +59,8 @@ async function introspect(call: ObservedCall, parts: IntrospectionParts): Promis
   }
   const known = await tokenOf(token, caller, { ...parts, leases }, call.now)
   if (isRefusal(known) && known.code === 'evidence_unavailable') return known
+  // Where the store is read strictly, at each decision: whoever asks is about to make one.
+  if (known !== undefined && !isRefusal(known)) await revocations.confirm(known.lease)
   const problem = problemWith(known, call, parts)
   call.trail.reasons = [problem ?? 'active']
   const told =

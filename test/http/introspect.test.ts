@@ -3,6 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { makeRevocation } from '../../src/broker/revocation.ts'
 import { introspectionEndpoints } from '../../src/http/introspect.ts'
 import { readCompact } from '../../src/lease/compact.ts'
+import type { Store } from '../../src/ports.ts'
+import { openEmbedded } from '../../src/stores/embedded.ts'
 import {
   asAgent,
   asOperator,
@@ -77,6 +79,34 @@ describe('an active token', () => {
       active: true,
     })
   })
+})
+
+test('a store that is read strictly is read before anything is called active', async () => {
+  let reader: Store | undefined
+  const strict = await startTestBroker((parts) =>
+    introspectionEndpoints({
+      ...observing(parts),
+      ...parts,
+      get store() {
+        return reader ?? parts.store
+      },
+      audiences: [audience],
+      maxStalenessMs: 2_000,
+    }),
+  )
+  // Polls so seldom that it hears of nothing by itself.
+  const options = { path: strict.file, maxStalenessMs: 2_000, pollMs: 1_500, strict: true }
+  reader = await openEmbedded(options)
+  try {
+    const { token } = await strict.issue()
+    const asked = { scope: 'user', value: 'alice@example.com', reason: 'r', by: 'op' } as const
+    await strict.store.revocations.revoke(accepted(makeRevocation(asked, Math.floor(Date.now() / 1000) + 1)))
+    const answer = await strict.post('/introspect', { token }, asOperator)
+    expect(await bodyOf(answer)).toEqual({ active: false })
+  } finally {
+    await reader.close()
+    await strict.close()
+  }
 })
 
 describe('nobody is told anything', () => {
