@@ -2,7 +2,7 @@
 // seen the call. In: a permit. Out: a Spending or a refusal. Never gives back what was perhaps not taken, or a rate.
 
 import { amountText } from '../lease/amount.ts'
-import type { Budgets, Spent, Total } from '../ports.ts'
+import type { Budgets, Remaining, Spent, Total } from '../ports.ts'
 import { type Refusal, type RefusalFacts, refuse } from '../refusals.ts'
 import { within } from './deadline.ts'
 import type { Permit } from './decide.ts'
@@ -114,9 +114,11 @@ export async function spendAll(
       result = await spendOnce(limits, sources)
     }
     const { grant } = permit.decision
-    if (limitsOf(grant) !== undefined) sources.left.remember(grant, leftOf(limits, result.remaining))
-    const quota = (refused?: NamedLimit) =>
-      quotaOf(limits, result.remaining, endsIn(permit.evidence), refused)
+    const remaining = result.spent
+      ? withReserved(limits, result.remaining, permit.evidence)
+      : result.remaining
+    if (limitsOf(grant) !== undefined) sources.left.remember(grant, leftOf(limits, remaining))
+    const quota = (refused?: NamedLimit) => quotaOf(limits, remaining, endsIn(permit.evidence), refused)
     return result.spent
       ? new Spending(permit, limits, quota(), sources)
       : refuseShort(limits, result, quota(limits[result.limit]), permit.evidence)
@@ -163,6 +165,19 @@ function withBytesLeft(
   if (left < 1n || left < announcedBytes(evidence)) return undefined
   const limit = { ...short.limit, take: left }
   return named.map((each) => (each === short ? { ...each, limit } : each))
+}
+
+/** Bytes that are set aside for an answer are not gone: what does not flow comes back. */
+function withReserved(
+  named: readonly NamedLimit[],
+  remaining: readonly Remaining[],
+  evidence: Evidence,
+): readonly Remaining[] {
+  return remaining.map((each, at) => {
+    const { name, limit } = named[at]!
+    if (name !== 'bytes' || limit.kind !== 'total') return each
+    return { ...each, left: each.left + limit.take - announcedBytes(evidence) }
+  })
 }
 
 /** Seconds until the lease is over and its totals with it. */

@@ -252,6 +252,11 @@ describe('an answer', () => {
     })
   })
 
+  test('says how many bytes are left, not how few are left beside those set aside for it', async () => {
+    const { quota } = await passed({ lease: leased({ max_bytes: 5_000 }), body: 1_000 })
+    expect(quota?.state).toBe('"bytes";r=4000;t=3588')
+  })
+
   test('of a call without limits says nothing', async () => {
     expect((await passed({})).quota).toBeUndefined()
   })
