@@ -34,9 +34,13 @@ export function answerLocally(request: CleanRequest, facts: PublicFacts): OwnAns
   return { status: 200, headers: [...headers, 'cache-control', 'max-age=300'], body }
 }
 
-/** Where the metadata of the resource behind a request stands. */
-export function metadataUrl(backend: Backend | undefined, publicOrigin: string): string {
-  return `${publicOrigin}${metadataPath}${backend?.pathPrefix ?? ''}`
+/** Where the metadata of the resource behind a request stands: for a backend that has none, that of the gate. */
+export function metadataUrl(
+  backend: Backend | undefined,
+  { publicOrigin, backends }: Pick<PublicFacts, 'publicOrigin' | 'backends'>,
+): string {
+  const published = backend !== undefined && backends.includes(backend) ? backend.pathPrefix : undefined
+  return `${publicOrigin}${metadataPath}${published ?? ''}`
 }
 
 function metadataOf(request: CleanRequest, facts: PublicFacts): object | undefined {

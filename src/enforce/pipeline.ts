@@ -109,7 +109,7 @@ function replyFacts(gate: Gate, trail: Trail, quota?: Quota): ReplyFacts {
     leaseId: trail.lease?.id,
     scheme: usesProof(trail.request) ? 'DPoP' : 'Bearer',
     nonce: trail.refusal?.facts.nonce ?? trail.nonce,
-    metadataUrl: metadataUrl(trail.routed?.backend, gate.publicOrigin),
+    metadataUrl: metadataUrl(trail.routed?.backend, gate),
     publicOrigin: gate.publicOrigin,
     via: gate.rules.via,
     quota,

@@ -78,9 +78,11 @@ describe('the metadata of RFC 9728', () => {
   })
 
   test('stands where a challenge points to', () => {
-    expect(metadataUrl(crm, facts.publicOrigin)).toBe(`https://gate.example${wellKnown}/crm`)
-    expect(metadataUrl(desk, facts.publicOrigin)).toBe(`https://gate.example${wellKnown}`)
-    expect(metadataUrl(undefined, facts.publicOrigin)).toBe(`https://gate.example${wellKnown}`)
+    expect(metadataUrl(crm, facts)).toBe(`https://gate.example${wellKnown}/crm`)
+    expect(metadataUrl(desk, facts)).toBe(`https://gate.example${wellKnown}`)
+    expect(metadataUrl(undefined, facts)).toBe(`https://gate.example${wellKnown}`)
+    const unpublished = backendOf({ name: 'leasegate', pathPrefix: '/.well-known/leasegate' })
+    expect(metadataUrl(unpublished, facts)).toBe(`https://gate.example${wellKnown}`)
   })
 
   test('names verbs, and neither paths nor backends’ addresses', () => {
