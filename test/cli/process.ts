@@ -94,7 +94,7 @@ export class Workplace implements AsyncDisposable {
   }
 
   /** The usual configuration in front of `backendUrl`, with the local broker. Needs `compilePolicy`. */
-  configure(backendUrl: string, changes: Json = {}): void {
+  configure(backendUrl: string, changes: Json = {}, crm: Json = {}): void {
     const { proxy, control, metrics } = this.ports
     const operation = { resource: 'customer/{id}', sensitivity: 'confidential' }
     this.write(
@@ -116,6 +116,7 @@ export class Workplace implements AsyncDisposable {
               { match: 'GET /customers/{id}', verb: 'read', ...operation },
               { match: 'PATCH /customers/{id}', verb: 'update', ...operation, risk: 'low' },
             ],
+            ...crm,
           },
         },
         ...changes,

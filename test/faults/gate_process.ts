@@ -29,6 +29,8 @@ export interface GateOptions {
   readonly shared: string
   readonly issuer: TestIssuer
   readonly backendUrl: string
+  /** Of the backend; default: one that reads customers. */
+  readonly operations?: readonly Json[]
   /** The section `state` of its configuration. */
   readonly state: Json
   readonly machine?: Machine
@@ -48,6 +50,10 @@ export interface GateProcess extends Target {
   /** Starts it anew with the same configuration and waits until it answers. */
   start(): Promise<void>
 }
+
+const readsCustomers: readonly Json[] = [
+  { match: 'GET /customers/{id}', verb: 'read', resource: 'customer/{id}', sensitivity: 'confidential' },
+]
 
 /** Wall-clock steps, milliseconds, that SIGUSR2 brings about one after another. */
 const clockSteps = '90000,-90000,0'
@@ -168,7 +174,7 @@ function launch([command, ...args]: readonly string[]): ChildProcess {
 }
 
 function configuration(
-  { name, dir, shared, issuer, backendUrl, state }: GateOptions,
+  { name, dir, shared, issuer, backendUrl, operations = readsCustomers, state }: GateOptions,
   { host, port, control, metrics }: { host: string; port: number; control: number; metrics: number },
 ): Json {
   return {
@@ -186,14 +192,7 @@ function configuration(
         path_prefix: '/crm',
         credential: { header: 'authorization', value: `Bearer \${env:CRM_TOKEN}` },
         require_binding: 'never',
-        operations: [
-          {
-            match: 'GET /customers/{id}',
-            verb: 'read',
-            resource: 'customer/{id}',
-            sensitivity: 'confidential',
-          },
-        ],
+        operations,
       },
     },
   }

@@ -34,9 +34,9 @@ export class RawConnection implements Disposable {
     socket.on('error', over).on('end', over).on('close', over)
   }
 
-  /** Connects to a loopback port. */
-  static async open(port: number): Promise<RawConnection> {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  /** Connects; to this machine unless told otherwise. */
+  static async open(port: number, host = '127.0.0.1'): Promise<RawConnection> {
+    const socket = connect({ port, host, noDelay: true })
     await once(socket, 'connect')
     return new RawConnection(socket)
   }

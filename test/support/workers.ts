@@ -30,19 +30,23 @@ export class TwoWorkers implements AsyncDisposable {
     this.served = served
   }
 
-  /** Starts them; `changes` to the configuration. */
-  static async start(changes: Json = {}): Promise<TwoWorkers> {
+  /** Starts them; `changes` to the configuration, `crm` to the backend in it. */
+  static async start(changes: Json = {}, crm: Json = {}): Promise<TwoWorkers> {
     const [place, backend] = await Promise.all([Workplace.open(), startRecordingBackend()])
     try {
       await place.compilePolicy()
       const issuer = testIssuer({ audience: place.origin })
       place.write('jwks.json', JSON.stringify(issuer.jwks))
-      place.configure(backend.url, {
-        workers: 2,
-        issuers: [{ issuer: issuer.issuer, jwks: { file: './jwks.json' } }],
-        proofs: { nonce: 'optional' },
-        ...changes,
-      })
+      place.configure(
+        backend.url,
+        {
+          workers: 2,
+          issuers: [{ issuer: issuer.issuer, jwks: { file: './jwks.json' } }],
+          proofs: { nonce: 'optional' },
+          ...changes,
+        },
+        crm,
+      )
       const two = new TwoWorkers(place, backend, issuer, await place.serve())
       await eventually(async () => (await two.readiness()).ready, 'two ready workers', 30)
       return two
@@ -97,14 +101,13 @@ export class TwoWorkers implements AsyncDisposable {
   }
 
   /** Of a lease of its own that may read and update customer 9821. */
-  token(claims: Json = {}, constraints?: Json): string {
-    leases++
+  token(claims: Json = {}, constraints?: Json, id = `lse_w${++leases}`): string {
     const usual = this.issuer.claims() as { lease: Json }
     const [grant] = grantsFor('crm', ['customer/9821'])
     return this.issuer.token({
-      jti: `ltk_w${leases}`,
+      jti: `ltk_${id}`,
       authorization_details: [{ ...grant, ...(constraints === undefined ? {} : { constraints }) }],
-      lease: { ...usual.lease, id: `lse_w${leases}`, session: `ses_w${leases}`, stage: 'execute' },
+      lease: { ...usual.lease, id, session: `ses_${id}`, stage: 'execute' },
       ...claims,
     })
   }
