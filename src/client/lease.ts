@@ -3,6 +3,7 @@
 // error. The token goes to the gate and the broker alone.
 import { union } from './allow.ts'
 import { nowSeconds } from './encoding.ts'
+import { tellingWhyItEnds } from './ended_stream.ts'
 import { type LeaseDetail, LeaseRefused, LeaseUnavailable } from './errors.ts'
 import type { Prover } from './proof.ts'
 import { gateRefusal } from './refusal.ts'
@@ -65,7 +66,8 @@ export class AgentLease {
   /**
    * `fetch` under the lease. Resolves with the backend's answer, whatever its status. Throws `LeaseRefused` (or
    * `ApprovalRequired`) when the gate or the broker says no, `LeaseUnavailable` when the broker cannot be
-   * reached, `TypeError` for an address that the token may not go to.
+   * reached, `TypeError` for an address that the token may not go to. Reading a stream of events throws
+   * `LeaseRefused` too, where the gate ends it because the lease ends.
    */
   readonly fetch = async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
     const request = new Request(input, { ...init, redirect: 'manual' })
@@ -76,7 +78,7 @@ export class AgentLease {
       const answer = await this.#send(repeatable ? request.clone() : request)
       const hasNonce = this.#parts.prover.learn(answer)
       const refusal = await gateRefusal(answer)
-      if (refusal === undefined) return answer
+      if (refusal === undefined) return tellingWhyItEnds(answer)
       const helps = repeatable && !mended.has(refusal.code) && (await this.#mend(refusal, hasNonce))
       if (!helps) throw refusal
       mended.add(refusal.code)
