@@ -1,11 +1,9 @@
-// Limits of a lease and rates, through two gates on one store: exact, however parallel the calls are. What a call
-// had spent comes back when no backend has seen it, and never otherwise.
+// Limits of a lease and rates, through two gates on one store: exact, however parallel the calls are. What comes
+// back of them is in give_back.test.ts, bytes are in budgets_bytes.test.ts.
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startSilentBackend } from '../support/backends.ts'
 import { eventually, grantsFor, message, startTestGate, type TestGate } from '../support/gate.ts'
 import type { RawAnswer } from '../support/raw.ts'
 import { sharedRedis } from '../support/redis.ts'
@@ -127,75 +125,16 @@ describe.each([
 
 describe('one gate', () => {
   let gate: TestGate
-  let dark: Awaited<ReturnType<typeof startSilentBackend>>
-  let full: typeof dark
   beforeAll(async () => {
-    dark = await startSilentBackend()
-    full = await startSilentBackend()
-    const operations = [{ match: 'GET /customers/{id}', verb: 'read', ...item }]
-    const more = (url: string, name: string, rest: Json = {}) => ({
-      url,
-      path_prefix: `/${name}`,
-      require_binding: 'never',
-      operations,
-      ...rest,
-    })
     gate = await startTestGate({
       crm,
-      backends: {
-        down: more(`http://127.0.0.1:${await freePort()}`, 'down'),
-        dark: more(dark.url, 'dark', { timeouts: { headers: '200ms' } }),
-        full: more(full.url, 'full', { max_in_flight: 1 }),
-      },
-      answer: ({ url }, res) => {
-        if (url?.endsWith('reset') === true) res.destroy()
-        else res.writeHead(url?.endsWith('500') === true ? 500 : 200, { ratelimit: '"theirs";r=1' }).end('{}')
-      },
+      answer: (_, res) => res.writeHead(200, { ratelimit: '"theirs";r=1' }).end('{}'),
     })
   })
-  afterAll(async () => {
-    await gate.close()
-    await dark.close()
-    await full.close()
-  })
+  afterAll(() => gate.close())
 
   const ask = async (token: string, target = '/crm/customers/1') =>
     codeOf(await gate.ask(message({ target, token })))
-  const once = (backend = 'crm') => gate.token(limitedTo({ max_calls: 1 }, backend))
-
-  describe('what a call had spent', () => {
-    test('comes back when the backend cannot be reached', async () => {
-      const token = once('down')
-      for (let at = 0; at < 4; at++) {
-        await eventually(
-          async () => (await ask(token, '/down/customers/1')) === 'backend_unreachable',
-          'the call',
-        )
-      }
-    })
-
-    test('comes back when the backend has no room', async () => {
-      const occupying = gate
-        .ask(message({ target: '/full/customers/1', token: once('full') }))
-        .catch(() => {})
-      const token = once('full')
-      for (let at = 0; at < 4; at++) {
-        await eventually(async () => (await ask(token, '/full/customers/1')) === 'overloaded', 'the call')
-      }
-      await full.close()
-      await occupying
-    })
-
-    test.each([
-      ['answers 500', '/crm/customers/500', 'crm'],
-      ['resets the connection', '/crm/customers/reset', 'crm'],
-      ['does not answer in time', '/dark/customers/1', 'dark'],
-    ])('stays spent when the backend %s', async (_, target, backend) => {
-      const token = once(backend)
-      await gate.ask(message({ target, token }))
-      expect(await ask(token, target)).toBe('budget_exhausted')
-    })
-  })
 
   describe('an answer under a limit', () => {
     test('says what is left, in place of what the backend says', async () => {
@@ -273,13 +212,3 @@ describe('one gate', () => {
     expect(inputs).toMatchObject([left(5, '10', 7), left(4, '7.5', 6)])
   })
 })
-
-/** A port that nothing listens on. */
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
-}
