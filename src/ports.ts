@@ -65,6 +65,11 @@ export function isSuspension(entry: RevocationEntry): entry is Suspension {
   return 'suspended' in entry
 }
 
+/** Whether an entry stands for one that the store has and nobody can read: nobody knows when that was acknowledged. */
+export function isDoubtful({ at }: RevocationEntry): boolean {
+  return at === 0
+}
+
 export interface Revocations {
   /** Durable before it resolves. Throws `Unavailable`. */
   revoke(entry: Revocation): Promise<void>

@@ -3,7 +3,15 @@
 // Two writes each, in the order in which a crash between them leaves the lease dead or held, never freed.
 import { maxLeaseSeconds, revocationKey } from '../lease/lease.ts'
 import { isPlainText } from '../lease/text.ts'
-import type { LeaseRecord, Leases, Revocation, Revocations, Store, StoredState } from '../ports.ts'
+import {
+  isDoubtful,
+  type LeaseRecord,
+  type Leases,
+  type Revocation,
+  type Revocations,
+  type Store,
+  type StoredState,
+} from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { leaseState } from './lease_state.ts'
 import { makeRevocation, type RevocationAsk } from './revocation.ts'
@@ -145,7 +153,8 @@ interface Written {
 async function write(entry: Revocation, revocations: Revocations, now: number): Promise<Written> {
   const key = revocationKey(entry.scope, entry.value, entry.issuer)
   const standing = revocations.find([key], entry.cutoff)
-  if (standing === undefined) {
+  // What stands for an entry that cannot be read is for good, and nobody has asked for that: it is replaced.
+  if (standing === undefined || isDoubtful(standing)) {
     await revocations.revoke(entry)
     return { entry, repeated: false }
   }

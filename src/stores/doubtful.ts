@@ -9,6 +9,7 @@ const suspensionPrefix = suspensionKey('')
 const said = {
   reason: 'the entry in the state store cannot be read, so it is taken as in force for good',
   by: 'leasegate',
+  // `isDoubtful` knows it by this.
   at: 0,
 } as const
 const forGood = Number.MAX_SAFE_INTEGER
