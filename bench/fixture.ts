@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { loadConfig } from '../src/config/load.ts'
 import type { Config } from '../src/config.ts'
+import type { LeaseConstraints } from '../src/lease/constraints.ts'
 import { issueLease } from '../src/lease/issue.ts'
 import { openLocalKey } from '../src/lease/local_key.ts'
+import { build } from '../src/policy/toolchain.ts'
 import { isRefusal } from '../src/refusals.ts'
 
 /** The authority agents use; the sockets go to a port of the system's choice. */
@@ -16,18 +18,42 @@ export const brokerIssuer = 'http://broker.bench'
 /** What every benchmark asks for. */
 export const target = '/crm/customers/9821'
 
+const shipped = join(import.meta.dirname, '../policies')
+
+/** What differs from the usual. */
+export interface FixtureOptions {
+  /** Members of that section beside the issuer, in YAML. */
+  readonly broker?: string
+  /** What they name, by path. */
+  readonly files?: Readonly<Record<string, object>>
+  /** Members of that section, in YAML. */
+  readonly state?: string | undefined
+  /** File of the policy that ships, as `compilePolicy` makes it. Default: the gate compiles its sources. */
+  readonly policy?: string | undefined
+}
+
+/** Compiles the policy that ships into a file, so that no compiler runs beside what is measured. */
+export async function compilePolicy(file: string): Promise<string> {
+  const { wasm, diagnostics } = await build(shipped)
+  if (wasm === undefined) throw new Error(JSON.stringify(diagnostics))
+  writeFileSync(file, wasm)
+  return file
+}
+
 /** A directory with a configuration. It goes away by itself. */
 export class Fixture implements Disposable {
   readonly dir = mkdtempSync(join(tmpdir(), 'leasegate-bench-'))
   readonly config: Config
 
-  /** `broker`: members of that section beside the issuer, in YAML; `files`: what they name, by path. */
-  constructor(
-    backendPort: number,
-    { broker = '', files = {} }: { broker?: string; files?: Readonly<Record<string, object>> } = {},
-  ) {
+  constructor(backendPort: number, options: FixtureOptions = {}) {
+    const { broker = '', files = {}, policy, state = 'store: embedded, path: ./state.db' } = options
     const policies = join(this.dir, 'policies')
-    cpSync(join(import.meta.dirname, '../policies'), policies, { recursive: true })
+    if (policy === undefined) cpSync(shipped, policies, { recursive: true })
+    else {
+      // Sources stay away: a policy has one form.
+      cpSync(join(shipped, 'data'), join(policies, 'data'), { recursive: true })
+      cpSync(policy, join(policies, 'policy.wasm'))
+    }
     // A benchmark needs more calls a minute than the numbers that ship.
     const profiles = join(policies, 'data/profiles.json')
     writeFileSync(profiles, readFileSync(profiles, 'utf8').replaceAll(/"(lease|agent)": \d+/g, '"$1": 1e9'))
@@ -36,7 +62,7 @@ export class Fixture implements Disposable {
       writeFileSync(join(this.dir, path), JSON.stringify(content))
     }
     const file = join(this.dir, 'config.yaml')
-    writeFileSync(file, configText(backendPort, broker))
+    writeFileSync(file, configText(backendPort, { broker, state }))
     this.config = loadConfig(file, {})
   }
 
@@ -56,7 +82,7 @@ decision := {"effect": "allow", "reasons": []} if {
   }
 
   /** A token for reading customer 9821, good for five minutes. */
-  async token(): Promise<string> {
+  async token(constraints: LeaseConstraints = {}): Promise<string> {
     const issued = await issueLease(
       {
         user: 'alice@example.com',
@@ -68,6 +94,7 @@ decision := {"effect": "allow", "reasons": []} if {
             actions: ['read'],
             identifier: 'crm:customer/9821',
             sensitivity: 'confidential',
+            ...(Object.keys(constraints).length === 0 ? {} : { constraints }),
           },
         ],
       },
@@ -87,13 +114,16 @@ decision := {"effect": "allow", "reasons": []} if {
   }
 }
 
-function configText(backendPort: number, broker: string): string {
+function configText(
+  backendPort: number,
+  { broker, state }: { readonly broker: string; readonly state: string },
+): string {
   return `
 listen: { proxy: 127.0.0.1:0, control: 127.0.0.1:0, metrics: 127.0.0.1:0 }
 public_origin: http://${authority}
 broker: { issuer: ${brokerIssuer}, ${broker} }
 issuers: [{ issuer: ${brokerIssuer}, jwks: { local: true } }]
-state: { store: embedded, path: ./state.db }
+state: { ${state} }
 policy: { dir: ./policies }
 audit: { file: ./audit.jsonl }
 log: { level: error, requests: none }

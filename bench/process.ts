@@ -22,6 +22,8 @@ export interface Serving {
   readonly dir?: string
   /** Port of its metrics. */
   readonly metrics?: number
+  /** Of leases whose calls are counted; none of their limits is ever reached. */
+  readonly limited?: { readonly calls: string; readonly calls_and_rate: string }
   /** Of further leases alike. */
   readonly tokens?: readonly string[]
   /** Processes that serve agents. */

@@ -1,24 +1,34 @@
 // In: which of the servers, and the port of the backend. Out: that server, on a port of its own: `http_proxy`,
 // `forwarder` or `enforced`, or the last with a policy in shadow. README.md says what each does and does not do.
+// `--workers`, `--state`, `--policy` change the gate; `--leases` is how many further leases it issues.
 import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import { Agent, createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import httpProxy from 'http-proxy'
-import { startGate } from '../src/compose.ts'
+import { openStore, startGate } from '../src/compose.ts'
 import { openKeys } from '../src/lease/keys.ts'
 import { openLocalKey } from '../src/lease/local_key.ts'
 import { createVerifier } from '../src/lease/verify.ts'
 import { isRefusal } from '../src/refusals.ts'
-import { openEmbedded } from '../src/stores/embedded.ts'
 import { createLogger } from '../src/telemetry/log.ts'
 import { authority, Fixture } from './fixture.ts'
 import { type Serving, serveParent } from './process.ts'
 import { unenforcedListener } from './unenforced.ts'
 
-const [kind = '', backendPort = '', workers = '1'] = process.argv.slice(2)
-using fixture = new Fixture(Number(backendPort))
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    workers: { type: 'string', default: '1' },
+    state: { type: 'string' },
+    policy: { type: 'string' },
+    leases: { type: 'string', default: '0' },
+  },
+})
+const [kind = '', backendPort = ''] = positionals
+using fixture = new Fixture(Number(backendPort), { state: values.state, policy: values.policy })
 
 const servers: Readonly<Record<string, () => Promise<Serving>>> = {
   http_proxy: bareHttpProxy,
@@ -52,8 +62,7 @@ async function forwarder(): Promise<Serving> {
 /** The gate that `leasegate serve` starts, with a thousand revocations; `candidate` lies in its shadow. */
 async function enforced(candidate?: string): Promise<Serving> {
   const { config } = fixture
-  if (config.state.store !== 'embedded') throw new Error('the benchmark is about the embedded store')
-  const store = await openEmbedded(config.state)
+  const store = await openStore(config)
   const now = Math.floor(Date.now() / 1000)
   const entry = { scope: 'lease', reason: 'benchmark', by: 'bench', at: now } as const
   for (let n = 0; n < 1_000; n++) {
@@ -62,7 +71,7 @@ async function enforced(candidate?: string): Promise<Serving> {
   await store.close()
   const shadow = candidate === undefined ? {} : { shadow: { dir: candidate } }
   const gate = await startGate(
-    { ...config, workers: Number(workers), policy: { ...config.policy, ...shadow } },
+    { ...config, workers: Number(values.workers), policy: { ...config.policy, ...shadow } },
     createLogger({ level: 'error' }),
   )
   const metrics = gate.metrics.port
@@ -72,7 +81,11 @@ async function enforced(candidate?: string): Promise<Serving> {
   return {
     port: gate.proxy.port,
     token: await fixture.token(),
-    tokens: workers === '1' ? [] : await Promise.all(Array.from({ length: 100 }, () => fixture.token())),
+    limited: {
+      calls: await fixture.token({ max_calls: 1e9 }),
+      calls_and_rate: await fixture.token({ max_calls: 1e9, max_rate: '1000000/1s' }),
+    },
+    tokens: await Promise.all(Array.from({ length: Number(values.leases) }, () => fixture.token())),
     dir: fixture.dir,
     metrics,
     pids: own.length === 0 ? [process.pid] : own,

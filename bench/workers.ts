@@ -140,7 +140,16 @@ async function measureGate({ rounds, round: seconds, revocations }: WorkersOptio
   const servers: ServerProcess[] = []
   try {
     for (const { workers } of gates) {
-      servers.push(await startServer('server.ts', ['enforced', String(backend.port), String(workers)]))
+      servers.push(
+        await startServer('server.ts', [
+          'enforced',
+          String(backend.port),
+          '--workers',
+          String(workers),
+          '--leases',
+          '100',
+        ]),
+      )
     }
     const load = (at: number) => ({
       port: servers[at]!.port,
