@@ -9,12 +9,16 @@ import { percentiles, printTable, round, writeResult } from './numbers.ts'
 import { measurePropagation } from './propagation.ts'
 import { measureLoad } from './revocation_load.ts'
 import { entry, revokedLease, spread } from './revocation_store.ts'
+import { measureWorkerRevocations } from './worker_revocations.ts'
 
 /** `count` revocations per set-up; the look-up is measured with views of these sizes. */
 export async function measureRevocation(count: number, sizes: readonly number[]): Promise<object> {
   const dir = mkdtempSync(join(tmpdir(), 'leasegate-bench-'))
   try {
-    const set_ups = await measurePropagation(count)
+    const set_ups = {
+      embedded_2_workers: await measureWorkerRevocations(count),
+      ...(await measurePropagation(count)),
+    }
     return { set_ups, look_up: lookUpAmong(sizes), load: await measureLoad(dir, sizes.at(-1)!) }
   } finally {
     rmSync(dir, { recursive: true, force: true })

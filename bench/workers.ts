@@ -4,18 +4,16 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { measureAccepting } from './accepting_ways.ts'
 import { compilePolicy } from './fixture.ts'
-import { closedLoop, fixedRate, type Load } from './load.ts'
-import { percentiles, printTable, round, spread, writeResult } from './numbers.ts'
-import { Probe } from './probe.ts'
+import { closedLoop } from './load.ts'
+import { printTable, round, spread, writeResult } from './numbers.ts'
 import { type ServerProcess, startServer } from './process.ts'
 import { requestText } from './throughput.ts'
+import { revokeUnderLoad } from './worker_revocations.ts'
 
 const connections = 64
-const loadPerSecond = 500
 
 /** Seconds, but for `rounds` and `revocations`. */
 export interface WorkersOptions {
@@ -61,12 +59,12 @@ async function measureGate({ rounds, round: seconds, revocations }: WorkersOptio
     const rows = gates.map(({ workers, rps, cpu }) => [workers, spread(rps).median, spread(cpu).median])
     printTable(['workers', 'requests/s', 'CPU µs/request'], rows)
     console.log(`two against one: ${ratios.median} (${ratios.min} to ${ratios.max})`)
-    const propagation = await measureRevocations(servers[1]!, load(1))
+    const propagation = await revokeUnderLoad(servers[1]!)
     const of = ({ rps, cpu }: (typeof gates)[number]) => ({
       rps: spread(rps),
       cpu_us_per_request: spread(cpu),
     })
-    return { one: of(gates[0]!), two: of(gates[1]!), two_against_one: ratios, propagation_ms: propagation }
+    return { one: of(gates[0]!), two: of(gates[1]!), two_against_one: ratios, ...propagation }
   } finally {
     for (const server of [...servers, backend]) await server.stop()
     rmSync(dir, { recursive: true, force: true })
@@ -81,93 +79,6 @@ function cpuUs(pids: readonly number[]): number {
     return Number(fields[11]) + Number(fields[12])
   })
   return ticks.reduce((all, each) => all + each, 0) * 10_000
-}
-
-/**
- * From the acknowledgement of a revocation to the end of the first answer that refuses the lease, on a connection to
- * each worker, on which requests follow one another; the gate meanwhile serves `loadPerSecond` other requests a second.
- */
-async function measureRevocations(
-  { port, pids = [], tokens = [], control }: ServerProcess,
-  load: Load,
-): Promise<object> {
-  const over = new AbortController()
-  const busy = (async () => {
-    while (!over.signal.aborted) await fixedRate({ ...load, seconds: 1 }, loadPerSecond)
-  })()
-  let probes: readonly Probe[] = []
-  const took: number[] = []
-  for (const token of tokens) {
-    probes = await openProbes({ port, pids, request: load.request as Buffer }, probes)
-    const request = requestText(token)
-    const refused = Promise.all(probes.map((probe) => untilRefused(probe, request)))
-    await Promise.race([sleep(5), busy])
-    const began = performance.now()
-    await Promise.race([revoke(control!, token), busy])
-    const acknowledged = performance.now()
-    for (const at of await refused) {
-      if (at < began) throw new Error('a lease was refused before it was revoked')
-      took.push(Math.max(0, at - acknowledged))
-    }
-  }
-  over.abort()
-  await busy
-  for (const probe of probes) probe.close()
-  const sorted = Float64Array.from(took)
-  const { p50, p99 } = percentiles(sorted)
-  const result = { p50, p99, max: round(sorted.at(-1)!), revocations: tokens.length }
-  console.log(`acknowledged to refused, two workers: p50 ${p50} ms, p99 ${p99} ms, max ${result.max} ms`)
-  return result
-}
-
-/** One to each process: those of `known` that are still open, and new ones. */
-async function openProbes(
-  {
-    port,
-    pids,
-    request,
-  }: { readonly port: number; readonly pids: readonly number[]; readonly request: Buffer },
-  known: readonly Probe[],
-): Promise<readonly Probe[]> {
-  const probes: Probe[] = []
-  for (const [at, pid] of pids.entries()) {
-    if (known[at]?.isOpen === true) {
-      probes.push(known[at])
-      continue
-    }
-    const others = pids.filter((other) => other !== pid)
-    // What connects while the others are stopped is this one's.
-    for (const other of others) process.kill(other, 'SIGSTOP')
-    try {
-      const probe = await Probe.open(port)
-      if ((await probe.ask(request)) !== 200) throw new Error('a worker does not answer')
-      probes.push(probe)
-    } finally {
-      for (const other of others) process.kill(other, 'SIGCONT')
-    }
-  }
-  return probes
-}
-
-/** When it was: an answer, or the end of the connection in the middle of one. */
-async function untilRefused(probe: Probe, request: Buffer): Promise<number> {
-  for (;;) {
-    const status = await probe.ask(request)
-    if (status === 401 || status === undefined) return performance.now()
-    if (status !== 200) throw new Error(`not the expected answer: ${status}`)
-  }
-}
-
-async function revoke(control: NonNullable<ServerProcess['control']>, token: string): Promise<void> {
-  const { lease } = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as {
-    lease: { id: string }
-  }
-  const { status } = await fetch(`http://127.0.0.1:${control.port}/revocations`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${control.token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ lease: lease.id, reason: 'benchmark' }),
-  })
-  if (status !== 201) throw new Error(`a revocation was answered with ${status}`)
 }
 
 if (import.meta.main) {
