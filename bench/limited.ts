@@ -9,7 +9,7 @@ import { startRedis } from '../test/support/redis.ts'
 import { compilePolicy } from './fixture.ts'
 import { closedLoop, fixedRate, type Load } from './load.ts'
 import { percentiles, printTable, round, type Spread, spread, writeResult } from './numbers.ts'
-import { pin, type ServerProcess, startServer, twoCores } from './process.ts'
+import { pin, type ServerProcess, startServer, twoCores, unpin } from './process.ts'
 import { requestText, type Sample, sample } from './throughput.ts'
 
 /** Seconds, but for `rounds`. */
@@ -73,6 +73,7 @@ export async function measureLimited(options: LimitedOptions): Promise<object> {
     return await measureInTurns(arms, options)
   } finally {
     for (const server of [...servers, backend]) await server.stop()
+    unpin()
     await redis?.stop()
     rmSync(dir, { recursive: true, force: true })
   }

@@ -44,12 +44,14 @@ export function twoCores(): readonly [string, string] | undefined {
 }
 
 // Asked before anything is pinned: a measurement that confines this process must not confine the ones after it.
+let ownList: string | undefined
 const ownCores = readCores()
 
 function readCores(): readonly [string, string] | undefined {
   const { status, stdout } = spawnSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' })
   if (status !== 0) return undefined
-  const ranges = stdout.slice(stdout.lastIndexOf(':') + 1).split(',')
+  ownList = stdout.slice(stdout.lastIndexOf(':') + 1).trim()
+  const ranges = ownList.split(',')
   const cores = ranges.flatMap((range) => {
     const [from, to = from] = range.split('-').map(Number)
     return Array.from({ length: to! - from! + 1 }, (_, at) => String(from! + at))
@@ -62,6 +64,11 @@ export function pin(pid: number, core: string | undefined): void {
   if (core === undefined) return
   const { status, stderr } = spawnSync('taskset', ['-acp', core, String(pid)], { encoding: 'utf8' })
   if (status !== 0) throw new Error(`taskset: ${stderr.trim()}`)
+}
+
+/** Gives this process all its cores back: what it starts inherits them. */
+export function unpin(): void {
+  pin(process.pid, ownList)
 }
 
 /** Runs `file` of this directory on `core` and waits until it serves. */

@@ -1,9 +1,10 @@
-// `npm run bench`: every number of README.md, in about eight minutes, into bench/results/*.json. `--quick` takes
-// a minute and a half, prints the same tables and writes nothing: good for a look, not for a claim.
+// `npm run bench`: every number of README.md, in about twelve minutes, into bench/results/*.json. `--quick` takes
+// two and a half, prints the same tables and writes nothing: good for a look, not for a claim.
 import { parseArgs } from 'node:util'
 import { measureBudgets } from './budgets.ts'
 import { measureDecision } from './decision.ts'
 import { measureExchange } from './exchange.ts'
+import { measureLimited } from './limited.ts'
 import { writeResult } from './numbers.ts'
 import { measurePolicyScale } from './policy_scale.ts'
 import { measureReload } from './reload.ts'
@@ -31,6 +32,12 @@ console.log('\nbudgets')
 const budgets = await measureBudgets(quick ? 500 : 5_000)
 console.log('\nthroughput')
 const throughput = await measureThroughput(seconds)
+console.log('\nlimits')
+const limited = await measureLimited({
+  ...seconds,
+  warmUp: quick ? 1 : 3,
+  round: quick ? 1 : 2,
+})
 console.log('\nworkers')
 const workers = await measureWorkers(
   quick ? { rounds: 1, round: 1, revocations: 20 } : { rounds: 3, round: 2, revocations: 100 },
@@ -56,6 +63,7 @@ if (!quick) {
   writeResult('route', { route_us })
   writeResult('revocation', revocation)
   writeResult('budgets', budgets)
+  writeResult('limited', limited)
   writeResult('policy_scale', { policy_scale_us })
   writeResult('reload', reload)
   writeResult('workers', workers)

@@ -8,7 +8,7 @@ import { directorySource } from '../src/policy/source.ts'
 import { Fixture } from './fixture.ts'
 import { closedLoop } from './load.ts'
 import { printTable, round, spread, writeResult } from './numbers.ts'
-import { pin, type ServerProcess, startServer, twoCores } from './process.ts'
+import { pin, type ServerProcess, startServer, twoCores, unpin } from './process.ts'
 import { requestText, type Sample, sample } from './throughput.ts'
 
 const kinds = ['enforced', 'shadowed', 'overloaded'] as const
@@ -35,6 +35,7 @@ export async function measureShadow(options: ShadowOptions): Promise<object> {
     return { main_us_per_question, ...(await measureInTurns(servers, options)) }
   } finally {
     for (const server of [...servers, backend]) await server.stop()
+    unpin()
   }
 }
 

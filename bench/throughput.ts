@@ -4,7 +4,7 @@
 import { target } from './fixture.ts'
 import { closedLoop, fixedRate, type Load } from './load.ts'
 import { percentiles, printTable, round, type Spread, spread, writeResult } from './numbers.ts'
-import { pin, type ServerProcess, startServer, twoCores } from './process.ts'
+import { pin, type ServerProcess, startServer, twoCores, unpin } from './process.ts'
 
 const kinds = ['http_proxy', 'forwarder', 'enforced'] as const
 type Kind = (typeof kinds)[number]
@@ -39,6 +39,7 @@ export async function measureThroughput(options: ThroughputOptions): Promise<obj
     return await measureInTurns(servers, options)
   } finally {
     for (const server of [...servers, backend]) await server.stop()
+    unpin()
   }
 }
 
