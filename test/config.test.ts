@@ -542,7 +542,7 @@ describe('refused in an operation', () => {
       'body_limit: lower it to limits.inspected_body',
     ],
     ['verb: read', 'verb: read, opaque_query: [access_token]', 'opaque_query[0]: write the name'],
-    ['verb: read', 'verb: read, amount: body.total', 'amount: add body: json to this operation'],
+    ['verb: read', 'verb: read, amount: body.total', 'amount: write body: json in this operation'],
     ['verb: read', 'verb: read, body: json, amount: body', 'amount: write body.NAME'],
     ['verb: read', 'verb: read, body: json, amount: body..total', 'amount: write body.NAME'],
     ['verb: read', 'verb: read, amount: query.a.b', 'amount: write body.NAME'],

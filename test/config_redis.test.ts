@@ -164,8 +164,12 @@ describe('refused', () => {
       '7:20 state.redis.acknowledge.disk: write true or false, without quotes',
     ],
     [
-      'url: redis://h\nacknowledge: { timeout: 0s }',
-      '7:20 state.redis.acknowledge.timeout: write a duration from 10ms to 60s',
+      'url: redis://h\nacknowledge: { disk: true, timeout: 0s }',
+      '7:32 state.redis.acknowledge.timeout: write a duration from 10ms to 60s',
+    ],
+    [
+      'url: redis://h\nacknowledge: { timeout: 2s }',
+      '7:5 state.redis.acknowledge: add replicas: 1, disk: true or both: without them nothing is waited for',
     ],
     ['url: redis://h\nstrict: 1', '7:5 state.redis.strict: write true or false, without quotes'],
     ['url: redis://h\npasword: x', '7:5 state.redis.pasword: unknown key; did you mean password?'],

@@ -1,6 +1,7 @@
 // Which leases somebody means, and what is known of them. In: a search, the store ports, the time. Out: leases
 // with their state, calls and relatives. The command line and the API ask here. Changes nothing.
-import type { LeaseFilter, LeaseRecord, Leases, Revocations, StoredState } from '../ports.ts'
+import type { Budgets, LeaseFilter, LeaseRecord, Leases, Revocations, StoredState } from '../ports.ts'
+import { budgetLeft } from './budget_left.ts'
 import { type LifeState, leaseState } from './lease_state.ts'
 import type { KnownLease } from './lease_view.ts'
 
@@ -69,20 +70,19 @@ function withUsage(
 /** All that is known of a lease; its children among the newest leases of its user. Throws `Unavailable`. */
 export async function describeLease(
   record: LeaseRecord,
-  { leases, revocations }: LeaseSources,
+  { leases, revocations, budgets }: LeaseSources & { readonly budgets: Pick<Budgets, 'look'> },
   now: number,
 ): Promise<KnownLease> {
   const { id, user, tenant } = record
-  const [usage, relatives] = await Promise.all([
+  const state = leaseState(record, revocations, now)
+  // What is over has nothing left, and its counters may be forgotten.
+  const goesOn = state.state === 'active' || state.state === 'suspended'
+  const [usage, relatives, budget] = await Promise.all([
     leases.usage(record),
     // Whoever a lease is handed on to still acts for the same user.
     leases.list({ user, limit: searchDepth }),
+    goesOn ? budgetLeft(record, budgets) : [],
   ])
   const children = relatives.filter((each) => each.tenant === tenant && each.ancestors.includes(id))
-  return {
-    record,
-    state: leaseState(record, revocations, now),
-    usage,
-    children: children.map((each) => each.id),
-  }
+  return { record, state, usage, budget, children: children.map((each) => each.id) }
 }

@@ -2,6 +2,7 @@
 // record, what it is worth now, the calls under it, its relatives. Out: plain data. Pure; holds no secret.
 import type { LeaseRecord, LeaseUsage } from '../ports.ts'
 import type { BlastRadius } from './blast_radius.ts'
+import type { BudgetRow } from './budget_left.ts'
 import type { LeaseState } from './lease_state.ts'
 
 /** Everything there is to tell about one lease. */
@@ -10,6 +11,8 @@ export interface KnownLease {
   readonly state: LeaseState
   /** Undefined: no gate has reported a call yet. */
   readonly usage: LeaseUsage | undefined
+  /** What is left of its limits; undefined: they were not looked at. */
+  readonly budget?: readonly BudgetRow[]
   /** Ids of leases that were handed on from it; undefined: they were not looked for. */
   readonly children?: readonly string[]
 }
@@ -18,7 +21,7 @@ export interface KnownLease {
  * The document: who, which agent, what, why, when, what happened; with `radius`, how much could still happen. Times
  * are seconds since 1970.
  */
-export function leaseView({ record, state, usage, children }: KnownLease, radius?: BlastRadius) {
+export function leaseView({ record, state, usage, budget, children }: KnownLease, radius?: BlastRadius) {
   const { id, issuer, tenant, session, decision } = record
   return {
     id,
@@ -40,6 +43,7 @@ export function leaseView({ record, state, usage, children }: KnownLease, radius
       changed: record.changed ?? null,
     },
     what_happened: whatHappened(usage),
+    ...(budget !== undefined && { budget }),
     revoked: revokedBy(state),
     suspended: suspendedBy(state),
     decision: decision === undefined ? null : decisionOf(decision),

@@ -5,10 +5,10 @@ import { type AgentRadius, agentRadii, type RadiusSearch } from '../broker/blast
 import { radiusView } from '../broker/lease_view.ts'
 import { surroundings } from '../config/blast_radius.ts'
 import { agentName } from '../lease/lease.ts'
-import { operationsText, pointsText, reduction } from './lease/radius_text.ts'
+import { operationsText, pointsExample, pointsText, reduction } from './lease/radius_text.ts'
 import { withStore } from './lease/with_store.ts'
 import { loadStateConfig } from './state_config.ts'
-import { count, duration, say, sayJson, style, UsageError } from './terminal.ts'
+import { aligned, duration, say, sayJson, style, UsageError } from './terminal.ts'
 
 interface Options {
   readonly config: string
@@ -42,34 +42,36 @@ async function show({ config: file, agent, limit, json }: Options): Promise<void
 }
 
 function sayTable(agents: readonly AgentRadius[], { truncated }: RadiusSearch, detection: number): void {
-  const rows = agents.map(cellsOf)
-  const head = ['radius', 'agent', 'leases', 'calls', 'within', 'reaches']
-  const widths = head.map((title, at) => Math.max(title.length, ...rows.map((row) => row[at]!.length)))
-  const line = (cells: readonly string[]) =>
-    cells.map((cell, at) => (at === 0 ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!))).join('  ')
-  say(style.dim(line(head)))
+  const [head = '', ...rows] = aligned([heads, ...agents.map(cellsOf)], [0, 2, 3])
+  const indent = head.indexOf('agent')
+  say(style.dim(head))
   for (const [at, { radius, narrowings }] of agents.entries()) {
-    say(line(rows[at]!))
-    for (const { change, points } of narrowings.slice(0, 3)) {
-      say(`${' '.repeat(widths[0]!)}  ${style.green(reduction(radius.points, points))}  ${change}`)
-    }
+    say(rows[at])
+    say(`${' '.repeat(indent)}${operationsText(radius.reach)}`)
+    const shown = narrowings
+      .slice(0, 3)
+      .map(({ change, points }) => [reduction(radius.points, points), change])
+    for (const line of aligned(shown, [0])) say(`${' '.repeat(indent)}${style.green(line)}`)
   }
-  say(
-    style.dim(
-      `\npoints of harm within ${duration(detection)}, or until the leases end: see docs/blast-radius.md`,
-    ),
-  )
+  const window = duration(detection)
+  const explained = [
+    `\nradius: points of harm at most, until leases end or somebody ends them (${window});`,
+    pointsExample,
+    'how it is counted: docs/blast-radius.md',
+  ]
+  for (const line of explained) say(style.dim(line))
   if (truncated) say(style.yellow('there are more live leases than were looked at: every figure is too low'))
 }
+
+const heads = ['radius', 'agent', 'leases', 'calls', 'within']
 
 function cellsOf({ agent, leases, radius }: AgentRadius): string[] {
   return [
     pointsText(radius.points),
     agent,
-    count(leases, 'lease'),
+    String(leases),
     radius.calls.toLocaleString('en'),
     duration(radius.windowSeconds),
-    operationsText(radius.reach),
   ]
 }
 

@@ -53,6 +53,19 @@ export function sayFacts(facts: readonly (readonly [string, string])[]): void {
   for (const [label, value] of facts) say(`  ${style.dim(label.padEnd(width))}  ${value}`)
 }
 
+/** Rows in columns as wide as their widest cell; the columns in `right` are flush right, for figures. */
+export function aligned(rows: readonly (readonly string[])[], right: readonly number[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  return rows.map((row) =>
+    row
+      .map((cell, column) =>
+        right.includes(column) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
 /** `1 backend`, `2 backends`. */
 export function count(amount: number, noun: string): string {
   return `${amount} ${noun}${amount === 1 ? '' : 's'}`

@@ -175,7 +175,7 @@ function amountsAreRead(root: unknown, scope: RelationScope): void {
     if ('fault' in outcome) continue
     const source = outcome.value
     if (source.from === 'body' && textAt(value, ['body']) !== 'json') {
-      scope.report([...path, 'amount'], 'add body: json to this operation, or its body is not read')
+      scope.report([...path, 'amount'], 'write body: json in this operation: no other body is read')
     }
     const opaque = at(value, ['opaque_query'])
     const names = Array.isArray(opaque) ? opaque.map((name) => lenientName(String(name))) : []

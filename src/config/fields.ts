@@ -9,7 +9,8 @@ export function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   const known = Object.keys(shape)
   return z.strictObject(shape, {
     error: (issue) => {
-      if (issue.code !== 'unrecognized_keys') return missing(issue.input) ?? 'write a mapping of keys here'
+      if (issue.code !== 'unrecognized_keys')
+        return missing(issue.input) ?? `write a mapping here; its keys: ${known.join(', ')}`
       return issue.keys.map((key) => unknownKey(key, known)).join('\n')
     },
   })

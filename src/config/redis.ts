@@ -90,7 +90,12 @@ export const redisFields = {
 }
 
 /** What has to fit together. */
-export const redisRelations: readonly Relation[] = [placeIsSingle, passwordsFit, tlsFits]
+export const redisRelations: readonly Relation[] = [
+  placeIsSingle,
+  passwordsFit,
+  tlsFits,
+  acknowledgementMeansSomething,
+]
 
 const base = ['state', 'redis']
 
@@ -111,6 +116,13 @@ function passwordsFit(root: unknown, scope: RelationScope): void {
     const twice = url !== null && url[key] !== '' && at(root, [...base, key]) !== undefined
     if (twice) scope.report([...base, key], 'write it once, in the url or here')
   }
+}
+
+function acknowledgementMeansSomething(root: unknown, scope: RelationScope): void {
+  const path = [...base, 'acknowledge']
+  const section = at(root, path)
+  if (!isMapping(section) || section.replicas !== undefined || section.disk !== undefined) return
+  scope.report(path, 'add replicas: 1, disk: true or both: without them nothing is waited for')
 }
 
 function tlsFits(root: unknown, scope: RelationScope): void {

@@ -31,10 +31,16 @@ export interface NamedLimit {
   readonly limit: Limit
 }
 
-const parsed = new WeakMap<Grant, GrantLimits | undefined>()
+/** Whatever may be limited: a grant of a verified lease, a detail of a recorded one. */
+type Limitable = Pick<Grant, 'constraints'>
+
+/** A lease as counters know it; the record of one is the same as a token of it. */
+export type Counted = Pick<Lease, 'id' | 'issuer' | 'ancestors' | 'issuedAt' | 'maxExpiresAt'>
+
+const parsed = new WeakMap<Limitable, GrantLimits | undefined>()
 
 /** Undefined: the grant limits neither calls, bytes, amounts nor their rate. It has to be one that can be enforced. */
-export function limitsOf(grant: Grant): GrantLimits | undefined {
+export function limitsOf(grant: Limitable): GrantLimits | undefined {
   if (!isLimited(grant)) return undefined
   let limits = parsed.get(grant)
   if (limits === undefined) {
@@ -51,7 +57,7 @@ export function limitsOf(grant: Grant): GrantLimits | undefined {
 }
 
 /** Whether a grant has a limit that is counted. */
-export function isLimited({ constraints }: Grant): boolean {
+export function isLimited({ constraints }: Limitable): boolean {
   return (
     constraints.max_calls !== undefined ||
     constraints.max_bytes !== undefined ||
@@ -76,7 +82,7 @@ export const nothing: Take = { calls: 0n, amount: 0n, bytes: 0n }
  * There is one counter of each kind for a lease and all that was handed on from it: neither a renewal that rewrites
  * its grants nor a part of it in other hands may start a new one.
  */
-export function grantLimits(lease: Lease, limits: GrantLimits, take: Take): NamedLimit[] {
+export function grantLimits(lease: Counted, limits: GrantLimits, take: Take): NamedLimit[] {
   const named: NamedLimit[] = []
   for (const name of ['calls', 'amount', 'bytes'] as const) {
     const max = limits[name]
@@ -91,14 +97,14 @@ export function grantLimits(lease: Lease, limits: GrantLimits, take: Take): Name
 }
 
 /** The total of one kind of a lease. */
-export function totalOf(lease: Lease, kind: keyof Take, max: bigint): Omit<Total, 'take'> {
+export function totalOf(lease: Counted, kind: keyof Take, max: bigint): Omit<Total, 'take'> {
   // What is handed on does not know when the lease at the root ends, only that it does so within this time.
   const expiresAt = lease.ancestors.length === 0 ? lease.maxExpiresAt : lease.issuedAt + maxLeaseSeconds
   return { kind: 'total', key: `${kind}\n${counterOf(lease)}`, max, expiresAt }
 }
 
 /** Names the lease that everything handed on from it counts with. */
-function counterOf(lease: Lease): string {
+function counterOf(lease: Counted): string {
   return `${lease.issuer}\n${lease.ancestors.at(-1) ?? lease.id}`
 }
 

@@ -9,7 +9,7 @@ import { leaseView } from '../broker/lease_view.ts'
 import { changeLease, type LifecycleVerb, lifecycleVerbs } from '../broker/lifecycle.ts'
 import type { BrokerObserver } from '../broker/observer.ts'
 import { isObject } from '../lease/text.ts'
-import type { LeaseRecord } from '../ports.ts'
+import type { LeaseRecord, Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { type HolderParts, proveHolder } from './lease_holder.ts'
@@ -18,6 +18,7 @@ import { type OrderedCall, type OrderParts, ordered } from './ordered.ts'
 import { orUnavailable } from './store_answer.ts'
 
 export interface LeaseParts extends OrderParts {
+  readonly store: OrderParts['store'] & Pick<Store, 'budgets'>
   readonly observer: Pick<BrokerObserver, 'changed' | 'ordered'>
   /** What surrounds leases at a time, seconds since 1970, for their blast radius. */
   readonly around: (now: number) => Surroundings

@@ -42,22 +42,24 @@ const blastRadius = (...args: string[]) => place.run(['blast-radius', ...args, '
 test('agents are ranked by what they could do, with what would narrow each', async () => {
   const { code, stdout } = await blastRadius()
   expect(code).toBe(0)
-  const [head = '', first = '', ...rest] = stdout.split('\n')
-  expect(head.trim().split(/\s+/)).toEqual(['radius', 'agent', 'leases', 'calls', 'within', 'reaches'])
   // 600 at once and 600 a minute for 15 minutes, each of something confidential: 10 points.
-  expect(first.trim().split(/\s{2,}/)).toEqual([
-    ...['96.0 k', 'agent:wide', '1 lease', '9,600', '15m'],
-    '2 operations up to confidential, 1 of them writes',
-  ])
-  expect(rest.slice(0, 2).map((line) => line.trim().split(/\s{2,}/))).toEqual([
-    ['-99.8 %', 'max_calls 20'],
-    ['-63 %', 'leases of 5 minutes'],
-  ])
-  expect(rest[2]!.trim().split(/\s{2,}/)).toEqual([
-    ...['10', 'agent:narrow', '1 lease', '1', '15m'],
-    '1 operation up to confidential',
-  ])
-  expect(stdout).not.toContain('agent:over')
+  expect(stdout).toBe(`radius  agent         leases  calls  within
+96.0 k  agent:wide         1  9,600  15m
+        2 operations up to confidential, 1 of them writes
+        -99.8 %  max_calls 20
+          -63 %  leases of 5 minutes
+    10  agent:narrow       1      1  15m
+        1 operation up to confidential
+
+radius: points of harm at most, until leases end or somebody ends them (15m);
+reading something confidential is 10 points, changing it at medium risk 30
+how it is counted: docs/blast-radius.md
+`)
+})
+
+test('each line fits a terminal of 80 columns', async () => {
+  const { stdout } = await blastRadius()
+  expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
 })
 
 test('--json has what a figure is made of', async () => {
@@ -77,7 +79,7 @@ test('--json has what a figure is made of', async () => {
 test('lease show tells what could still happen, of a live lease only', async () => {
   const show = async (id: string) => (await place.run(['lease', 'show', id, '--config', place.config])).stdout
   expect(await show('lse_narrow')).toMatch(
-    /^ {2}could +10 points: 1 operation up to confidential, 1 calls? within 15m$/m,
+    /^ {2}could +10 points of harm at most, by 1 call within 15m\n +1 operation up to confidential$/m,
   )
   expect(await show('lse_over')).not.toContain('could')
 })

@@ -28,9 +28,9 @@ const lease = (...args: string[]) => place.run(['lease', ...args, '--config', pl
 const shown = async (id: string) => JSON.parse((await lease('show', id, '--json')).stdout) as Json
 const reason = ['--reason', 'odd reads']
 
-async function status(token: string): Promise<number> {
+async function status(token: string, customer = 9821): Promise<number> {
   const headers = { authorization: `Bearer ${token}` }
-  return (await fetch(`${place.origin}/crm/customers/9821`, { headers })).status
+  return (await fetch(`${place.origin}/crm/customers/${customer}`, { headers })).status
 }
 
 /** What another process has written is seen within some milliseconds. */
@@ -115,6 +115,27 @@ describe('lease show', () => {
     ])
   })
 
+  test('tells what is left of its limits, as the gate counts them', async () => {
+    const grant =
+      'read crm:customer/* confidential max_calls=20 max_amount=250.00 max_bytes=2000000 max_rate=60/1h'
+    const { token, lease: issued } = await place.issue('--allow', grant)
+    for (let calls = 0; calls < 2; calls++) expect(await status(token, 1042)).toBe(200)
+    const { stdout } = await lease('show', issued.id)
+    expect(stdout).toMatch(
+      /^ {2}left +18 of 20 calls, 250\.00 of 250\.00, 1\.9 MiB of 1\.9 MiB, 58 calls at once \(60\/1h\)$/m,
+    )
+    expect(await shown(issued.id)).toMatchObject({
+      budget: [
+        { constraint: 'max_calls', max: 20, left: 18 },
+        { constraint: 'max_amount', max: '250.00', left: '250.00' },
+        { constraint: 'max_bytes', max: 2_000_000 },
+        { constraint: 'max_rate', max: '60/1h', left: 58 },
+      ],
+    })
+    await lease('complete', issued.id, ...reason)
+    expect(await shown(issued.id)).toMatchObject({ state: 'completed', budget: [] })
+  })
+
   test('--json is what GET /leases/{id} answers', async () => {
     const { lease: issued } = await place.issue()
     expect(await shown(issued.id)).toEqual(await api('GET', `/leases/${issued.id}`))
@@ -146,13 +167,12 @@ describe('lease show', () => {
 })
 
 describe('lease list', () => {
-  test('has a line per lease, newest first, and the filters of the API', async () => {
+  test('has two lines per lease, newest first, and the filters of the API', async () => {
     const { lease: issued } = await place.issue('--task', 'OPS-7')
     const { stdout } = await lease('list', '--task', 'OPS-7')
     expect(stdout).toMatch(
-      /^lse_\w+ {2}alice@example\.com via agent:support-triage {2}task:OPS-7 {2}execute {2}active, /,
+      /^lse_\w+ {2}active, .+ left {2}0 calls\n {2}alice@example\.com via agent:support-triage {2}task:OPS-7 {2}execute\n$/,
     )
-    expect(stdout.trim()).toMatch(/0 calls$/)
     const newest = await lease('list', '--agent', 'support-triage', '--limit', '1', '--json')
     expect(JSON.parse(newest.stdout)).toMatchObject([{ id: issued.id, state: 'active' }])
     expect(await lease('list', '--user', 'nobody@example.com')).toEqual({
@@ -180,7 +200,7 @@ describe('lease list', () => {
       ])
     })
     const { stdout } = await lease('list', '--unused', '--user', 'idle@example.com')
-    const lines = stdout.trimEnd().split('\n')
+    const lines = stdout.split('\n').filter((line) => line.startsWith('lse_'))
     expect(lines.map((line) => line.split(' ')[0])).toEqual(['lse_never', 'lse_long_ago'])
     expect(lines[0]).toMatch(/0 calls {2}unused for 20m/)
     const long = await lease(

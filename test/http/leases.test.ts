@@ -158,6 +158,7 @@ describe('GET /leases/{id}', () => {
         ...{ issued_at: now - 60, token_expires_at: now + 240, ends_at: now + 3540, renewals: 0 },
         changed: by,
       },
+      budget: [],
       what_happened: {
         ...{ calls: 3, verbs: { read: 2, update: 1 }, refusals: 1 },
         ...{ bytes_in: 10, bytes_out: 2048, last_used_at: now - 5 },

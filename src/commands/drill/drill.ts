@@ -75,7 +75,7 @@ async function takeTurn(
     for (const stop of stops) {
       const lease = await leases.issue(`${stop}-${turn}`)
       const round = await beginRound(fleet, lease, plan.boundMs, () => leases.stop(stop, lease))
-      plan.tell(`${turn}/${plan.repeat} ${stop}: ordered`)
+      plan.tell(plan.repeat === 1 ? `ordering: ${stop}` : `ordering: ${stop}, ${turn} of ${plan.repeat}`)
       const strays = await refusedAlthoughOther(fleet, other)
       pending.push(finish({ stop, lease, strays }, round.over, fleet, plan))
     }

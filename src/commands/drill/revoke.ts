@@ -6,7 +6,7 @@ import { parseDuration, parseOrigin } from '../../config/scalars.ts'
 import type { Config } from '../../config.ts'
 import { withStore } from '../lease/with_store.ts'
 import { loadStateConfig } from '../state_config.ts'
-import { say, sayJson, snaked, style, UsageError } from '../terminal.ts'
+import { aligned, say, sayJson, snaked, style, UsageError } from '../terminal.ts'
 import type { GateAddress } from './connection.ts'
 import { drillRevocations } from './drill.ts'
 import { openRevoker } from './revoker.ts'
@@ -89,7 +89,7 @@ function reportBroken(problem: string, time: string, { json }: DrillOptions): vo
 
 function sayTable({ rows }: Verdict): void {
   const table = [
-    ['scope', 'acknowledged', 'refused p50', 'max', 'stream cut', '', 'verdict'],
+    ['scope', 'acknowledged', 'refused', 'slowest', 'stream cut', '', ''],
     ...rows.map((row) => [
       row.exercise,
       shownMs(row.acknowledgedMs),
@@ -100,13 +100,7 @@ function sayTable({ rows }: Verdict): void {
       row.problems.length === 0 ? 'ok' : 'FAILED',
     ]),
   ]
-  const widths = table[0]!.map((_, column) => Math.max(...table.map((line) => line[column]!.length)))
-  for (const line of table) {
-    const cells = line.map((cell, column) =>
-      column >= 1 && column <= 4 ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
-    )
-    say(cells.join('  ').trimEnd())
-  }
+  for (const line of aligned(table, [1, 2, 3, 4])) say(line)
 }
 
 function readGates(urls: readonly string[], { publicOrigin }: Config): GateAddress[] {

@@ -1,12 +1,14 @@
 // A lease as people read it in a terminal. In: what is known of it, the time. Out: labels and values. Pure; passes
 // no control character on.
 import type { BlastRadius } from '../../broker/blast_radius.ts'
+import type { BudgetRow } from '../../broker/budget_left.ts'
 import type { LeaseState } from '../../broker/lease_state.ts'
 import type { KnownLease } from '../../broker/lease_view.ts'
+import type { LeaseDetail } from '../../lease/allow.ts'
 import type { LeaseRecord, LeaseUsage } from '../../ports.ts'
 import { shown } from '../policy/excerpt.ts'
 import { count, duration, style } from '../terminal.ts'
-import { radiusText } from './radius_text.ts'
+import { radiusTexts } from './radius_text.ts'
 
 /** Label and value; a value without label goes on with the one before it. */
 export type Fact = readonly [label: string, value: string]
@@ -26,7 +28,7 @@ export function grantFacts(record: LeaseRecord, now: number): Fact[] {
 
 /** Everything: the six questions, where it comes from, and its life as a timeline. */
 export function leaseFacts(known: KnownLease, now: number, radius?: BlastRadius): Fact[] {
-  const { record, usage, children = [] } = known
+  const { record, usage, budget = [], children = [] } = known
   const { login, binding, decision, session, delegatedBy, ancestors } = record
   const loggedIn = login === undefined ? '' : style.dim(`  ${shown(login.subject)} at ${shown(login.issuer)}`)
   const facts: readonly (Fact | undefined)[] = [
@@ -36,7 +38,7 @@ export function leaseFacts(known: KnownLease, now: number, radius?: BlastRadius)
       'through',
       delegatedBy.map(({ id, version }) => `${id} ${version}`),
     ),
-    ...several('what', record.details.map(describeDetail)),
+    ...several('what', record.details.flatMap(describeLimits)),
     ['stage', `${record.stage}  ${style.dim(`for ${record.audience}`)}`],
     ['why', `${style.bold(taskOf(record))}  ${record.task.purpose}`],
     ['session', session],
@@ -48,7 +50,8 @@ export function leaseFacts(known: KnownLease, now: number, radius?: BlastRadius)
     ...several('from', ancestors),
     ...several('handed on', children),
     ['happened', happened(usage)],
-    radius && ['could', radiusText(radius)],
+    budget.length > 0 ? ['left', budget.map(leftText).join(', ')] : undefined,
+    ...(radius === undefined ? [] : several('could', radiusTexts(radius))),
     ...several('when', timeline(known, now)),
   ]
   return facts.filter((fact) => fact !== undefined)
@@ -85,15 +88,18 @@ export function stateText({ state, revocation, suspension }: LeaseState, endsIn:
   }
 }
 
+/** What a detail grants, and on a line of its own what limits it. */
+function describeLimits(detail: unknown): string[] {
+  const { actions, identifier, sensitivity, constraints } = detail as LeaseDetail
+  const limits = Object.entries(constraints ?? {}).map(([name, value]) => `${name} ${value}`)
+  const granted = `${actions.join(',')} ${identifier} up to ${sensitivity}`
+  return limits.length === 0 ? [granted] : [granted, `  ${limits.join(', ')}`]
+}
+
 function describeDetail(detail: unknown): string {
-  const { actions, identifier, sensitivity, constraints } = detail as {
-    actions: string[]
-    identifier: string
-    sensitivity: string
-    constraints?: object
-  }
-  const limits = Object.entries(constraints ?? {}).map(([name, value]) => `, ${name} ${value}`)
-  return `${actions.join(',')} ${identifier} up to ${sensitivity}${limits.join('')}`
+  return describeLimits(detail)
+    .map((line) => line.trim())
+    .join(', ')
 }
 
 /** `3 calls: 2 read, 1 update; 1 refused; 10 B in, 2.0 KiB out`. */
@@ -107,6 +113,20 @@ export function happened(usage: LeaseUsage | undefined): string {
     `${bytes(bytesIn)} in, ${bytes(bytesOut)} out`,
   ]
   return parts.join('; ')
+}
+
+/** `18 of 20 calls`, `240.00 of 250.00`, `1.9 KiB of 2.0 MiB`, `19 calls at once (20/1m)`. */
+function leftText({ constraint, max, left }: BudgetRow): string {
+  switch (constraint) {
+    case 'max_calls':
+      return `${left} of ${count(Number(max), 'call')}`
+    case 'max_bytes':
+      return `${bytes(Number(left))} of ${bytes(Number(max))}`
+    case 'max_rate':
+      return `${count(Number(left), 'call')} at once (${max})`
+    case 'max_amount':
+      return `${left} of ${max}`
+  }
 }
 
 function bytes(amount: number): string {

@@ -1,4 +1,4 @@
-// `leasegate lease list`: which leases there are, one line each; with --unused those that nobody needs.
+// `leasegate lease list`: which leases there are, two lines each, for 80 columns; with --unused those that nobody needs.
 import type { Command } from 'commander'
 import { readLeaseQuery } from '../../broker/lease_query.ts'
 import { findLeases, lastUse, lifeStates } from '../../broker/lease_search.ts'
@@ -47,7 +47,7 @@ async function list({ config, json, ...options }: ListOptions): Promise<void> {
   const leases = await withStore(loadStateConfig(config), (store) => findLeases(search, store, now))
   if (json === true) sayJson(leases.map((known) => leaseView(known)))
   else if (leases.length === 0) say(style.dim('no leases'))
-  else for (const known of leases) sayLine(known, now, options.unused === true)
+  else for (const known of leases) sayLease(known, now, options.unused === true)
 }
 
 /** The options under the names of the API. */
@@ -56,11 +56,11 @@ function queryOf({ olderThan, unused, ...rest }: Omit<ListOptions, 'config' | 'j
   return Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]))
 }
 
-function sayLine(known: KnownLease, now: number, unused: boolean): void {
+function sayLease(known: KnownLease, now: number, unused: boolean): void {
   const { record, state, usage } = known
   const { id, user, agent, stage, maxExpiresAt } = record
-  const what = `${user} via ${agent}  ${taskOf(record)}  ${stage}`
   const idle = unused ? style.yellow(`  unused for ${duration(now - lastUse(known))}`) : ''
   const calls = style.dim(`  ${count(usage?.calls ?? 0, 'call')}`)
-  say(`${style.bold(id)}  ${what}  ${stateText(state, maxExpiresAt - now)}${calls}${idle}`)
+  say(`${style.bold(id)}  ${stateText(state, maxExpiresAt - now)}${calls}${idle}`)
+  say(`  ${user} via ${agent}  ${taskOf(record)}  ${stage}`)
 }

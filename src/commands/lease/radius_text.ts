@@ -1,6 +1,6 @@
 // A blast radius as people read it in a terminal. Pure.
 import type { BlastRadius } from '../../broker/blast_radius.ts'
-import { isReading, type Reach } from '../../broker/reach.ts'
+import { isReading, type Reach, riskPoints, sensitivityPoints } from '../../broker/reach.ts'
 import { sensitivities } from '../../lease/lease.ts'
 import { count, duration } from '../terminal.ts'
 
@@ -32,8 +32,14 @@ export function operationsText(reach: readonly Reach[]): string {
   return `${count(operations.size, 'operation')} up to ${sensitivities[highest]}${writing}`
 }
 
-/** The row of `lease show`: `9.0 k points: 3 operations up to confidential, 900 calls within 15m`. */
-export function radiusText(radius: BlastRadius): string {
-  const calls = radius.calls.toLocaleString('en')
-  return `${pointsText(radius.points)} points: ${operationsText(radius.reach)}, ${calls} calls within ${duration(radius.windowSeconds)}`
+/** What a point is worth, by two examples. */
+export const pointsExample = `reading something confidential is ${sensitivityPoints.confidential} points, changing it at medium risk ${sensitivityPoints.confidential * riskPoints.medium}`
+
+/** The rows of `lease show`: `9.0 k points of harm at most, by 900 calls within 15m`, and what is within reach. */
+export function radiusTexts(radius: BlastRadius): string[] {
+  const calls = `${radius.calls.toLocaleString('en')} ${radius.calls === 1 ? 'call' : 'calls'}`
+  return [
+    `${pointsText(radius.points)} points of harm at most, by ${calls} within ${duration(radius.windowSeconds)}`,
+    operationsText(radius.reach),
+  ]
 }
