@@ -9,8 +9,7 @@ export function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   const known = Object.keys(shape)
   return z.strictObject(shape, {
     error: (issue) => {
-      if (issue.code !== 'unrecognized_keys')
-        return missing(issue.input) ?? `write a mapping here; its keys: ${known.join(', ')}`
+      if (issue.code !== 'unrecognized_keys') return missing(issue.input) ?? mapping(known)
       return issue.keys.map((key) => unknownKey(key, known)).join('\n')
     },
   })
@@ -21,6 +20,11 @@ function unknownKey(key: string, known: readonly string[]): string {
   return near === undefined
     ? `unknown key; known here: ${known.join(', ')}`
     : `unknown key; did you mean ${near}?`
+}
+
+/** A long list helps nobody who has left out the whole file. */
+function mapping(known: readonly string[]): string {
+  return known.length > 8 ? 'write a mapping of keys here' : `write a mapping here, of ${known.join(', ')}`
 }
 
 function missing(input: unknown): string | undefined {

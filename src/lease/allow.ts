@@ -61,7 +61,11 @@ function readConstraints(words: readonly string[]): LeaseConstraints | string {
     const counts = (name === 'max_calls' || name === 'max_bytes') && /^[0-9]+$/.test(value!)
     values[name] = counts ? Number(value) : value
   }
-  return areIssuable(values) ? values : `constraints are ${constraintSyntax.join('; ')}, each above nothing`
+  if (areIssuable(values)) return values
+  const given = constraintNames.filter((name) => Object.hasOwn(values, name))
+  const wrongOne = given.find((name) => !areIssuable({ [name]: values[name] })) ?? ''
+  const above = values[wrongOne] === 0 ? ', above 0' : ''
+  return `write ${constraintSyntax[constraintNames.indexOf(wrongOne)]}${above}`
 }
 
 function wrong(problem: string): Allow {

@@ -116,7 +116,7 @@ describe('an agent’s file', () => {
 
 describe('a file is refused', () => {
   const rows: [name: string, content: Json | string, problem: string][] = [
-    ['that is empty', '', 'a.yaml:1:1  write a mapping of keys here'],
+    ['that is empty', '', 'a.yaml:1:1  write a mapping here, of client_id, agent, '],
     ['that is no YAML', 'client_id: [', 'a.yaml:1:13  '],
     ['that names a key twice', `${stringify(agent())}env: dev\n`, 'a.yaml:8:1  '],
     ['with an unknown key', agent({ polcy: 'x' }), 'a.yaml:8:1  polcy: unknown key'],

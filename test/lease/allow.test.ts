@@ -25,12 +25,12 @@ describe('constraints behind a grant', () => {
     ['one without a name', 'read crm:a/* =3', "'' is not one of max_calls"],
     ['one of Object', 'read crm:a/* toString=3', "'toString' is not one of max_calls"],
     ['one twice', 'read crm:a/* max_calls=3 max_calls=4', "'max_calls' stands there twice"],
-    ['no calls', 'read crm:a/* max_calls=0', 'constraints are max_calls: a whole number'],
-    ['calls in words', 'read crm:a/* max_calls=many', 'constraints are max_calls: a whole number'],
-    ['calls below nothing', 'read crm:a/* max_calls=-1', 'constraints are max_calls: a whole number'],
+    ['no calls', 'read crm:a/* max_calls=0', 'write max_calls: a whole number, above 0'],
+    ['calls in words', 'read crm:a/* max_calls=many', 'write max_calls: a whole number'],
+    ['calls below nothing', 'read crm:a/* max_calls=-1', 'write max_calls: a whole number'],
     ['an amount with an exponent', 'read crm:a/* max_amount=1e3', 'max_amount: a decimal'],
     ['a rate without a time', 'read crm:a/* max_rate=20', 'max_rate: calls per time'],
-    ['words after the last', 'read crm:a/* max_calls=3 please', 'constraints are max_calls: a whole number'],
+    ['words after the last', 'read crm:a/* max_calls=3 please', 'write max_calls: a whole number'],
   ])('%s is refused', (_, text, problem) => {
     expect(parseAllow(text)).toMatchObject({ ok: false, problem: expect.stringContaining(problem) })
   })

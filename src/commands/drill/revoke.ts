@@ -44,13 +44,14 @@ async function drillRevoke(options: DrillOptions): Promise<void> {
   const gates = readGates(options.gate, config)
   const boundMs = readBound(options.bound, config)
   const repeat = readRepeat(options.repeat)
+  const control = readControl(options.control)
   const time = `${new Date().toISOString().slice(0, 19)}Z`
   const tell = (line: string) => {
     if (options.json !== true) process.stderr.write(`${style.dim(line)}\n`)
   }
   try {
     const findings = await withStore(config, async (store) => {
-      const revoker = await openRevoker(config, store, options.control)
+      const revoker = await openRevoker(config, store, control)
       tell(`revoking through ${revoker.way}`)
       const run = randomBytes(4).toString('hex')
       return drillRevocations({ config, store, revoker, gates, boundMs, repeat, run, tell })
@@ -110,6 +111,13 @@ function readGates(urls: readonly string[], { publicOrigin }: Config): GateAddre
     if ('fault' in origin) throw new UsageError(`--gate ${text}: ${origin.fault}`)
     return { url: new URL(origin.value), authority }
   })
+}
+
+function readControl(text: string | undefined): string | undefined {
+  if (text === undefined || /^https?:\/\/[^/]/.test(text)) return text
+  throw new UsageError(
+    `--control ${text}: write the URL of a control listener, such as http://127.0.0.1:8081`,
+  )
 }
 
 function readBound(text: string | undefined, { state }: Config): number {
