@@ -69,12 +69,14 @@ export const metricTable = {
     type: 'gauge',
     labels: [],
     help: '1 while the state store answers, 0 while it does not; /readyz says why.',
+    across: 'min',
   },
   revocationMalformed: {
     name: 'leasegate_revocation_entries_malformed',
     type: 'gauge',
     labels: ['fate'],
     help: 'Stored revocations that cannot be read: taken_as_revoked, or unreadable: every request is 503. Alert above 0.',
+    across: 'max',
   },
   policyInfo: {
     name: 'leasegate_policy_info',
