@@ -1,15 +1,16 @@
 // The program as people run it: child processes of src/cli.ts with a configuration file of their own. Never
 // leaves a process behind: `close` ends what is still running, and so does the end of the test process.
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { stringify } from 'yaml'
 import { build } from '../../src/policy/toolchain.ts'
 import { packageRoot } from '../../src/version.ts'
 import { eventually } from '../support/gate.ts'
+import { freePorts } from '../support/ports.ts'
 import type { Json } from '../support/tokens.ts'
 
 /** How a command ended and what it printed. */
@@ -220,18 +221,4 @@ export function issueArguments(config: string): string[] {
     ...['--agent', 'support-triage@3.2.1', '--task', 'jira:SUP-4711', '--purpose', 'billing question'],
     ...['--allow', 'read,update crm:customer/9821', '--stage', 'execute', '--profile', 'support'],
   ]
-}
-
-/** Ports that nothing listened on a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listening))
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
-}
-
-async function listening(): Promise<Server> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return server
 }

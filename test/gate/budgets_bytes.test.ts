@@ -186,9 +186,9 @@ describe('a lease of 50,000 bytes and', () => {
       down: 30_000,
     },
     {
-      what: 'an answer that the body has left too few for',
+      what: 'an answer to a write that the body has left too few for',
       ask: withLength('POST', 20_000, 'length-30001'),
-      ends: early,
+      ends: midway(200),
       up: 20_000,
       down: 0,
     },

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type SilentBackend, startSilentBackend } from '../support/backends.ts'
 import { eventually, grantsFor, message, startTestGate, type TestGate } from '../support/gate.ts'
-import { freePort } from '../support/redis.ts'
+import { freePort } from '../support/ports.ts'
 import type { Json } from '../support/tokens.ts'
 
 let gate: TestGate

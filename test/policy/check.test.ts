@@ -35,7 +35,7 @@ const typed: readonly Row[] = [
   [
     'a member with no near name',
     'p if input.context.zzzzzzzz == 3',
-    '3:20-28 error rego_type_error: undefined ref: input.context.zzzzzzzz -> one of approval, now, provenance, recent_calls, source_ip',
+    '3:20-28 error rego_type_error: undefined ref: input.context.zzzzzzzz -> one of approval, budget, now, provenance, recent_calls, source_ip',
   ],
   [
     'a member of a string',

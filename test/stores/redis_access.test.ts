@@ -13,7 +13,7 @@ import { revocation } from './samples.ts'
 const bounds = { maxStalenessMs: 2000, heartbeatMs: 100, commandTimeoutMs: 5000 }
 
 describe('an ACL user', async () => {
-  const docs = readFileSync(join(import.meta.dirname, '../../docs/operations.md'), 'utf8')
+  const docs = readFileSync(join(import.meta.dirname, '../../docs/redis.md'), 'utf8')
   const rule = /^ACL SETUSER leasegate ((?:.*\\\n)*.*)$/m.exec(docs)?.[1]?.replaceAll('\\\n', ' ')
   const rights = rule?.split(/\s+/) ?? []
   const redis = await startRedis()

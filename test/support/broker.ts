@@ -2,11 +2,11 @@
 // that signs for users, real sockets under real URLs. Never a stand-in for a part.
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { startTestGate, type TestGate, type TestGateOptions } from './gate.ts'
+import { freePort } from './ports.ts'
 import { headerOf, type Json, type TestKey, testIssuer, testKey } from './tokens.ts'
 
 /** What the broker has in its agents' directory besides `support-triage`. */
@@ -169,15 +169,6 @@ function formOf(fields: Readonly<Record<string, string | undefined>>): URLSearch
   const form = new URLSearchParams()
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) form.append(name, value)
   return form
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 /** A DPoP proof by a test key (RFC 9449 §4.2), signed with node:crypto. */

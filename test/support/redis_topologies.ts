@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { slot } from '../../src/stores/redis_connect.ts'
 import { type Pair, pairOf, writePair } from './certificates.ts'
-import { freePort, plainArguments, startRedis, startServer, type TestRedis } from './redis.ts'
+import { freePort } from './ports.ts'
+import { plainArguments, startRedis, startServer, type TestRedis } from './redis.ts'
 
 /** A server's address, as options name it. */
 export function addressOf({ port }: TestRedis): { host: string; port: number } {
