@@ -90,7 +90,8 @@ function compose(
       revocations.ageMs(now()) > maxStalenessMs
         ? 'the state file cannot be read, or is not the same'
         : undefined,
-    now: async () => Math.max(now() / 1000, newestIssue(file)),
+    // Tokens of other issuers are in no record: what they were issued by is the clock before it was set back.
+    now: async () => Math.max(now() / 1000, unsetMs() / 1000, newestIssue(file)),
     clockOffset: () => 0,
     async ping() {
       file.all('SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 1)')
