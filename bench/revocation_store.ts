@@ -15,7 +15,8 @@ export type Place = { readonly path: string } | { readonly url: string }
 export function open(place: Place): Promise<Store> {
   return 'path' in place
     ? openEmbedded({ ...place, maxStalenessMs })
-    : openRedis({ ...place, prefix, maxStalenessMs })
+    : // A server that has only just been filled would be followed for a while before it is believed.
+      openRedis({ ...place, prefix, maxStalenessMs, settleMs: 0 })
 }
 
 /** Sent by the process that did not write the revocation. */
