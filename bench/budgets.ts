@@ -1,16 +1,9 @@
 // In: both stores. Out: how many spendings a second each takes, alone and 64 at once: of three limits as a request
 // has them, of rates alone, refused, and looked at. A spending with a total is durable before it resolves.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { redisServerPath } from '../scripts/redis.ts'
-import type { Budgets, Limit, Rate, Store, Total } from '../src/ports.ts'
-import { openEmbedded } from '../src/stores/embedded.ts'
-import { openRedis } from '../src/stores/redis.ts'
-import { startRedis } from '../test/support/redis.ts'
-import { percentiles, printTable, round, writeResult } from './numbers.ts'
 
-const maxStalenessMs = 2_000
+import type { Budgets, Limit, Rate, Store, Total } from '../src/ports.ts'
+import { onBothStores } from './both_stores.ts'
+import { percentiles, printTable, round, writeResult } from './numbers.ts'
 
 interface Rated {
   readonly what: string
@@ -25,31 +18,17 @@ interface Rated {
 
 /** `count` calls of each sort, alone and 64 at once, on both stores. */
 export async function measureBudgets(count: number): Promise<Record<string, readonly Rated[]>> {
-  const dir = mkdtempSync(join(tmpdir(), 'leasegate-bench-'))
-  try {
-    const result: Record<string, readonly Rated[]> = {
-      embedded: await ratesOf(await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs }), count),
-    }
-    if (redisServerPath() === undefined) console.log('no redis-server on PATH: Redis is not measured')
-    else {
-      const server = await startRedis()
-      // Busy neighbours may hold it up longer than a gate would wait.
-      const options = { url: server.url, prefix: '', maxStalenessMs, commandTimeoutMs: 5_000 }
-      result.redis = await ratesOf(await openRedis(options), count).finally(() => server.stop())
-    }
-    printTable(
-      ['budgets', 'at once', 'per second', 'CPU µs', 'p50 µs', 'p99 µs'],
-      Object.entries(result).flatMap(([store, all]) =>
-        all.map(({ what, at_once, per_second, cpu_us, p50_us, p99_us }) => [
-          `${store}: ${what}`,
-          ...[at_once, per_second, cpu_us, p50_us, p99_us],
-        ]),
-      ),
-    )
-    return result
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
-  }
+  const result = await onBothStores((store) => ratesOf(store, count))
+  printTable(
+    ['budgets', 'at once', 'per second', 'CPU µs', 'p50 µs', 'p99 µs'],
+    Object.entries(result).flatMap(([store, all]) =>
+      all.map(({ what, at_once, per_second, cpu_us, p50_us, p99_us }) => [
+        `${store}: ${what}`,
+        ...[at_once, per_second, cpu_us, p50_us, p99_us],
+      ]),
+    ),
+  )
+  return result
 }
 
 async function ratesOf(store: Store, count: number): Promise<readonly Rated[]> {

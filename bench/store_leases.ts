@@ -1,16 +1,9 @@
 // In: both stores. Out: how many leases a second are put and renewed, each durable before it resolves, alone and
 // many at once; how many single-use ids a second pass, and what each of them costs the event loop.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { redisServerPath } from '../scripts/redis.ts'
-import type { LeaseRecord, Store } from '../src/ports.ts'
-import { openEmbedded } from '../src/stores/embedded.ts'
-import { openRedis } from '../src/stores/redis.ts'
-import { startRedis } from '../test/support/redis.ts'
-import { percentiles, printTable, round, writeResult } from './numbers.ts'
 
-const maxStalenessMs = 2_000
+import type { LeaseRecord, Store } from '../src/ports.ts'
+import { onBothStores } from './both_stores.ts'
+import { percentiles, printTable, round, writeResult } from './numbers.ts'
 
 interface Rate {
   readonly what: string
@@ -25,31 +18,17 @@ interface Rate {
 
 /** `count` calls of each sort, on both stores. */
 export async function measureStoreLeases(count: number): Promise<object> {
-  const dir = mkdtempSync(join(tmpdir(), 'leasegate-bench-'))
-  try {
-    const result: Record<string, Rate[]> = {
-      embedded: await rates(await openEmbedded({ path: join(dir, 'state.db'), maxStalenessMs }), count),
-    }
-    if (redisServerPath() === undefined) console.log('no redis-server on PATH: Redis is not measured')
-    else {
-      const server = await startRedis()
-      // Busy neighbours may hold it up longer than a gate would wait.
-      const options = { url: server.url, prefix: '', maxStalenessMs, commandTimeoutMs: 5_000 }
-      result.redis = await rates(await openRedis(options), count).finally(() => server.stop())
-    }
-    printTable(
-      ['state of leases', 'at once', 'per second', 'CPU µs', 'p50 ms', 'p99 ms'],
-      Object.entries(result).flatMap(([store, all]) =>
-        all.map(({ what, at_once, per_second, cpu_us, p50_ms, p99_ms }) => [
-          `${store}: ${what}`,
-          ...[at_once, per_second, cpu_us, p50_ms, p99_ms],
-        ]),
-      ),
-    )
-    return result
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
-  }
+  const result = await onBothStores((store) => rates(store, count))
+  printTable(
+    ['state of leases', 'at once', 'per second', 'CPU µs', 'p50 ms', 'p99 ms'],
+    Object.entries(result).flatMap(([store, all]) =>
+      all.map(({ what, at_once, per_second, cpu_us, p50_ms, p99_ms }) => [
+        `${store}: ${what}`,
+        ...[at_once, per_second, cpu_us, p50_ms, p99_ms],
+      ]),
+    ),
+  )
+  return result
 }
 
 async function rates(store: Store, count: number): Promise<Rate[]> {
