@@ -34,8 +34,13 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
 
 /** Everybody who may call the control listener; a token file that is not there yet is made. */
 async function openOperators({ tokenFile, operators }: Config['control']): Promise<Operator[]> {
-  const all = [{ name: 'operator', tokenFile, tenant: undefined }, ...operators]
-  return Promise.all(
-    all.map(async (each) => operator(each.name, await openSecretFile(each.tokenFile), each.tenant)),
-  )
+  const first = {
+    name: 'operator',
+    tokenFile,
+    tenant: undefined,
+    roles: ['operator', 'auditor'],
+    groups: [],
+  } as const
+  const all = [first, ...operators]
+  return Promise.all(all.map(async (each) => operator(each.name, await openSecretFile(each.tokenFile), each)))
 }

@@ -65,8 +65,58 @@ export interface Config {
       readonly name: string
       readonly tokenFile: string
       readonly tenant: string | undefined
+      readonly roles: readonly ('approver' | 'operator' | 'auditor' | 'admin')[]
+      /** Groups that an operator with the role `approver` decides for. */
+      readonly groups: readonly string[]
     }[]
   }
+  /** Calls that wait for a human. */
+  readonly approvals: {
+    /** What seals their bytes; the same file on every gate of a store. Created on first start. */
+    readonly keyFile: string
+    /** Of a call that waits. */
+    readonly maxBodyBytes: number
+    /** Of an answer to a released draft that is kept for the agent. */
+    readonly maxResponseBytes: number
+    /** The longest that `Prefer: wait` keeps a call open. */
+    readonly maxWaitSeconds: number
+    /** Of one lease at a time. */
+    readonly maxPending: number
+  }
+  /** Where people decide. */
+  readonly console: {
+    /** Scheme and authority under which people reach it, without a slash at the end. */
+    readonly url: string
+    /** The OpenID Connect provider of people; undefined: one-time links alone. */
+    readonly signIn:
+      | {
+          readonly issuer: string
+          readonly clientId: string
+          /** Empty: a public client, with PKCE alone. */
+          readonly clientSecret: string
+          readonly scopes: readonly string[]
+          /** Dotted paths of claims: by what leases know a user, and their groups. */
+          readonly userClaim: string
+          readonly groupsClaim: string
+          /** What a decision about high risk needs. */
+          readonly stepUp: { readonly acr: readonly string[]; readonly maxAgeSeconds: number }
+        }
+      | undefined
+    /** People and `group:` names. Whom policy names as an approver needs no role. */
+    readonly roles: Readonly<Record<'operator' | 'auditor' | 'admin', readonly string[]>>
+    readonly sessionMs: number
+    readonly idleMs: number
+    /** Which approvals need a passkey: of high risk, or all. */
+    readonly passkeys: 'never' | 'high' | 'always'
+  }
+  /** Who is told that something waits. */
+  readonly notify: readonly {
+    readonly url: string
+    readonly format: 'standard' | 'slack'
+    /** `whsec_…`; empty for Slack. */
+    readonly secret: string
+    readonly events: readonly ('approval.requested' | 'approval.decided' | 'draft.executed')[]
+  }[]
   /** Whether a DPoP proof has to hold a nonce of this server (RFC 9449 §8, §9). */
   readonly proofs: { readonly nonce: 'required' | 'optional' }
   /** How the blast radius of leases is told; decides nothing. */

@@ -1,15 +1,19 @@
 // What the core asks of the world. Two adapters implement the state ports (stores/embedded.ts,
 // stores/redis.ts) and pass one contract suite (test/stores/contract.ts). Times are seconds since 1970
 // unless a name says otherwise. A port that cannot answer throws `Unavailable`, never guesses.
+
+import type { Terms } from './approval/terms.ts'
 import type { LookUpKeys } from './lease/key_hash.ts'
 import type { Lease, RevocationScope } from './lease/lease.ts'
 import type { Budgets } from './ports/budgets.ts'
 import type { Deferrals, Leases } from './ports/leases.ts'
 import type { PolicySets } from './ports/policy_sets.ts'
+import type { Records } from './ports/records.ts'
 
 export * from './ports/budgets.ts'
 export * from './ports/leases.ts'
 export * from './ports/policy_sets.ts'
+export * from './ports/records.ts'
 
 /** Thrown by a store that cannot answer in time; the gate turns it into 503 `evidence_unavailable`. */
 export class Unavailable extends Error {
@@ -137,6 +141,7 @@ export interface Store {
   readonly deferrals: Deferrals
   readonly secrets: Secrets
   readonly policySets: PolicySets
+  readonly records: Records
   /** Why the store does not answer now; undefined while it does. Holds no secret. */
   fault(): string | undefined
   /**
@@ -160,7 +165,8 @@ export type Effect = 'allow' | 'deny' | 'hold' | 'draft'
 export interface PolicyAnswer {
   readonly effect: Effect
   readonly reasons: readonly string[]
-  readonly approval?: { readonly approvers: readonly string[]; readonly expiresIn: number }
+  /** Beside `hold` and `draft`: who has to say yes, and how. */
+  readonly approval?: Terms
   /** Why no usable answer came out; for the audit record. */
   readonly fault?: string
 }

@@ -26,6 +26,7 @@ export type OAuthError =
   | 'insufficient_scope'
   | 'invalid_dpop_proof'
   | 'use_dpop_nonce'
+  | 'insufficient_user_authentication'
 
 const table = {
   // receive: the message itself
@@ -70,6 +71,11 @@ const table = {
   outside_lease: row(403, 'The lease does not cover this', 'request', { error: 'insufficient_scope' }),
   policy_denied: row(403, 'Policy refuses this', 'none'),
   approval_required: row(403, 'A human has to approve this', 'request'),
+  approval_refused: row(403, 'A human has refused this', 'none'),
+  approval_expired: row(403, 'Nobody approved this in time', 'request'),
+  approval_withdrawn: row(403, 'The request for approval was taken back', 'request'),
+  out_of_scope: row(403, 'The approval is for another action', 'request'),
+  too_many_waiting: row(429, 'Too many calls of this lease wait for a human', 'retry', { retryAfter: 30 }),
   // commit
   budget_exhausted: row(429, 'The lease has not enough left for this', 'request'),
   rate_limited: row(429, 'This is called for too often', 'retry', { retryAfter: 1 }),
@@ -101,6 +107,18 @@ const table = {
   invalid_key: row(400, 'The security event token is not signed by its issuer', 'none'),
   invalid_issuer: row(400, 'Security events of this issuer are not taken', 'none'),
   invalid_audience: row(400, 'The security event token is meant for another audience', 'none'),
+  // actions that wait for a human: agents at the gate, people and programs at the control listener
+  action_unknown: row(404, 'There is no such action', 'none'),
+  action_state_conflict: row(409, 'The action is past that', 'none'),
+  action_expired: row(410, 'The time to decide this is over', 'none'),
+  approver_not_allowed: row(403, 'This is not for you to decide', 'none'),
+  confirmation_required: row(403, 'This needs a passkey', 'retry'),
+  // the console
+  sign_in_required: row(401, 'Sign in first', 'request'),
+  reauthentication_required: row(401, 'This needs a fresh sign-in', 'request', {
+    error: 'insufficient_user_authentication',
+  }),
+  cross_site: row(403, 'This has to come from the console itself', 'none'),
   // the control listener
   lease_unknown: row(404, 'There is no such lease', 'none'),
   lease_state_conflict: row(409, 'The lease is past that', 'none'),

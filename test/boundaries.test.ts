@@ -30,7 +30,7 @@ function importsOf(path: string): Import[] {
 }
 
 const imports = files.flatMap(importsOf)
-const core = /^(?:(?:enforce|lease|policy|broker|ports)\/|(?:refusals|ports|strict_json)\.ts$)/
+const core = /^(?:(?:enforce|approval|lease|policy|broker|ports)\/|(?:refusals|ports|strict_json)\.ts$)/
 const inCore = (path: string) => core.test(path)
 
 test('every import is found: relative ones lead to files that are there', () => {

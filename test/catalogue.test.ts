@@ -108,7 +108,8 @@ describe('every code', () => {
     // RFC 6750 §3.1 and RFC 9449 §7.1, §9 fix the status of each error code.
     if (error !== undefined) {
       const known = { invalid_request: 400, invalid_token: 401, insufficient_scope: 403 }
-      expect(status).toBe({ ...known, invalid_dpop_proof: 401, use_dpop_nonce: 401 }[error])
+      const proofs = { invalid_dpop_proof: 401, use_dpop_nonce: 401 }
+      expect(status).toBe({ ...known, ...proofs, insufficient_user_authentication: 401 }[error])
     }
     if (retryAfter !== undefined) expect(nextAction).toBe('retry')
     // A message whose framing is in doubt must not be followed by another.

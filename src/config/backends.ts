@@ -35,7 +35,7 @@ function buildOperation(file: ParsedOperation, limits: ParsedConfig['limits']): 
   // JSON bodies are held whole to be inspected, so they can never be larger than that.
   const defaultLimit = file.body === 'json' ? Math.min(limits.body, limits.inspected_body) : limits.body
   return {
-    match: `${method} /${segments.map((s) => ('literal' in s ? s.literal : `{${s.param}}`)).join('/')}`,
+    match: `${method} ${pathOf(segments)}`,
     method,
     segments,
     verb: file.verb,
@@ -48,5 +48,11 @@ function buildOperation(file: ParsedOperation, limits: ParsedConfig['limits']): 
     opaqueQuery: file.opaque_query,
     amount: file.amount,
     rate: file.rate,
+    before: file.before && `${file.before.method} ${pathOf(file.before.segments)}`,
   }
+}
+
+/** The pattern of an operation as it is written. */
+function pathOf(segments: Operation['segments']): string {
+  return `/${segments.map((s) => ('literal' in s ? s.literal : `{${s.param}}`)).join('/')}`
 }

@@ -54,10 +54,12 @@ export function workloadIssuers({ broker }: Pick<Config, 'broker'>): string[] {
 export function buildControl(file: ParsedConfig['control'], dir: string): Config['control'] {
   return {
     tokenFile: resolve(dir, file.token_file),
-    operators: file.operators.map(({ name, token_file, tenant }) => ({
+    operators: file.operators.map(({ name, token_file, tenant, roles, groups }) => ({
       name,
       tokenFile: resolve(dir, token_file),
       tenant,
+      roles,
+      groups,
     })),
   }
 }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import type { Config, IssuerConfig } from '../config.ts'
+import { buildApprovals } from './approvals.ts'
 import { buildBackend } from './backends.ts'
 import { buildBroker, buildControl, buildTls } from './broker.ts'
 import { buildBundle } from './bundle.ts'
@@ -84,7 +85,8 @@ export function reportIssue(issue: ParseIssue, report: (path: ConfigPath, messag
 type ParseIssue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number]
 
 function build(file: ParsedConfig, dir: string): Config {
-  const issuer = file.broker.issuer ?? listenerUrl(file.listen.control, file.tls.control !== undefined)
+  const controlUrl = listenerUrl(file.listen.control, file.tls.control !== undefined)
+  const issuer = file.broker.issuer ?? controlUrl
   const issuers = file.issuers ?? [issuerSchema.parse({ issuer, jwks: { local: true } })]
   return {
     dir,
@@ -96,6 +98,7 @@ function build(file: ParsedConfig, dir: string): Config {
     tls: { proxy: buildTls(file.tls.proxy, dir), control: buildTls(file.tls.control, dir) },
     broker: buildBroker(file.broker, ownProfile(file, issuer, dir), dir),
     control: buildControl(file.control, dir),
+    ...buildApprovals(file, controlUrl, dir),
     proofs: file.proofs,
     blastRadius: {
       detectionSeconds: file.blast_radius.detection,

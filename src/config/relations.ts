@@ -2,6 +2,7 @@
 // Works on whatever is there, so that one misspelt key does not hide the rest. Never: changes a value.
 import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { approvalRelations } from './approvals.ts'
 import { backendRelations } from './backend_relations.ts'
 import { bundleRelations } from './bundle.ts'
 import { identityRelations } from './identity_relations.ts'
@@ -29,6 +30,7 @@ const relations: readonly Relation[] = [
   filesAreReadable,
   ...tlsRelations,
   ...bundleRelations,
+  approvalRelations,
   ...backendRelations,
 ]
 

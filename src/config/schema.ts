@@ -3,6 +3,7 @@
 // Never: what needs two fields at once; that is relations.ts.
 import { z } from 'zod'
 import { risks, sensitivities } from '../lease/lease.ts'
+import { approvalsSchema, consoleSchema, noticeSchema } from './approvals.ts'
 import { count, duration, filePath, flag, list, oneOf, seconds, section, size, text } from './fields.ts'
 import { parseCredentialHeader, parseForwardHeader } from './headers.ts'
 import { parseAmountSource, parseCallRate, parseMatch, parseResource } from './operations.ts'
@@ -56,6 +57,7 @@ const operation = section({
   opaque_query: list(text(queryName, 'cursor')).prefault([]),
   amount: text(parseAmountSource, 'body.total').optional(),
   rate: callRate().optional(),
+  before: text(parseMatch, '"GET /customers/{id}"').optional(),
 })
 
 const backend = section({
@@ -103,6 +105,9 @@ export const issuerSchema = section({
     details: text(claimPath, 'authorization_details').prefault('authorization_details'),
   }).prefault({}),
 })
+
+/** What an operator token is good for. */
+export const operatorRoles = ['approver', 'operator', 'auditor', 'admin'] as const
 
 /** What tokens of an identity provider are taken for. */
 export const identityUses = ['id_token', 'access_token', 'jwt', 'id_jag', 'logout', 'events'] as const
@@ -212,9 +217,14 @@ export const configSchema = section({
         name: text(token, 'acme-ops'),
         token_file: filePath(),
         tenant: text(token, 'acme').optional(),
+        roles: list(oneOf(operatorRoles)).min(1, 'name at least one role').prefault(['operator', 'auditor']),
+        groups: list(text(token, 'crm-owners')).prefault([]),
       }),
     ).prefault([]),
   }).prefault({}),
+  approvals: approvalsSchema.prefault({}),
+  console: consoleSchema.prefault({}),
+  notify: list(noticeSchema).prefault([]),
   proofs: section({ nonce: oneOf(['required', 'optional']).prefault('required') }).prefault({}),
   policy: section({
     dir: filePath().optional(),

@@ -33,6 +33,8 @@ export interface Operation {
   readonly amount?: AmountSource | undefined
   /** For all callers together. */
   readonly rate?: CallRate | undefined
+  /** `match` of the reading operation that shows an approver what stands there before the change. */
+  readonly before?: string | undefined
 }
 
 /** A member of the JSON body, or a parameter of the query. */

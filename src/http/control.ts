@@ -5,6 +5,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Form, SenderFacts } from '../broker/parties.ts'
 import type { TlsFiles } from '../config.ts'
 import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
+import { type Caller, callerOf } from './caller.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
 import { endAnswer } from './ending.ts'
 import { type Operator, operatorOf } from './operators.ts'
@@ -26,6 +27,8 @@ export interface ControlCall {
   readonly header: (name: string) => string | undefined
   /** Undefined on an endpoint that anybody may call. */
   readonly operator: Operator | undefined
+  /** Who calls, by token or by session; undefined on an endpoint that anybody may call. */
+  readonly caller: Caller | undefined
   /** Address of the connection's other end. */
   readonly peer: string
 }
@@ -144,6 +147,7 @@ async function prepare(
     sender: senderOf(req, `${publicUrl}${url.pathname}`),
     header: (name: string) => req.headersDistinct[name]?.[0],
     operator,
+    caller: operator && callerOf(operator),
   }
   return { endpoint, call }
 }

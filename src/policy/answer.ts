@@ -5,15 +5,7 @@
 export const undefinedDecision = 'the decision is undefined'
 
 /** The fault of an approval that is anything else. */
-export const malformedApproval = 'the approval is not { approvers, expires_in }'
-
-/** Who has to say yes, and for how many seconds that is asked; undefined: not exactly that. */
-export function readApproval(
-  value: unknown,
-): { readonly approvers: readonly string[]; readonly expiresIn: number } | undefined {
-  if (!isRecord(value) || !isTexts(value.approvers) || !isPositive(value.expires_in)) return undefined
-  return { approvers: value.approvers, expiresIn: value.expires_in }
-}
+export const malformedApproval = 'the approval is not { approvers, expires_in, … } as docs/policy.md has it'
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null

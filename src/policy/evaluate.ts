@@ -3,9 +3,10 @@
 // the worst that comes out is `deny` with its fault. Never repairs an answer it does not fully understand.
 import { createHash } from 'node:crypto'
 import * as sdk from '@open-policy-agent/opa-wasm'
+import { readTerms } from '../approval/terms.ts'
 import type { IssuePolicy } from '../broker/issue_decision.ts'
 import type { Effect, Policy, PolicyAnswer } from '../ports.ts'
-import { describe, isRecord, isTexts, malformedApproval, readApproval, undefinedDecision } from './answer.ts'
+import { describe, isRecord, isTexts, malformedApproval, undefinedDecision } from './answer.ts'
 import { issuePolicy } from './issue.ts'
 
 // The part of the SDK used here. Its own types name exports of its CommonJS file that the ESM entry keeps
@@ -163,8 +164,8 @@ export function readAnswer(results: unknown): PolicyAnswer {
   // Wasm lists a set in the order of its hash table.
   reasons.sort()
   if (approval === undefined) return { effect, reasons }
-  const read = readApproval(approval)
-  return read === undefined ? failed(malformedApproval) : { effect, reasons, approval: read }
+  const terms = readTerms(approval)
+  return terms === undefined ? failed(malformedApproval) : { effect, reasons, approval: terms }
 }
 
 function failed(fault: string): PolicyAnswer {

@@ -8,6 +8,7 @@ import { migrations, sqlApprovals } from './sql.ts'
 import { sqlBudgets } from './sql_budgets.ts'
 import { sqlDeferrals, sqlSecrets } from './sql_deferrals.ts'
 import { newestIssue, sqlLeases } from './sql_leases.ts'
+import { sqlRecords } from './sql_records.ts'
 import { replayMigrations, sqlReplay } from './sql_replay.ts'
 import { sqlPolicySets } from './sql_sets.ts'
 import { attempt, SqliteFile, unavailable } from './sqlite_file.ts'
@@ -86,6 +87,7 @@ function compose(
     deferrals: sqlDeferrals(file),
     secrets: sqlSecrets(file),
     policySets: sqlPolicySets(file),
+    records: sqlRecords(file, now),
     fault: () =>
       revocations.ageMs(now()) > maxStalenessMs
         ? 'the state file cannot be read, or is not the same'

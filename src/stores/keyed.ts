@@ -11,6 +11,8 @@ export interface Commands {
   mget(keys: string[]): Promise<(string | null)[]>
   /** Members of a sorted set from the highest score, both ranks included. */
   newest(key: string, start: number, stop: number): Promise<string[]>
+  /** Members from the highest score below `before`, from the `start`th, at most `count`. */
+  newestBefore(key: string, before: number | undefined, start: number, count: number): Promise<string[]>
   /** Members of a sorted set with a score above `score`. */
   above(key: string, score: number): Promise<string[]>
   /** All fields of a hash; none: it is not there. */

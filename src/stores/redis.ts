@@ -9,6 +9,7 @@ import { type Commands, type KeyName, keyedApprovals, keyedReplay } from './keye
 import { keyedBudgets } from './keyed_budgets.ts'
 import { keyedDeferrals, keyedSecrets } from './keyed_deferrals.ts'
 import { keyedLeases } from './keyed_leases.ts'
+import { keyedRecords } from './keyed_records.ts'
 import { keyedPolicySets, type SetCommands } from './keyed_sets.ts'
 import { maxReplayIds } from './lifetimes.ts'
 import type { Acknowledge } from './redis_acknowledge.ts'
@@ -36,6 +37,7 @@ import { StoreClock } from './store_clock.ts'
  *   secret:NAME      32 random bytes, base64url       replay       used single-use ids, by expiry
  *   budget:KEY       used of a total      rate:KEY    when a rate is whole again, microseconds since 1970
  *   approval:PRINT   hash: id:ID -> "expires json", open -> the ID that is neither used nor replaced
+ *   record:KIND:ID   hash: version, text, lists; records:KIND:LIST ids by place, until:KIND:LIST by expiry
  *   policy:set:DIGEST  a published policy, packed     policy:sets    hash: digest -> json of who and when
  *   policy:history   list of activations, newest first: "number digest json"
  */
@@ -100,6 +102,7 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     replay: keyedReplay(asked, key, options.maxReplayIds ?? maxReplayIds),
     deferrals: keyedDeferrals(asked, key, storeNow),
     secrets: keyedSecrets(asked, key),
+    records: keyedRecords(asked, key, storeNow),
     policySets: keyedPolicySets(asked, transfers(dialler, connections.commands), key),
     fault: () => entries.fault(),
     now: async () => Number(await answer(connections.commands.leasegateNow(key('issued')))) / 1000,
@@ -253,6 +256,17 @@ function answering(redis: Connection): Commands & SetCommands {
     hash: (key) => answer(redis.hgetall(key)),
     range: (key, start, stop) => answer(redis.lrange(key, start, stop)),
     newest: (key, start, stop) => answer(redis.zrevrange(key, start, stop)),
+    newestBefore: (key, before, start, count) =>
+      answer(
+        redis.zrevrangebyscore(
+          key,
+          before === undefined ? '+inf' : `(${before}`,
+          '-inf',
+          'LIMIT',
+          start,
+          count,
+        ),
+      ),
     above: (key, score) => answer(redis.zrangebyscore(key, `(${score}`, '+inf')),
     run: (script, ...args) => answer(redis[script](...args)),
   }

@@ -2,6 +2,7 @@
 // keys it is given (one hash tag, so one slot in a Cluster). What a gate decides goes by times that come in as
 // arguments; the clock of the server is for what all gates have to agree on.
 import { budgetScripts } from './budget_scripts.ts'
+import { recordScripts } from './record_scripts.ts'
 import { revocationScripts } from './revocation_scripts.ts'
 
 const keepAtLeast = `
@@ -16,6 +17,7 @@ const keepAtLeast = `
 export const scripts = {
   ...revocationScripts,
   ...budgetScripts,
+  ...recordScripts,
   // approval; id, expires, doc, ttl. Field 'open' names the one open approval; an id that has been used
   // or replaced keeps its field, so that a repeated put cannot open it again.
   leasegateApprove: {

@@ -72,6 +72,15 @@ export const migrations: readonly string[] = [
    CREATE INDEX rates_keep ON rates (keep_until);`,
   `CREATE TABLE newest_issue (at REAL NOT NULL) STRICT; -- one row
    INSERT INTO newest_issue SELECT coalesce(max(issued_at), 0) FROM leases;`,
+  `CREATE TABLE records (
+     kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL,
+     keep_until REAL NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+   CREATE TABLE record_lists (
+     kind TEXT NOT NULL, list TEXT NOT NULL, at REAL NOT NULL, id TEXT NOT NULL, keep_until REAL NOT NULL,
+     PRIMARY KEY (kind, list, at, id)) STRICT, WITHOUT ROWID;
+   CREATE INDEX records_keep ON records (keep_until);
+   CREATE INDEX record_lists_id ON record_lists (kind, id);
+   CREATE INDEX record_lists_keep ON record_lists (keep_until);`,
 ]
 
 const tables = {
@@ -83,6 +92,8 @@ const tables = {
   lease_usage: 'id',
   logins: '(issuer, subject, user)',
   deferrals: 'id',
+  records: '(kind, id)',
+  record_lists: '(kind, list, at, id)',
 } as const
 
 const purgedAtOnce = 200

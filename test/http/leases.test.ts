@@ -63,7 +63,7 @@ beforeEach(async () => {
       }),
       ...revocationEndpoints(parts),
     ],
-    operators: [operator('root', tokens.root), operator('acme-ops', tokens.acme, 'acme')],
+    operators: [operator('root', tokens.root), operator('acme-ops', tokens.acme, { tenant: 'acme' })],
     publicUrl: 'http://control',
     onBug: (bug) => {
       throw bug

@@ -128,7 +128,7 @@ const usualAsk: LeaseAsk = {
 async function listen(endpoints: Endpoint[], bugs: unknown[]): Promise<Server> {
   const server = createControlListener({
     endpoints,
-    operators: [operator('operator', operatorToken), operator('acme-ops', tenantToken, 'acme')],
+    operators: [operator('operator', operatorToken), operator('acme-ops', tenantToken, { tenant: 'acme' })],
     publicUrl: 'http://control.example',
     onBug: (bug) => bugs.push(bug),
   })

@@ -1,0 +1,46 @@
+// In: a way to run SQL. Out: the records port on it. Each write is one transaction. It never sees a file or a
+// driver: embedded.ts does.
+import type { Records, RecordWrite, StoredRecord } from '../ports.ts'
+import type { Sql } from './sql.ts'
+
+/** Records. One whose time is over is as good as gone, whether it has been purged or not. */
+export function sqlRecords(sql: Sql, now: () => number): Records {
+  const query = 'SELECT id, version, text FROM records WHERE kind = ? AND id = ? AND keep_until > ?'
+  const get = (kind: string, id: string) => sql.all(query, kind, id, now() / 1000)[0]
+  return {
+    async get(kind, id) {
+      const row = get(kind, id)
+      return row && recordOf(row)
+    },
+    write: (writes) =>
+      sql.write(() => {
+        if (!writes.every(({ kind, id, expect }) => Number(get(kind, id)?.version ?? 0) === expect))
+          return false
+        for (const write of writes) put(sql, write)
+        return true
+      }),
+    async list(kind, list, { limit, before = Number.MAX_VALUE }) {
+      const rows = sql.all(
+        `SELECT records.id, version, text FROM record_lists JOIN records USING (kind, id)
+          WHERE kind = ? AND list = ? AND record_lists.at < ? AND records.keep_until > ?
+          ORDER BY record_lists.at DESC, id DESC LIMIT ?`,
+        ...[kind, list, before, now() / 1000, Math.max(0, Math.floor(limit))],
+      )
+      return rows.map(recordOf)
+    },
+  }
+}
+
+function put(sql: Sql, { kind, id, expect, text, expiresAt, lists = [], at }: RecordWrite): void {
+  sql.run('DELETE FROM records WHERE kind = ? AND id = ?', kind, id)
+  sql.run('DELETE FROM record_lists WHERE kind = ? AND id = ?', kind, id)
+  if (text === undefined) return
+  sql.run('INSERT INTO records VALUES (?, ?, ?, ?, ?)', kind, id, expect + 1, text, expiresAt)
+  for (const list of lists) {
+    sql.run('INSERT INTO record_lists VALUES (?, ?, ?, ?, ?)', kind, list, at, id, expiresAt)
+  }
+}
+
+function recordOf({ id, version, text }: Record<string, unknown>): StoredRecord {
+  return { id: String(id), version: Number(version), text: String(text) }
+}
