@@ -13,7 +13,11 @@ decision := {"effect": "allow", "reasons": []} if {
 	permitted
 	not needs_confirmation
 	not needs_approval
-} else := {"effect": "draft", "reasons": ["stage_draft_writes_are_drafts"]} if {
+} else := {
+	"effect": "draft",
+	"reasons": ["stage_draft_writes_are_drafts"],
+	"approval": data.approvers[input.request.backend],
+} if {
 	permitted
 	needs_confirmation
 } else := {"effect": "hold", "reasons": hold_reasons, "approval": data.approvers[input.request.backend]} if {

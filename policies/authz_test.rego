@@ -121,7 +121,11 @@ denied(request, reasons) if answer(request) == {"effect": "deny", "reasons": rea
 
 held(request, reasons) if answer(request) == {"effect": "hold", "reasons": reasons, "approval": approvers.crm}
 
-drafted(request) if answer(request) == {"effect": "draft", "reasons": ["stage_draft_writes_are_drafts"]}
+drafted(request) if answer(request) == {
+	"effect": "draft",
+	"reasons": ["stage_draft_writes_are_drafts"],
+	"approval": approvers.crm,
+}
 
 test_a_read_within_the_lease_is_allowed if allowed(reading)
 

@@ -14,12 +14,18 @@ type answerShape struct {
 	codes []string
 	// objects are the members of members, all needed, of the members that are objects.
 	objects map[string][]string
+	// optional are further members that those may have.
+	optional map[string][]string
+	// approved are the effects that need an approval; the others have none.
+	approved []string
 }
 
 // neededMembers are those of every decision; each effect has its own beside them.
 var neededMembers = []string{"effect", "reasons"}
 
 var approvalMembers = []string{"approvers", "expires_in"}
+
+var approvalOptions = map[string][]string{"approval": {"quorum", "reason_required", "after_lease", "repeat"}}
 
 // gateAnswer is read by src/policy/evaluate.ts.
 var gateAnswer = answerShape{
@@ -28,6 +34,8 @@ var gateAnswer = answerShape{
 	members:  []string{"effect", "reasons", "approval"},
 	effects:  []string{"allow", "deny", "hold", "draft"},
 	objects:  map[string][]string{"approval": approvalMembers},
+	optional: approvalOptions,
+	approved: []string{"hold", "draft"},
 }
 
 // issueAnswer is read by src/policy/issue_answer.ts.
@@ -42,4 +50,6 @@ var issueAnswer = answerShape{
 		"approval": approvalMembers,
 		"grant":    {"details", "stage", "ttl_seconds", "lease_seconds", "profile_version"},
 	},
+	optional: approvalOptions,
+	approved: []string{"approve"},
 }

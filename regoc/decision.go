@@ -140,6 +140,7 @@ func (l *linter) decisionObject(object ast.Object, place *ast.Location, b bindin
 	}
 	if effect := object.Get(ast.StringTerm("effect")); effect != nil {
 		l.word(b.value(effect), "effect", l.shape.effects)
+		l.approval(object, b.value(effect), place)
 	}
 	if code := object.Get(ast.StringTerm("code")); code != nil {
 		l.word(b.value(code), "code", l.shape.codes)
@@ -151,6 +152,22 @@ func (l *linter) decisionObject(object ast.Object, place *ast.Location, b bindin
 		if member := object.Get(ast.StringTerm(name)); member != nil {
 			l.member(name, b.value(member), b)
 		}
+	}
+}
+
+// approval reports an effect that waits for a human and names none, and one that names some and never asks them.
+func (l *linter) approval(object ast.Object, effect *ast.Term, place *ast.Location) {
+	word, isString := effect.Value.(ast.String)
+	if !isString || !slices.Contains(l.shape.effects, string(word)) {
+		return
+	}
+	needs := slices.Contains(l.shape.approved, string(word))
+	has := object.Get(ast.StringTerm("approval")) != nil
+	switch {
+	case needs && !has:
+		l.report(wrongAnswer(place, fmt.Sprintf("the effect %s needs an approval, with %s", word, listed(approvalMembers))))
+	case has && !needs:
+		l.report(wrongAnswer(place, fmt.Sprintf("the effect %s has no approval: nobody would be asked", word)))
 	}
 }
 
@@ -222,7 +239,7 @@ func (l *linter) member(name string, term *ast.Term, b bindings) {
 		}
 		return
 	}
-	if !l.knownMembers(object, members, "the "+name) {
+	if !l.knownMembers(object, slices.Concat(members, l.shape.optional[name]), "the "+name) {
 		return
 	}
 	for _, needed := range members {
