@@ -1,4 +1,5 @@
 // The part of compose.ts that makes the gate: parts in, the agents' listener out, not yet bound. Decides nothing.
+import { approvalsOf } from './approval/use.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import type { Config } from './config.ts'
 import type { Gate } from './enforce/gate.ts'
@@ -6,6 +7,7 @@ import { LeftMemory } from './enforce/left.ts'
 import type { Backend } from './enforce/operation.ts'
 import { RecentCallCounter } from './enforce/recent.ts'
 import { createRouter } from './enforce/route.ts'
+import { WaitingRoom } from './enforce/waiting.ts'
 import { createForwarder } from './http/forward.ts'
 import { InFlight } from './http/in_flight.ts'
 import { createProxyListener } from './http/listen.ts'
@@ -36,23 +38,31 @@ export function composeProxy(
     onUpstream: (backend, event) => log.debug({ backend: backend.name, event }, 'backend connection'),
   })
   closers.push(() => forwarder.close())
+  const waiting = new WaitingRoom()
   const upgrader = createUpgrader()
   closers.push(() => upgrader.close())
-  return createProxyListener(
-    composeGate(parts, recent),
+  const listener = createProxyListener(
+    composeGate(parts, recent, waiting),
     { forwarder, upgrader, inFlight, bodyIdleMs: config.limits.bodyIdleMs },
     config.limits,
     config.tls.proxy,
   )
+  const close = (graceMs: number) => {
+    // Who waits for a human is told to ask again, instead of being cut.
+    waiting.close()
+    return listener.close(graceMs)
+  }
+  return { ...listener, close }
 }
 
 /** The pipeline's view of the world. */
-function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
+function composeGate(parts: Parts, recent: RecentCallCounter, waiting: WaitingRoom): Gate {
   const { config, store, keys, policy, proofs, observer, metrics, log } = parts
   const { publicOrigin, backends, issuers, limits } = config
   const left = new LeftMemory(Date.now)
   const verifier = createVerifier({ issuers, keys, statusLists: createStatusLists({ keys }) })
   const { maxStalenessMs } = config.state
+  const audiences = audiencesOf(config, parts.backends)
   return {
     publicOrigin,
     publicScheme: new URL(publicOrigin).protocol.slice(0, -1),
@@ -69,12 +79,12 @@ function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
       via: config.via,
     },
     router: createRouter(parts.backends),
-    audiences: audiencesOf(config, parts.backends),
+    audiences,
+    everyAudience: [...new Set([...audiences.values()].flat())],
     verifier,
     proofs: createProofVerifier(proofs),
     evidence: {
       revocations: store.revocations,
-      approvals: store.approvals,
       budgets: store.budgets,
       left,
       recent,
@@ -85,6 +95,16 @@ function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
       clockOffset: store.clockOffset,
     },
     policy: () => policy.current,
+    humans: {
+      actions: parts.actions,
+      findRepeat: async () => undefined,
+      noticesOf: () => [],
+      newActionId: (nowMs) => newId('act_', nowMs),
+      waiting,
+      maxBodyBytes: config.approvals.maxBodyBytes,
+      maxWaitSeconds: config.approvals.maxWaitSeconds,
+      maxPending: config.approvals.maxPending,
+    },
     commits: {
       budgets: store.budgets,
       rates: config.rates,
@@ -93,7 +113,7 @@ function composeGate(parts: Parts, recent: RecentCallCounter): Gate {
         metrics.budgetNotGivenBack()
         log.warn({ err: error }, 'what a call had spent could not be given back')
       },
-      approvals: store.approvals,
+      approvals: approvalsOf(parts.actions, async () => false),
       revocations: store.revocations,
       intents: observer,
       recent,

@@ -1,6 +1,8 @@
 // The part of compose.ts that opens what gate and broker share: configuration in; audit, store, policy and keys
 // out, and whether they are fit for traffic. Opens in dependency order. Decides nothing.
 import type { Server } from 'node:http'
+import { Actions } from './approval/actions.ts'
+import { createSealer } from './approval/seal.ts'
 import type { BrokerObserver } from './broker/observer.ts'
 import { composeGiven, type GivenPolicies } from './compose_given.ts'
 import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
@@ -17,6 +19,7 @@ import type { ProofOptions } from './lease/proof.ts'
 import { openNonces } from './lease/shared_nonces.ts'
 import { type KeyEvent, openSigningKeys, type SigningKeys } from './lease/signing_keys.ts'
 import { isSuspension, type Store } from './ports.ts'
+import { openSecretFile } from './secret_file.ts'
 import { type AuditFile, openAuditFile } from './telemetry/audit_file.ts'
 import { createBrokerObserver } from './telemetry/broker.ts'
 import type { Logger } from './telemetry/log.ts'
@@ -55,6 +58,8 @@ export interface Parts {
   /** Undefined in a worker's supervisor, and where the gate is one process. */
   readonly given: GivenPolicies | undefined
   readonly store: Store
+  /** What waits for a human. */
+  readonly actions: Actions
   /** Undefined in a gate without a broker. */
   readonly identity: ComposedIdentity | undefined
   /** Undefined where this process neither signs nor reads the local broker's keys from their file. */
@@ -90,6 +95,7 @@ export async function openParts(
   if (risk !== undefined && supervised === undefined) log.warn(risk)
   const store = await openStore(config, (error) => log.warn({ err: error }, 'the state store has a fault'))
   closers.push(() => store.close())
+  const actions = new Actions(store.records, createSealer(await openSecretFile(config.approvals.keyFile)))
   const usage = createUsageCounter({
     leases: store.leases,
     onError: (error) => log.warn({ err: error }, 'the usage of leases is not up to date'),
@@ -137,6 +143,7 @@ export async function openParts(
     policy,
     given,
     store,
+    actions,
     identity,
     signing,
     keys,

@@ -106,20 +106,23 @@ export interface Secrets {
   shared(name: string): Promise<Uint8Array>
 }
 
-/** A human's yes to one exact action, named by its fingerprint. */
+/** A human's yes that one call relies on. */
 export interface Approval {
-  readonly fingerprint: string
+  /** Of the action, or of the repeat that was granted with it. */
   readonly id: string
+  /** `exact`: to this very action. `repeat`: to so many alike. */
+  readonly kind: 'exact' | 'repeat'
   readonly approvedBy: readonly string[]
-  readonly expiresAt: number
+  /** Of its record, when it was looked at. */
+  readonly version: number
 }
 
 export interface Approvals {
-  put(approval: Approval): Promise<void>
-  /** The approval while it is unused and unexpired. */
-  find(fingerprint: string, now: number): Promise<Approval | undefined>
-  /** Uses it up. Exactly one caller ever gets `true`, over all processes and restarts. */
-  use(fingerprint: string, now: number): Promise<boolean>
+  /**
+   * Uses it up, once, over all processes and restarts: false when it is not there any more as it was looked at. Throws
+   * `Unavailable`, and then it may have been used.
+   */
+  use(approval: Approval, now: number): Promise<boolean>
 }
 
 export interface Replay {
@@ -136,7 +139,6 @@ export interface Store {
   readonly revocations: Revocations
   readonly leases: Leases
   readonly budgets: Budgets
-  readonly approvals: Approvals
   readonly replay: Replay
   readonly deferrals: Deferrals
   readonly secrets: Secrets

@@ -33,6 +33,8 @@ export interface Person {
 /** One person's yes to exactly this fingerprint. */
 export interface Yes {
   readonly by: Pick<Person, 'user' | 'issuer' | 'subject'>
+  /** The name among the approvers that they decided under: their own, or a `group:` of theirs. */
+  readonly as: string
   readonly at: number
   readonly reason: string
   /** What showed that it was them: their session, or a passkey for this very action. */
@@ -123,20 +125,4 @@ export function stateOf({ state, expiresAt }: Action, now: number): ShownState {
 export function isOver(action: Action, now: number): boolean {
   const state = stateOf(action, now)
   return state === 'expired' || over.includes(state)
-}
-
-/** The words of the AuthZEN access request profile for it. */
-export function taskStatus(action: Action, now: number) {
-  const words = {
-    pending: 'pending',
-    approved: 'approved',
-    refused: 'denied',
-    withdrawn: 'cancelled',
-    used: 'approved',
-    executing: 'approved',
-    executed: 'approved',
-    failed: 'failed',
-    expired: 'expired',
-  } as const satisfies Record<ShownState, string>
-  return words[stateOf(action, now)]
 }

@@ -50,7 +50,7 @@ export class Actions {
    * Stores a new action, unless one of the same fingerprint still waits: then that one. One step over all processes:
    * one fingerprint never waits twice (test/approval/actions.test.ts).
    */
-  async open(action: Action, call: HeldCall): Promise<KeptAction> {
+  async open(action: Action, call: HeldCall, also: readonly RecordWrite[] = []): Promise<KeptAction> {
     for (let attempt = 0; attempt < attempts; attempt++) {
       const pointer = await this.#records.get('open', action.fingerprint)
       const known = pointer && (await this.get(pointer.text))
@@ -59,10 +59,17 @@ export class Actions {
         writeOf(action, 0),
         this.#sealed(action, call, 0),
         pointerTo(action, pointer?.version ?? 0),
+        ...also,
       ])
       if (stored) return { action, version: 1 }
     }
     throw new Unavailable('others keep opening the same action')
+  }
+
+  /** How many actions of a lease wait; not counted beyond `most`. */
+  async waiting({ id, issuer }: Pick<Lease, 'id' | 'issuer'>, now: number, most: number): Promise<number> {
+    const records = await this.#records.list('action', waitingOf({ id, issuer }), { limit: 2 * most })
+    return records.filter((record) => !isOver(read(record).action, now)).length
   }
 
   /** Undefined: there is none, or nobody asks for it any more. */
@@ -166,7 +173,7 @@ function goneAt({ expiresAt, terms }: Action): number {
 function writeOf(action: Action, expect: number): RecordWrite {
   const { kind, state, lease } = action
   const lists = ['all', `lease:${lease.id}`]
-  if (state === 'pending') lists.push('pending')
+  if (state === 'pending') lists.push('pending', waitingOf(lease))
   if (kind === 'draft' && (state === 'approved' || state === 'executing')) lists.push('released')
   return {
     kind: 'action',
@@ -177,6 +184,10 @@ function writeOf(action: Action, expect: number): RecordWrite {
     lists,
     at: action.createdAt,
   }
+}
+
+function waitingOf({ id, issuer }: Pick<Lease, 'id' | 'issuer'>): string {
+  return `waiting:${issuer} ${id}`
 }
 
 function pointerTo(action: Action, expect: number): RecordWrite {

@@ -6,19 +6,15 @@ import type { Authenticated, CleanRequest } from './stages.ts'
 import { lenientName } from './target.ts'
 
 /** Why a body is read whole before the decision; `no`: it streams through. */
-export type Inspection = 'no' | 'json' | 'override' | 'fingerprint'
+export type Inspection = 'no' | 'json' | 'override'
 
-/**
- * A JSON body that policy reads, a body in which a backend could find `_method`, or the body of a high-risk
- * call, which an approval is bound to.
- */
+/** A JSON body that policy reads, or a body in which a backend could find `_method`. */
 export function inspectionOf({ request, mapped }: Authenticated): Inspection {
   if (!hasBody(request)) return 'no'
-  const { body, risk } = mapped.operation
+  const { body } = mapped.operation
   if (body === 'json') return 'json'
   const { pairs, parts, json } = readersOf(request)
-  if (body === 'stream' && (pairs || parts || json)) return 'override'
-  return risk === 'high' ? 'fingerprint' : 'no'
+  return body === 'stream' && (pairs || parts || json) ? 'override' : 'no'
 }
 
 export function hasBody({ chunked, contentLength = 0 }: CleanRequest): boolean {
@@ -53,7 +49,7 @@ export function readInspected(
   bytes: Uint8Array,
   { request }: Authenticated,
 ): { readonly value: unknown } | Refusal {
-  if (inspection === 'no' || inspection === 'fingerprint') return { value: undefined }
+  if (inspection === 'no') return { value: undefined }
   if (request.contentEncoding !== undefined && request.contentEncoding.toLowerCase() !== 'identity') {
     return refuse('malformed_request', { detail: 'a body that is inspected may not be encoded' })
   }

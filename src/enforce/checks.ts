@@ -14,7 +14,7 @@ import { refuseOffClock } from './clock.ts'
 import { isLimited } from './limits.ts'
 import type { Operation } from './operation.ts'
 import { refuseRevoked, refuseSuspended } from './revoked.ts'
-import type { Evidence, Mapped } from './stages.ts'
+import type { Evidence, LeaseEvidence, Mapped } from './stages.ts'
 import { mismatches } from './stated_task.ts'
 
 /** Undefined when what it is named for holds. */
@@ -28,7 +28,7 @@ export interface Asked {
   }
 }
 
-function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal | undefined {
+function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: LeaseEvidence): Refusal | undefined {
   // Written so that a NaN age refuses too.
   if (viewAgeMs <= maxStalenessMs) return undefined
   return refuse('evidence_unavailable', {
@@ -37,19 +37,19 @@ function revocationViewIsFresh({ viewAgeMs, maxStalenessMs }: Evidence): Refusal
   })
 }
 
-function clockAgreesWithStore({ clockOffset }: Evidence): Refusal | undefined {
+function clockAgreesWithStore({ clockOffset }: LeaseEvidence): Refusal | undefined {
   return refuseOffClock(clockOffset)
 }
 
-function leaseIsNotRevoked({ revocation }: Evidence): Refusal | undefined {
+function leaseIsNotRevoked({ revocation }: LeaseEvidence): Refusal | undefined {
   return revocation === undefined ? undefined : refuseRevoked(revocation)
 }
 
-function leaseIsNotSuspended({ suspension }: Evidence): Refusal | undefined {
+function leaseIsNotSuspended({ suspension }: LeaseEvidence): Refusal | undefined {
   return suspension === undefined ? undefined : refuseSuspended(suspension)
 }
 
-function leaseHasNotExpired({ lease, now }: Evidence): Refusal | undefined {
+function leaseHasNotExpired({ lease, now }: LeaseEvidence): Refusal | undefined {
   if (now < lease.expiresAt + lease.clockTolerance) return undefined
   return refuse('lease_expired', { detail: 'the lease token ended while the request was read' })
 }
@@ -134,13 +134,18 @@ function amountIsReadable({ lease, mapped, amount }: Evidence): Refusal | undefi
   return refuse('malformed_request', { detail: amount.problem, reasons: ['amount_unreadable'] })
 }
 
-/** In this order, first refusal wins: a dead lease is refused before anything it grants is looked at. */
-export const checks: readonly Check[] = [
+/** Whether the lease is good for anything: a dead one is refused before anything it grants is looked at. */
+export const leaseChecks: readonly ((evidence: LeaseEvidence) => Refusal | undefined)[] = [
   revocationViewIsFresh,
   clockAgreesWithStore,
   leaseIsNotRevoked,
   leaseIsNotSuspended,
   leaseHasNotExpired,
+]
+
+/** In this order, first refusal wins. */
+export const checks: readonly Check[] = [
+  ...leaseChecks,
   leaseIsBoundWhereRequired,
   environmentMatches,
   leaseIsForStatedTask,

@@ -9,7 +9,7 @@ import type { NamedLimit } from './limits.ts'
 import type { ByteMeter } from './meter.ts'
 import type { Quota } from './quota.ts'
 import type { RecentCallCounter } from './recent.ts'
-import { refuseRevoked, refuseSuspended } from './revoked.ts'
+import { refuseStopped } from './revoked.ts'
 import { limitsOfCall, type Spending, type SpendingSources, spendAll } from './spending.ts'
 
 const mint = Symbol('mint')
@@ -122,7 +122,7 @@ async function pay(
   const refusal =
     (await recordIntent(permit, decisionId, sources)) ??
     (await useApproval(permit, sources)) ??
-    stoppedMeanwhile(permit, sources)
+    refuseStopped(permit.evidence.lease, sources.revocations)
   if (refusal === undefined) return committed(permit, spending, sources)
   spending?.giveBack()
   return refusal
@@ -146,10 +146,10 @@ async function recordIntent(
 }
 
 async function useApproval({ evidence }: Permit, sources: CommitSources): Promise<Refusal | undefined> {
-  const { approval, fingerprint, now } = evidence
-  if (approval === undefined || fingerprint === undefined) return undefined
+  const { approval, now } = evidence
+  if (approval === undefined) return undefined
   try {
-    const used = await within(sources.deadlineMs, sources.approvals.use(fingerprint, now))
+    const used = await within(sources.deadlineMs, sources.approvals.use(approval, now))
     return used ? undefined : refuse('approval_used', { detail: 'the approval was good for one call' })
   } catch (error) {
     return refuse('evidence_unavailable', {
@@ -157,14 +157,6 @@ async function useApproval({ evidence }: Permit, sources: CommitSources): Promis
       cause: messageOf(error),
     })
   }
-}
-
-function stoppedMeanwhile({ evidence }: Permit, { revocations }: CommitSources): Refusal | undefined {
-  const { lease } = evidence
-  const revocation = revocations.find(lease.revocationKeys, lease.issuedAt - lease.clockTolerance)
-  if (revocation !== undefined) return refuseRevoked(revocation)
-  const suspension = revocations.suspension(lease)
-  return suspension === undefined ? undefined : refuseSuspended(suspension)
 }
 
 function committed(permit: Permit, spending: Spending | undefined, { recent }: CommitSources): Committed {

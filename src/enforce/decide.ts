@@ -88,10 +88,9 @@ function refusalOf(consultation: Consultation, evidence: Evidence): Refusal {
         ? refuse('approval_required', { ...facts, detail: 'a human has to approve this exact action' })
         : refuse('policy_denied', { ...facts, detail: 'policy does not accept the approval' })
     case 'draft':
-      return refuse('approval_required', {
-        ...facts,
-        detail: 'in stage draft a human has to release a write',
-      })
+      return evidence.approval === undefined
+        ? refuse('approval_required', { ...facts, detail: 'in stage draft a human has to release a write' })
+        : refuse('policy_denied', { ...facts, detail: 'policy does not accept the release' })
     default:
       return refuse('policy_denied', facts)
   }

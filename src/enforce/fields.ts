@@ -18,6 +18,8 @@ export type HeaderFacts = Pick<
   | 'provenance'
   | 'statedTask'
   | 'statedSession'
+  | 'statedApproval'
+  | 'waitSeconds'
   | 'traceparent'
   | 'maxForwards'
   | 'offersWebSocket'
@@ -41,6 +43,7 @@ const singletons = new Set([
   'if-modified-since',
   'if-range',
   'if-unmodified-since',
+  'lease-approval',
   'lease-provenance',
   'lease-session',
   'lease-task',
@@ -132,6 +135,10 @@ function readKnown(head: RawHead, scanned: Scanned): HeaderFacts | Refusal {
       detail: 'Lease-Task and Lease-Session name something or are left out',
     })
   }
+  const statedApproval = single['lease-approval']
+  if (statedApproval !== undefined && !/^act_[0-9A-Z]{26}$/.test(statedApproval)) {
+    return refuse('malformed_request', { detail: 'Lease-Approval names one action: act_…' })
+  }
   const maxForwards = single['max-forwards']
   if (maxForwards !== undefined && !/^[0-9]{1,9}$/.test(maxForwards)) {
     return refuse('malformed_request', { detail: 'Max-Forwards is not a number' })
@@ -149,6 +156,8 @@ function readKnown(head: RawHead, scanned: Scanned): HeaderFacts | Refusal {
     provenance: provenance ?? 'untrusted',
     statedTask,
     statedSession,
+    statedApproval,
+    waitSeconds: waitOf(headers),
     traceparent:
       scanned.traceparent !== undefined && traceparentForm.test(scanned.traceparent)
         ? scanned.traceparent
@@ -216,4 +225,14 @@ function listItems(value: string): string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
+}
+
+/** `wait` of RFC 7240 §4.3; the first one counts, and what is no number is no preference (§2). */
+function waitOf(headers: readonly string[]): number | undefined {
+  for (let at = 0; at < headers.length; at += 2) {
+    if (headers[at] !== 'prefer') continue
+    const seconds = /(?:^|,)\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:[,;]|$)/i.exec(headers[at + 1]!)?.[1]
+    if (seconds !== undefined) return Number(seconds)
+  }
+  return undefined
 }

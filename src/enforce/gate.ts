@@ -2,7 +2,7 @@
 // implements Exchange, telemetry implements Observer, compose.ts wires a Gate.
 import type { Lease } from '../lease/lease.ts'
 import type { ProofVerifier } from '../lease/proof.ts'
-import type { Consultation, Policy } from '../ports.ts'
+import type { Approval, Consultation, Policy } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 import type { TokenVerifier } from './authenticate.ts'
 import type { CommitSources } from './commit.ts'
@@ -14,12 +14,15 @@ import type { OutboundRequest } from './outbound.ts'
 import type { ReceiveRules } from './receive.ts'
 import type { OwnAnswer, PassedHead } from './reply.ts'
 import type { Router } from './route.ts'
+import type { Humans } from './seek.ts'
 import type { CleanRequest, RawHead, Routed } from './stages.ts'
 
 /** Everything a walk needs of the world, wired once by compose.ts. */
 export interface Gate extends PublicFacts {
   /** The gate's origin and the identifier of each backend: what a token's `aud` may be. */
   readonly audiences: ReadonlyMap<Backend | undefined, readonly string[]>
+  /** All of them: an agent looks after its actions with whatever token it has. */
+  readonly everyAudience: readonly string[]
   readonly rules: ReceiveRules
   readonly router: Router
   readonly publicScheme: string
@@ -27,6 +30,7 @@ export interface Gate extends PublicFacts {
   readonly proofs: ProofVerifier
   readonly evidence: EvidenceSources
   readonly policy: () => Policy
+  readonly humans: Humans
   readonly commits: CommitSources
   readonly newDecisionId: (nowMs: number) => string
   readonly newTraceparent: () => string
@@ -38,12 +42,22 @@ export interface Exchange extends RequestBody {
   readonly head: RawHead
   /** The client offered a WebSocket and the connection can carry one. */
   readonly upgrade: boolean
+  /** The client has gone. */
+  readonly left: boolean
+  /** What stands behind a request that came over no socket (http/perform.ts alone makes such); absent: its token. */
+  readonly standing?: Standing
   /** Sends an answer of the gate's own. Resolves once it has been sent or the client has left; */
   answer(answer: OwnAnswer, ended: Outcome['ended']): Promise<Outcome>
   /** Ends the connection without an answer: for a bug while answering. */
   abort(): void
   /** Streams to the backend and back. */
   forward(request: OutboundRequest, replies: Replies): Promise<Outcome | Refusal>
+}
+
+/** A lease that was verified before, and what a human has said about this very request. */
+export interface Standing {
+  readonly lease: Lease
+  readonly approval?: Approval
 }
 
 /** What is said to the client of a forwarded request. */
@@ -95,6 +109,10 @@ export interface Trail {
   /** What the client should make its next proof with. */
   nonce: string | undefined
   permit: Permit | undefined
+  /** The action that the request waits for, or became. */
+  action: string | undefined
+  /** It stayed open until somebody had decided. */
+  waited: boolean
   policyDigest: string | undefined
   /** Undefined where a check refused before policy was asked. */
   consultation: Consultation | undefined

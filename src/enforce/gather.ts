@@ -1,8 +1,7 @@
-// Everything the decision reads, in one place and with a bound: revocation view, recent calls, approval,
-// body, what is left. Reads only, and changes nothing. What cannot be read in time refuses.
-import { createHash } from 'node:crypto'
+// Everything the decision reads, in one place and with a bound: revocation view, recent calls, body, what is
+// left. An approval is looked for once policy has asked for one (seek.ts). Reads only, and changes nothing. What cannot be read in time refuses.
 import type { Grant, Lease } from '../lease/lease.ts'
-import type { Approvals, Revocations } from '../ports.ts'
+import type { Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { type ReadAmount, readAmount } from './amount.ts'
 import { hasBody, type Inspection, inspectionOf, readInspected } from './body.ts'
@@ -11,12 +10,11 @@ import { within } from './deadline.ts'
 import { type BudgetLeft, type LeftSources, lookUp } from './left.ts'
 import { isLimited } from './limits.ts'
 import type { RecentCallCounter } from './recent.ts'
-import type { Authenticated, Evidence } from './stages.ts'
+import type { Authenticated, Evidence, LeaseEvidence } from './stages.ts'
 
 /** Where evidence comes from. */
 export interface EvidenceSources extends LeftSources {
   readonly revocations: Revocations
-  readonly approvals: Approvals
   readonly recent: RecentCallCounter
   readonly maxStalenessMs: number
   /** Bytes of a body that is read before the decision. */
@@ -54,7 +52,6 @@ export function gather(
     clockOffset: fresh.clockOffset,
     recentCalls: fresh.recentCalls,
     approval: undefined,
-    fingerprint: undefined,
     bodyBytes: undefined,
     body: null,
     amount: undefined,
@@ -66,7 +63,7 @@ export function gather(
   const limited = limitedGrant(authenticated)
   const budget = limited === undefined ? undefined : sources.left.recall(limited)
   const known = limited === undefined || budget !== undefined
-  if (inspection === 'no' && mapped.operation.risk !== 'high' && known) {
+  if (inspection === 'no' && known) {
     const plain = limited === undefined && mapped.operation.amount === undefined
     const whole = plain ? evidence : { ...evidence, amount: amountOf(evidence, undefined), budget }
     return confirmed(whole, sources)
@@ -113,6 +110,13 @@ async function gatherConfirmed(
   }
 }
 
+/** What is known of a lease now, with the store's own word where reading is strict. Throws `Unavailable`. */
+export async function standingOf(lease: Lease, sources: EvidenceSources): Promise<LeaseEvidence> {
+  const confirming = sources.revocations.confirm(lease)
+  if (confirming !== undefined) await within(sources.deadlineMs, confirming)
+  return { lease, maxStalenessMs: sources.maxStalenessMs, ...freshness(lease, sources) }
+}
+
 /** What grows old while the gate waits: read again after every wait (test/enforce/gather.test.ts). */
 function freshness(
   lease: Lease,
@@ -130,7 +134,7 @@ function freshness(
   }
 }
 
-/** Waits for what was begun, a body and an approval. `looking` never rejects. */
+/** Waits for what was begun, and a body. `looking` never rejects. */
 async function gatherMore(
   evidence: Evidence,
   inspection: Inspection,
@@ -140,12 +144,10 @@ async function gatherMore(
 ): Promise<Evidence | Refusal> {
   const read = await readBody(evidence, inspection, sources, body)
   if (isRefusal(read)) return read
-  const approved = await findApproval(evidence, read.bodyBytes, sources)
-  if (isRefusal(approved)) return approved
   const budget = await looking
   if (isRefusal(budget)) return budget
   const amount = amountOf(evidence, read.bodyBytes)
-  const whole = { ...evidence, ...read, ...approved, amount, budget, ...freshness(evidence.lease, sources) }
+  const whole = { ...evidence, ...read, amount, budget, ...freshness(evidence.lease, sources) }
   return confirmed(whole, sources)
 }
 
@@ -162,52 +164,4 @@ async function readBody(
   if (isRefusal(bodyBytes)) return bodyBytes
   const inspected = readInspected(inspection, bodyBytes, evidence)
   return isRefusal(inspected) ? inspected : { bodyBytes, body: inspected.value ?? null }
-}
-
-type Approved = Pick<Evidence, 'approval' | 'fingerprint'>
-
-async function findApproval(
-  evidence: Evidence,
-  bodyBytes: Uint8Array | undefined,
-  sources: EvidenceSources,
-): Promise<Approved | Refusal> {
-  if (evidence.mapped.operation.risk !== 'high') return { approval: undefined, fingerprint: undefined }
-  const fingerprint = fingerprintOf(evidence, bodyBytes)
-  const { now } = freshness(evidence.lease, sources)
-  try {
-    return {
-      fingerprint,
-      approval: await within(sources.deadlineMs, sources.approvals.find(fingerprint, now)),
-    }
-  } catch (error) {
-    return refuse('evidence_unavailable', {
-      detail: 'approvals cannot be read now',
-      cause: error instanceof Error ? error.message : 'unknown',
-    })
-  }
-}
-
-/**
- * Names one exact action: lease, task, method, backend, path, query and body. An approval is for a
- * fingerprint, so any change of these needs another one.
- */
-export function fingerprintOf(evidence: Authenticated, body: Uint8Array | undefined): string {
-  const { lease, request, mapped, backend } = evidence
-  const digest = createHash('sha256')
-    .update(body ?? new Uint8Array())
-    .digest('base64url')
-  const parts = [
-    lease.issuer,
-    lease.id,
-    lease.task.system,
-    lease.task.id,
-    request.method,
-    backend.name,
-    mapped.backendPath,
-    request.queryText ?? null,
-    request.contentType ?? null,
-    request.contentEncoding ?? null,
-    digest,
-  ]
-  return `sha-256:${createHash('sha256').update(JSON.stringify(parts)).digest('base64url')}`
 }

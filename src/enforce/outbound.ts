@@ -3,7 +3,7 @@
 import type { Lease } from '../lease/lease.ts'
 import { type Committed, isCommitted } from './commit.ts'
 import type { Backend } from './operation.ts'
-import type { CleanRequest } from './stages.ts'
+import type { Authenticated, CleanRequest } from './stages.ts'
 import { fieldValue, taskValue } from './stated_task.ts'
 
 const mint = Symbol('mint')
@@ -147,6 +147,13 @@ function authorityOf(backend: Backend): string {
     origins.set(backend, authority)
   }
   return authority
+}
+
+/** The fields of a request that its backend gets, flat name, value list; none of ours, and no credential. */
+export function passedFields({ request, backend }: Pick<Authenticated, 'request' | 'backend'>): string[] {
+  const headers: string[] = []
+  copyPassing(request, backend, false, headers)
+  return headers
 }
 
 function copyPassing(request: CleanRequest, backend: Backend, upgrade: boolean, headers: string[]): void {

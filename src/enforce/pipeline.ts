@@ -1,11 +1,14 @@
 // START HERE. One request from its raw head to its one audit record: receive → route → authenticate →
 // gather → decide → commit → outbound → forward → reply. Each step takes the value of the one before it
 // and returns the next, or the refusal that ends the walk. Nothing is forwarded without a Permit.
+
+import { isWaiting } from '../approval/hold.ts'
+import type { Consultation } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { admit, authenticate, usesProof } from './authenticate.ts'
 import { refuseOffClock } from './clock.ts'
 import { commit } from './commit.ts'
-import { decide } from './decide.ts'
+import { decide, type Permit } from './decide.ts'
 import type { Exchange, Gate, Outcome, Trail } from './gate.ts'
 import { gather } from './gather.ts'
 import { answerLocally, metadataUrl } from './local.ts'
@@ -14,6 +17,9 @@ import type { Quota } from './quota.ts'
 import { receive } from './receive.ts'
 import { backendHead, type OwnAnswer, type ReplyFacts, refusalAnswer } from './reply.ts'
 import { route } from './route.ts'
+import { type Held, seek } from './seek.ts'
+import type { Evidence, Routed } from './stages.ts'
+import { document, isForTask, serveTask } from './tasks.ts'
 
 /** Walks one request to its end. Never rejects: whatever happens ends in an answer and one record. */
 export async function handle(exchange: Exchange, gate: Gate): Promise<void> {
@@ -55,11 +61,13 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   const offClock = refuseOffClock(gate.evidence.clockOffset())
   if (offClock !== undefined) return offClock
   const now = Math.floor(trail.startedAt / 1000)
-  const presented = await authenticate(routed, gate, now)
+  const forTask = isForTask(routed)
+  const presented = await present(routed, exchange, gate, { now, forTask })
   observer.step(trail, 'authenticate')
   if (isRefusal(presented)) return presented
   trail.lease = presented.lease
   trail.nonce = presented.nonce
+  if (forTask) return answerOwn(await serveTask(request, presented.lease, exchange, gate), exchange)
   const authenticated = admit(routed, presented.lease)
   if (isRefusal(authenticated)) return authenticated
 
@@ -69,9 +77,13 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
 
   const policy = gate.policy()
   trail.policyDigest = policy.digest
-  const permit = decide(evidence, policy)
+  const decided = decide(evidence, policy)
   observer.step(trail, 'decide')
-  trail.consultation = isRefusal(permit) ? permit.facts.consultation : permit.decision.consultation
+  trail.consultation = consultationOf(decided)
+  const held = heldBy(decided, evidence)
+  const permit = held === undefined ? decided : await seek(held, exchange, gate, trail)
+  if ('draft' in permit) return answerOwn(document(permit.draft, gate, evidence.now, 202), exchange)
+  trail.consultation = consultationOf(permit) ?? trail.consultation
   if (isRefusal(permit)) return permit
   trail.permit = permit
 
@@ -98,6 +110,33 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   return meter === undefined ? forwarded : forwarded.finally(() => meter.end())
 }
 
+/** The lease behind a request: of its token, or the one that stands behind it already. */
+function present(
+  routed: Routed,
+  { standing }: Exchange,
+  gate: Gate,
+  { now, forTask }: { readonly now: number; readonly forTask: boolean },
+): ReturnType<typeof authenticate> {
+  if (standing !== undefined) return { lease: standing.lease, nonce: undefined }
+  const audiences = forTask ? new Map([[routed.backend, gate.everyAudience]]) : gate.audiences
+  return authenticate(routed, forTask ? { ...gate, audiences } : gate, now)
+}
+
+function answerOwn(answer: OwnAnswer | Refusal, exchange: Exchange): Promise<Outcome> | Refusal {
+  return isRefusal(answer) ? answer : exchange.answer(answer, 'answered_locally')
+}
+
+function consultationOf(decided: Permit | Refusal): Consultation | undefined {
+  return isRefusal(decided) ? decided.facts.consultation : decided.decision.consultation
+}
+
+/** Undefined: nobody has to be asked. */
+function heldBy(decided: Permit | Refusal, evidence: Evidence): Held | undefined {
+  if (!isRefusal(decided) || decided.code !== 'approval_required') return undefined
+  const answer = decided.facts.consultation?.answer
+  return answer !== undefined && isWaiting(answer) ? { evidence, answer, refusal: decided } : undefined
+}
+
 function answerRefusal(refusal: Refusal, exchange: Exchange, gate: Gate, trail: Trail): Promise<Outcome> {
   trail.refusal = refusal
   return exchange.answer(refusalAnswer(refusal, replyFacts(gate, trail)), 'refused')
@@ -113,6 +152,7 @@ function replyFacts(gate: Gate, trail: Trail, quota?: Quota): ReplyFacts {
     publicOrigin: gate.publicOrigin,
     via: gate.rules.via,
     quota,
+    waited: trail.waited,
   }
 }
 
@@ -131,6 +171,8 @@ function newTrail({ head }: Pick<Exchange, 'head'>, gate: Gate): Trail {
     lease: undefined,
     nonce: undefined,
     permit: undefined,
+    action: undefined,
+    waited: false,
     policyDigest: undefined,
     consultation: undefined,
     forwardedAt: undefined,

@@ -19,6 +19,8 @@ export interface ReplyFacts {
   readonly via: string
   /** What the caller is told of its limits; then a backend's own fields of these names do not pass. */
   readonly quota?: Quota | undefined
+  /** The call stayed open as it preferred (RFC 7240 §3). */
+  readonly waited?: boolean
 }
 
 /** A whole answer that the gate gives itself. */
@@ -181,6 +183,7 @@ export function backendHead(
   headers.push('via', via, 'decision-id', reply.decisionId)
   if (reply.leaseId !== undefined) headers.push('lease-id', reply.leaseId)
   if (reply.nonce !== undefined) headers.push('dpop-nonce', reply.nonce)
+  if (reply.waited === true) headers.push('preference-applied', 'wait')
   pushQuota(reply.quota, headers)
   return { status, headers }
 }

@@ -58,6 +58,10 @@ export interface CleanRequest {
   /** `Lease-Task` and `Lease-Session`: what the request says it is for. */
   readonly statedTask: string | undefined
   readonly statedSession: string | undefined
+  /** `Lease-Approval`: the action whose approval the request relies on. */
+  readonly statedApproval: string | undefined
+  /** `Prefer: wait`, seconds. */
+  readonly waitSeconds: number | undefined
   /** A valid W3C traceparent; undefined starts a new trace. */
   readonly traceparent: string | undefined
   /** Value for an OPTIONS request only. */
@@ -114,8 +118,8 @@ export interface Evidence extends Authenticated {
   /** Seconds that the gate's clock is ahead of the store's. */
   readonly clockOffset: number
   readonly recentCalls: RecentCalls
+  /** What a human has said about this very call; undefined while policy has not asked for it. */
   readonly approval: Approval | undefined
-  readonly fingerprint: string | undefined
   /** The bytes read so far; they are what is forwarded. Undefined: the body was not read. */
   readonly bodyBytes: Uint8Array | undefined
   /** Parsed body where the operation asks for it. */
@@ -125,6 +129,12 @@ export interface Evidence extends Authenticated {
   /** What was left before this call; undefined where the grant that covers it limits nothing. */
   readonly budget?: BudgetLeft | undefined
 }
+
+/** What tells whether a lease is good for anything at all. */
+export type LeaseEvidence = Pick<
+  Evidence,
+  'lease' | 'now' | 'revocation' | 'suspension' | 'viewAgeMs' | 'maxStalenessMs' | 'clockOffset'
+>
 
 /** What was decided, for the caller, the audit record and the metrics. */
 export interface Decision {

@@ -89,6 +89,10 @@ export class HttpExchange implements Exchange, Endable {
     this.#res.destroy()
   }
 
+  get left(): boolean {
+    return this.#res.destroyed || this.#req.socket.destroyed
+  }
+
   forward(request: OutboundRequest, replies: Replies): Promise<Outcome | Refusal> {
     const { forwarder, inFlight, bodyIdleMs } = this.#parts
     const { permit, meter } = request.committed

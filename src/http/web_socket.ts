@@ -52,6 +52,10 @@ export class WebSocketExchange implements Exchange, Endable {
     this.#socket.destroy()
   }
 
+  get left(): boolean {
+    return this.#socket.destroyed
+  }
+
   forward(request: OutboundRequest, replies: Replies): Promise<Outcome | Refusal> {
     const { upgrader, inFlight } = this.#parts
     const { permit, meter } = request.committed

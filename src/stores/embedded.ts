@@ -4,7 +4,7 @@
 import { type Store, Unavailable } from '../ports.ts'
 import { maxReplayIds } from './lifetimes.ts'
 import { PolledRevocations } from './polled.ts'
-import { migrations, sqlApprovals } from './sql.ts'
+import { migrations } from './sql.ts'
 import { sqlBudgets } from './sql_budgets.ts'
 import { sqlDeferrals, sqlSecrets } from './sql_deferrals.ts'
 import { newestIssue, sqlLeases } from './sql_leases.ts'
@@ -82,7 +82,6 @@ function compose(
     revocations,
     leases: sqlLeases(file),
     budgets: sqlBudgets(file, now),
-    approvals: sqlApprovals(file),
     replay: sqlReplay(replay, options.maxReplayIds ?? maxReplayIds),
     deferrals: sqlDeferrals(file),
     secrets: sqlSecrets(file),

@@ -1,8 +1,8 @@
-// In: a few Redis commands. Out: the approval and replay ports on them; redis.ts lists the keys. What
+// In: a few Redis commands. Out: the replay port on them; redis.ts lists the keys. What
 // must not happen twice is one command or one script. Lifetimes are relative to the caller's clock, with
 // `keepSeconds` to spare. It never sees a connection: redis.ts does.
-import { type Approval, type Approvals, type Replay, Unavailable } from '../ports.ts'
-import { keepSeconds, replayKeepSeconds } from './lifetimes.ts'
+import { type Replay, Unavailable } from '../ports.ts'
+import { replayKeepSeconds } from './lifetimes.ts'
 import type { Script } from './scripts.ts'
 
 /** What these ports ask of Redis. Every call settles in time or throws `Unavailable`. */
@@ -56,27 +56,6 @@ export async function changed<T>(
   throw new Unavailable('others keep changing the same record')
 }
 
-/** Approvals: a fingerprint has at most one open approval, the newest. */
-export function keyedApprovals(redis: Commands, key: KeyName, now: () => number): Approvals {
-  const open = (fingerprint: string, at: number, use: 0 | 1) =>
-    redis.run('leasegateApproval', key('approval', fingerprint), at, use) as Promise<string | null>
-  return {
-    async put(approval) {
-      const { fingerprint, id, expiresAt } = approval
-      const ttlMs = lifetimeMs(expiresAt + keepSeconds, now() / 1000)
-      if (!(ttlMs > 0)) return
-      const text = JSON.stringify(approval)
-      await redis.run('leasegateApprove', key('approval', fingerprint), id, expiresAt, text, ttlMs)
-    },
-    async find(fingerprint, at) {
-      return parse<Approval>(await open(fingerprint, at, 0))
-    },
-    async use(fingerprint, at) {
-      return (await open(fingerprint, at, 1)) !== null
-    },
-  }
-}
-
 /** Used ids, at most `maxIds`. One that has expired is refused: it could no longer be remembered. */
 export function keyedReplay(redis: Commands, key: KeyName, maxIds: number): Replay {
   return {
@@ -94,8 +73,4 @@ export function keyedReplay(redis: Commands, key: KeyName, maxIds: number): Repl
 /** Whole milliseconds from `now` to `until` (both seconds). */
 export function lifetimeMs(until: number, now: number): number {
   return Math.ceil((until - now) * 1000)
-}
-
-function parse<T>(text: string | null): T | undefined {
-  return text === null ? undefined : (JSON.parse(text) as T)
 }

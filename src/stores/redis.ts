@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Revocations, type Store, Unavailable } from '../ports.ts'
 import { type Entry, keyOf } from './entry.ts'
 import { RevocationFeed } from './feed.ts'
-import { type Commands, type KeyName, keyedApprovals, keyedReplay } from './keyed.ts'
+import { type Commands, type KeyName, keyedReplay } from './keyed.ts'
 import { keyedBudgets } from './keyed_budgets.ts'
 import { keyedDeferrals, keyedSecrets } from './keyed_deferrals.ts'
 import { keyedLeases } from './keyed_leases.ts'
@@ -36,7 +36,6 @@ import { StoreClock } from './store_clock.ts'
  *   deferral:ID      JSON of a token request that waits; deferrals: ids of those that nobody settled, by expiry
  *   secret:NAME      32 random bytes, base64url       replay       used single-use ids, by expiry
  *   budget:KEY       used of a total      rate:KEY    when a rate is whole again, microseconds since 1970
- *   approval:PRINT   hash: id:ID -> "expires json", open -> the ID that is neither used nor replaced
  *   record:KIND:ID   hash: version, text, lists; records:KIND:LIST ids by place, until:KIND:LIST by expiry
  *   policy:set:DIGEST  a published policy, packed     policy:sets    hash: digest -> json of who and when
  *   policy:history   list of activations, newest first: "number digest json"
@@ -98,7 +97,6 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     revocations: revocationsOf(feed, entries, options.strict === true),
     leases: keyedLeases(asked, key, storeNow),
     budgets: keyedBudgets(asked, key, storeNow),
-    approvals: keyedApprovals(asked, key, storeNow),
     replay: keyedReplay(asked, key, options.maxReplayIds ?? maxReplayIds),
     deferrals: keyedDeferrals(asked, key, storeNow),
     secrets: keyedSecrets(asked, key),

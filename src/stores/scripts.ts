@@ -18,31 +18,6 @@ export const scripts = {
   ...revocationScripts,
   ...budgetScripts,
   ...recordScripts,
-  // approval; id, expires, doc, ttl. Field 'open' names the one open approval; an id that has been used
-  // or replaced keeps its field, so that a repeated put cannot open it again.
-  leasegateApprove: {
-    numberOfKeys: 1,
-    lua: `${keepAtLeast}
-      local field = 'id:' .. ARGV[1]
-      if redis.call('HEXISTS', KEYS[1], field) == 1 and redis.call('HGET', KEYS[1], 'open') ~= ARGV[1] then
-        return 0
-      end
-      redis.call('HSET', KEYS[1], field, ARGV[2] .. ' ' .. ARGV[3], 'open', ARGV[1])
-      keep(KEYS[1], ARGV[4])
-      return 1`,
-  },
-  // approval; now, 1 to use it up. The open, unexpired approval, or nothing.
-  leasegateApproval: {
-    numberOfKeys: 1,
-    lua: `
-      local open = redis.call('HGET', KEYS[1], 'open')
-      local value = open and redis.call('HGET', KEYS[1], 'id:' .. open)
-      if not value then return false end
-      local expires, doc = string.match(value, '^(%S+) (.*)$')
-      if not (tonumber(expires) > tonumber(ARGV[1])) then return false end
-      if ARGV[2] == '1' then redis.call('HDEL', KEYS[1], 'open') end
-      return doc`,
-  },
   // record, the states that it is not in (3), index … (7); doc, issued, id, ttl, oldest
   leasegateLease: {
     numberOfKeys: 11,

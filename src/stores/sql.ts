@@ -1,8 +1,4 @@
-// In: a way to run SQL. Out: the tables of the embedded store, and the approval port on
-// them. Each write is one transaction. It never sees a file or a driver: embedded.ts does.
-import type { Approval, Approvals } from '../ports.ts'
-import { keepSeconds } from './lifetimes.ts'
-
+// In: a way to run SQL. Out: the tables of the embedded store. Each write is one transaction. It never sees a file or a driver: embedded.ts does.
 export type SqlValue = string | number | bigint | null | Uint8Array
 
 /** One database. Every method throws `Unavailable` when the database cannot answer. */
@@ -72,7 +68,8 @@ export const migrations: readonly string[] = [
    CREATE INDEX rates_keep ON rates (keep_until);`,
   `CREATE TABLE newest_issue (at REAL NOT NULL) STRICT; -- one row
    INSERT INTO newest_issue SELECT coalesce(max(issued_at), 0) FROM leases;`,
-  `CREATE TABLE records (
+  `DROP TABLE approvals; -- they are records now
+   CREATE TABLE records (
      kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL,
      keep_until REAL NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
    CREATE TABLE record_lists (
@@ -88,7 +85,6 @@ const tables = {
   leases: 'id',
   budgets: 'key',
   rates: 'key',
-  approvals: '(fingerprint, id)',
   lease_usage: 'id',
   logins: '(issuer, subject, user)',
   deferrals: 'id',
@@ -106,38 +102,4 @@ export async function purgeTables(sql: Sql, now: number): Promise<void> {
       (SELECT ${columns} FROM ${table} WHERE keep_until < ? LIMIT ${purgedAtOnce})`
     while ((await sql.write(() => sql.run(batch, now))) === purgedAtOnce);
   }
-}
-
-/**
- * Approvals. A fingerprint has at most one open approval, the newest; an approval that was used or
- * replaced stays in the table until it expires, so that a repeated `put` cannot open it again.
- */
-export function sqlApprovals(sql: Sql): Approvals {
-  const put = `INSERT INTO approvals VALUES (?, ?, 1, ?, ?, ?)
-    ON CONFLICT (fingerprint, id) DO UPDATE SET expires_at = excluded.expires_at,
-      keep_until = max(keep_until, excluded.keep_until), approval = excluded.approval
-    WHERE open = 1`
-  return {
-    async put(approval) {
-      const { fingerprint, id, expiresAt } = approval
-      const text = JSON.stringify(approval)
-      await sql.write(() => {
-        if (sql.run(put, fingerprint, id, expiresAt, expiresAt + keepSeconds, text) === 0) return
-        sql.run('UPDATE approvals SET open = 0 WHERE fingerprint = ? AND id <> ?', fingerprint, id)
-      })
-    },
-    async find(fingerprint, now) {
-      const query = 'SELECT approval FROM approvals WHERE fingerprint = ? AND open = 1 AND expires_at > ?'
-      const [row] = sql.all(query, fingerprint, now)
-      return row === undefined ? undefined : parse<Approval>(row.approval)
-    },
-    async use(fingerprint, now) {
-      const use = 'UPDATE approvals SET open = 0 WHERE fingerprint = ? AND open = 1 AND expires_at > ?'
-      return (await sql.write(() => sql.run(use, fingerprint, now))) === 1
-    },
-  }
-}
-
-function parse<T>(text: unknown): T {
-  return JSON.parse(String(text)) as T
 }

@@ -3,7 +3,7 @@
 // a policy input that the configuration lets in (policy_input.ts).
 import type { Operation } from '../enforce/operation.ts'
 import type { Lease } from '../lease/lease.ts'
-import type { Effect, PolicyAnswer } from '../ports.ts'
+import type { Approval, Effect, PolicyAnswer } from '../ports.ts'
 import type { RefusalCode } from '../refusals.ts'
 import type { RecordedInput } from './policy_input.ts'
 import { pathOf, queryNames, withoutTokens } from './shown.ts'
@@ -55,6 +55,15 @@ export interface AuditFacts {
   readonly peerIp: string
   /** Undefined where policy was not asked, and in an intent. */
   readonly consultation: RecordedConsultation | undefined
+  /** What a human said, or is asked, about this call. */
+  readonly approval: RecordedApproval | undefined
+}
+
+/** An approval that a call relied on; without a kind: the action that it waits for, or became. */
+export interface RecordedApproval {
+  readonly id: string
+  readonly kind: Approval['kind'] | null
+  readonly approved_by: readonly string[]
 }
 
 /** What policy answered, and as much of the question as may be recorded. */
@@ -100,6 +109,8 @@ export interface AuditEntry {
     readonly ended: Ended
   }
   readonly peer: { readonly ip: string }
+  /** Null where nobody was asked. */
+  readonly approval: RecordedApproval | null
   /** What `policy replay` asks again; the last member. Null where policy was not asked, and in an intent. */
   readonly policy: {
     readonly effect: Effect
@@ -141,6 +152,7 @@ export function auditEntry(facts: AuditFacts): AuditEntry {
       ended: facts.ended,
     },
     peer: { ip: facts.peerIp },
+    approval: facts.approval ?? null,
     policy: policyPart(facts.consultation),
   }
 }
@@ -170,7 +182,9 @@ export function auditRecord(facts: AuditFacts): string {
     `,"cause":${quoteOrNull(facts.cause)}},"outcome":{"status":${number(facts.status)}` +
     `,"bytes_in":${number(facts.bytesIn)},"bytes_out":${number(facts.bytesOut)}` +
     `,"duration_ms":${number(microseconds(facts.durationMs))},"ended":${quote(facts.ended)}}` +
-    `,"peer":{"ip":${quote(facts.peerIp)}},"policy":${policyText(facts.consultation)}}`
+    `,"peer":{"ip":${quote(facts.peerIp)}},"approval":${
+      facts.approval === undefined ? 'null' : JSON.stringify(facts.approval)
+    },"policy":${policyText(facts.consultation)}}`
   )
 }
 

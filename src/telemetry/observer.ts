@@ -4,9 +4,9 @@ import type { IntentLog } from '../enforce/commit.ts'
 import type { Permit } from '../enforce/decide.ts'
 import type { Observer, Outcome, StepName, Trail } from '../enforce/gate.ts'
 import type { CleanRequest } from '../enforce/stages.ts'
-import type { Activation, AuditSink, Effect, Revocation } from '../ports.ts'
+import type { Activation, Approval, AuditSink, Effect, Revocation } from '../ports.ts'
 import { isRefusal } from '../refusals.ts'
-import { type AuditFacts, auditEvent, auditRecord } from './audit.ts'
+import { type AuditFacts, auditEvent, auditRecord, type RecordedApproval } from './audit.ts'
 import { requestLine } from './line.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -121,12 +121,25 @@ function factsOf(trail: Trail, outcome: Outcome, recordInput: InputRecorder): Au
     ended: failedAtBackend(trail) ? 'backend_failed' : outcome.ended,
     peerIp: trail.head.peer,
     consultation: consultation && { answer: consultation.answer, input: recordInput(consultation.input) },
+    approval: approvalOf(trail),
   }
 }
 
+function approvalOf({ permit, action }: Trail): RecordedApproval | undefined {
+  const approval = permit?.evidence.approval
+  if (approval !== undefined) return recordedApproval(approval)
+  return action === undefined ? undefined : { id: action, kind: null, approved_by: [] }
+}
+
+function recordedApproval({ id, kind, approvedBy }: Approval): RecordedApproval {
+  return { id, kind, approved_by: approvedBy }
+}
+
 /** What was decided; a backend that fails afterwards does not change it. */
-function effectOf({ forwardedAt, refusal, consultation }: Trail): Effect {
-  if (forwardedAt !== undefined || refusal === undefined) return 'allow'
+function effectOf({ forwardedAt, refusal, consultation, action }: Trail): Effect {
+  if (forwardedAt !== undefined) return 'allow'
+  // A captured draft is answered without a refusal.
+  if (refusal === undefined) return action === undefined ? 'allow' : (consultation?.answer.effect ?? 'allow')
   if (refusal.code !== 'approval_required') return 'deny'
   return consultation?.answer.effect ?? 'hold'
 }
@@ -165,5 +178,6 @@ function intentOf(permit: Permit, decisionId: string): AuditFacts {
     ended: 'intent',
     peerIp: request.peer,
     consultation: undefined,
+    approval: permit.evidence.approval && recordedApproval(permit.evidence.approval),
   }
 }

@@ -147,7 +147,6 @@ function inputOf(question: Question, { request, mapped, backend }: Routed): Poli
     clockOffset: 0,
     recentCalls: { lease: 0, agent: 0 },
     approval: undefined,
-    fingerprint: undefined,
     bodyBytes: undefined,
     body: mapped.operation.body === 'json' ? (question.body ?? null) : null,
   })

@@ -1,0 +1,235 @@
+// Policy wants a human: look for what one has said about this very call, and let it wait where nobody has. In: the
+// evidence of a call that is held. Out: a Permit of a second decision, a refusal that says where to look, or the
+// draft that it became. An approval is evidence and nothing more: everything is read and decided again with it.
+
+import type { Action } from '../approval/action.ts'
+import { stateOf } from '../approval/action.ts'
+import type { Actions, KeptAction } from '../approval/actions.ts'
+import { actionOf, fingerprintOfCall, type WaitingAnswer } from '../approval/hold.ts'
+import { accessRequest, pollSeconds } from '../approval/task.ts'
+import type { Terms } from '../approval/terms.ts'
+import type { Approval, RecordWrite } from '../ports.ts'
+import { isRefusal, type Refusal, type RefusalFacts, refuse } from '../refusals.ts'
+import { hasBody } from './body.ts'
+import { within } from './deadline.ts'
+import { decide, type Permit } from './decide.ts'
+import type { Exchange, Gate, Trail } from './gate.ts'
+import { gather } from './gather.ts'
+import { refuseStopped } from './revoked.ts'
+import type { Evidence } from './stages.ts'
+import type { WaitingRoom } from './waiting.ts'
+
+/** Where people are asked. */
+export interface Humans {
+  readonly actions: Actions
+  /** A repeat that somebody granted and that covers this call; undefined: none. */
+  readonly findRepeat: (evidence: Evidence, terms: Terms) => Promise<Approval | undefined>
+  /** What tells people of a new action, written with it. */
+  readonly noticesOf: (action: Action) => RecordWrite[]
+  readonly newActionId: (nowMs: number) => string
+  readonly waiting: WaitingRoom
+  readonly maxBodyBytes: number
+  readonly maxWaitSeconds: number
+  /** Of one lease at a time. */
+  readonly maxPending: number
+}
+
+/** A call that policy wants a human for. */
+export interface Held {
+  readonly evidence: Evidence
+  readonly answer: WaitingAnswer
+  readonly refusal: Refusal
+}
+
+/** A draft that was captured instead of a call that is made. */
+export interface Captured {
+  readonly draft: Action
+}
+
+/** Asks, waits where the caller wants to, and decides again. */
+export async function seek(
+  held: Held,
+  exchange: Exchange,
+  gate: Gate,
+  trail: Trail,
+): Promise<Permit | Captured | Refusal> {
+  const body = await wholeBody(held.evidence, exchange, gate.humans)
+  if (isRefusal(body)) return body
+  const found =
+    exchange.standing === undefined
+      ? await orUnavailable(find(held, body, { exchange, gate, trail }))
+      : (exchange.standing.approval ?? refuse('policy_denied', held.refusal.facts))
+  if (isRefusal(found) || 'draft' in found) return found
+  const bodyBytes = hasBody(held.evidence.request) ? body : undefined
+  const again = await gather(held.evidence, gate.evidence, { read: async () => body })
+  if (isRefusal(again)) return again
+  const policy = gate.policy()
+  trail.policyDigest = policy.digest
+  return decide({ ...again, bodyBytes, approval: found }, policy)
+}
+
+/** The body that people see is the body that is sent, so it is read before anybody is asked. */
+async function wholeBody(
+  { request, mapped, bodyBytes }: Evidence,
+  exchange: Exchange,
+  { maxBodyBytes }: Humans,
+): Promise<Uint8Array | Refusal> {
+  const limit = Math.min(mapped.operation.bodyLimit, maxBodyBytes)
+  if (!hasBody(request)) return new Uint8Array()
+  if (bodyBytes === undefined) return exchange.read(limit)
+  const detail = `a call that waits for a human has a body of ${limit} bytes at most`
+  return bodyBytes.byteLength > limit ? refuse('body_too_large', { detail }) : bodyBytes
+}
+
+async function orUnavailable<T>(asking: Promise<T>): Promise<T | Refusal> {
+  try {
+    return await asking
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    return refuse('evidence_unavailable', { detail: 'approvals cannot be read now', cause: error.message })
+  }
+}
+
+interface Surroundings {
+  readonly exchange: Exchange
+  readonly gate: Gate
+  readonly trail: Trail
+}
+
+async function find(
+  held: Held,
+  body: Uint8Array,
+  around: Surroundings,
+): Promise<Approval | Captured | Refusal> {
+  const { evidence, answer } = held
+  const { gate, trail } = around
+  const { humans } = gate
+  const soon = <T>(asked: Promise<T>) => within(gate.evidence.deadlineMs, asked)
+  const fingerprint = fingerprintOfCall(evidence, body)
+  const { statedApproval } = evidence.request
+  let kept = await soon(
+    statedApproval === undefined ? humans.actions.latest(fingerprint) : humans.actions.get(statedApproval),
+  )
+  if (statedApproval !== undefined && !isFor(kept, evidence, fingerprint)) {
+    return refuse('out_of_scope', { detail: 'that approval is not for this very action of this lease' })
+  }
+  const said = kept && verdict(kept, held, { now: evidence.now, named: statedApproval !== undefined })
+  if (said !== undefined && said !== 'pending') return said
+  if (said === undefined || kept === undefined) {
+    const repeat = answer.approval.repeat && (await soon(humans.findRepeat(evidence, answer.approval)))
+    if (repeat !== undefined && answer.effect === 'hold') return repeat
+    const opened = await soon(open(held, body, around))
+    if (isRefusal(opened)) return opened
+    kept = opened
+  }
+  trail.action = kept.action.id
+  if (answer.effect === 'draft') return { draft: kept.action }
+  return (await wait(kept, held, around)) ?? mustWait(kept.action, held, gate)
+}
+
+function isFor(kept: KeptAction | undefined, { lease }: Evidence, fingerprint: string): boolean {
+  return (
+    kept !== undefined &&
+    kept.action.fingerprint === fingerprint &&
+    kept.action.lease.id === lease.id &&
+    kept.action.lease.issuer === lease.issuer
+  )
+}
+
+/**
+ * What has been said about an action: an approval that is enough under what policy asks for now, a refusal, that
+ * nobody has said it yet, or undefined: nothing that counts, so that people are asked afresh.
+ */
+function verdict(
+  { action, version }: KeptAction,
+  { answer }: Held,
+  { now, named }: { readonly now: number; readonly named: boolean },
+): Approval | Captured | Refusal | 'pending' | undefined {
+  const state = stateOf(action, now)
+  if (action.kind !== answer.effect) return named ? refuse('out_of_scope') : undefined
+  const reason = action.ended?.reason
+  switch (state) {
+    case 'pending':
+      return 'pending'
+    case 'approved':
+      if (action.kind === 'draft') return { draft: action }
+      if (!isEnough(action, answer.approval)) return named ? refuse('out_of_scope', askedMore) : undefined
+      return { id: action.id, kind: 'exact', approvedBy: action.yes.map(({ by }) => by.user), version }
+    case 'executing':
+      return { draft: action }
+    case 'refused':
+      // Asked again at once it would only be asked for the same yes.
+      return named || now < action.expiresAt ? refuse('approval_refused', told(reason)) : undefined
+    case 'expired':
+      return named ? refuse('approval_expired') : undefined
+    case 'withdrawn':
+      return named ? refuse('approval_withdrawn', told(reason)) : undefined
+    default:
+      return named ? refuse('approval_used', { detail: 'the approval was good for one call' }) : undefined
+  }
+}
+
+const askedMore = { detail: 'policy asks for more by now than was said: ask again' } as const
+
+function told(reason: string | undefined): RefusalFacts {
+  return reason === undefined || reason === '' ? {} : { detail: reason }
+}
+
+/** Whether those who said yes would do under the terms of now: policy may have changed since. */
+function isEnough({ yes }: Action, { approvers, quorum }: Terms): boolean {
+  const counting = yes.filter(({ as }) => approvers.includes(as))
+  return new Set(counting.map(({ by }) => by.user.normalize('NFKC').toLowerCase())).size >= quorum
+}
+
+/** Lets the call wait; the one of the same fingerprint that waits already, where there is one. */
+async function open(
+  { evidence, answer }: Held,
+  body: Uint8Array,
+  { gate, trail }: Surroundings,
+): Promise<KeptAction | Refusal> {
+  const { humans } = gate
+  const { lease, now } = evidence
+  if ((await humans.actions.waiting(lease, now, humans.maxPending)) >= humans.maxPending) {
+    return refuse('too_many_waiting', {
+      detail: `${humans.maxPending} actions of this lease wait for a human`,
+    })
+  }
+  const { action, call } = actionOf(evidence, body, answer, {
+    id: humans.newActionId(gate.evidence.clock()),
+    decisionId: trail.decisionId,
+    policyDigest: trail.policyDigest ?? '',
+  })
+  return humans.actions.open(action, call, humans.noticesOf(action))
+}
+
+/** `Prefer: wait` (RFC 7240 §4.3): stays until somebody has decided. Undefined: nobody has. */
+async function wait(
+  { action }: KeptAction,
+  held: Held,
+  { exchange, gate, trail }: Surroundings,
+): Promise<Approval | Captured | Refusal | undefined> {
+  const { humans, evidence, commits } = gate
+  const { lease, request } = held.evidence
+  const seconds = Math.min(request.waitSeconds ?? 0, humans.maxWaitSeconds)
+  if (!(seconds > 0)) return undefined
+  const seen = await humans.waiting.wait(seconds * 1000, async () => {
+    if (exchange.left) return mustWait(action, held, gate)
+    const stopped = refuseStopped(lease, commits.revocations)
+    if (stopped !== undefined) return stopped
+    const kept = await within(evidence.deadlineMs, humans.actions.get(action.id))
+    const now = Math.floor(evidence.clock() / 1000)
+    const said = kept === undefined ? undefined : verdict(kept, held, { now, named: true })
+    return said === 'pending' ? undefined : said
+  })
+  if (seen !== undefined && !isRefusal(seen)) trail.waited = true
+  return seen
+}
+
+function mustWait(action: Action, { refusal }: Held, { publicOrigin, evidence }: Gate): Refusal {
+  const now = Math.floor(evidence.clock() / 1000)
+  return refuse('approval_required', {
+    ...refusal.facts,
+    retryAfter: pollSeconds,
+    answer: { access_request: accessRequest(action, publicOrigin, now) },
+  })
+}
