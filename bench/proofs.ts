@@ -66,6 +66,8 @@ function routed(authorization: string, proofs: readonly string[]): Routed {
     method: 'GET',
     authority: 'gate.bench',
     path,
+    statedApproval: undefined,
+    waitSeconds: undefined,
     statedTask: undefined,
     statedSession: undefined,
     segments: [],

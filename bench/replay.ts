@@ -152,6 +152,7 @@ function recordOf(n: number, timeMs: number, policy: Policy): string {
     durationMs: 1.5,
     ended: answer.effect === 'allow' ? 'completed' : 'refused',
     peerIp: context.source_ip,
+    approval: undefined,
     consultation: { answer, input: { text: asked, redacted: [], omitted: undefined } },
   })
 }

@@ -1,11 +1,14 @@
 // In: a configuration and a lease. Out: the gate's own pipeline with enforcement off, for comparison: whoever
 // calls has that lease, policy always says allow, nothing is revoked, recorded or counted. What a proxy has
 // to do anyway stays on. Exists here only; nothing in src/ can be switched off like this.
+import { Actions } from '../src/approval/actions.ts'
+import { createSealer } from '../src/approval/seal.ts'
 import type { Config } from '../src/config.ts'
 import type { Gate } from '../src/enforce/gate.ts'
 import { LeftMemory } from '../src/enforce/left.ts'
 import { RecentCallCounter } from '../src/enforce/recent.ts'
 import { createRouter } from '../src/enforce/route.ts'
+import { WaitingRoom } from '../src/enforce/waiting.ts'
 import { createForwarder } from '../src/http/forward.ts'
 import { InFlight } from '../src/http/in_flight.ts'
 import { createProxyListener, type ProxyListener } from '../src/http/listen.ts'
@@ -31,7 +34,7 @@ const revocations: Revocations = {
   faults: () => [],
   watch: () => () => undefined,
 }
-const approvals: Approvals = { put: unused, find: unused, use: unused }
+const approvals: Approvals = { use: unused }
 const policy: Policy = { digest: 'none', evaluate: () => ({ effect: 'allow', reasons: [] }) }
 
 /** The listener of the gate that `config` describes, with `openGate` behind it. */
@@ -66,11 +69,11 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
     rules: { ...limits, authorities: new Set([authority]), encodedSlash: false, via },
     router: createRouter(backends),
     audiences: new Map(backends.map((backend) => [backend, []])),
+    everyAudience: [],
     verifier: { verify: () => lease },
     proofs: { verify: unused, nonce: () => '' },
     evidence: {
       revocations,
-      approvals,
       budgets: { look: unused },
       left,
       recent,
@@ -81,6 +84,16 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
       clockOffset: () => 0,
     },
     policy: () => policy,
+    humans: {
+      actions: new Actions({ get: unused, write: unused, list: unused }, createSealer('unused')),
+      findRepeat: unused,
+      noticesOf: () => [],
+      newActionId: () => 'act_',
+      waiting: new WaitingRoom(0),
+      maxBodyBytes: 0,
+      maxWaitSeconds: 0,
+      maxPending: 0,
+    },
     commits: {
       budgets: { spend: unused, giveBack: unused },
       rates: {},

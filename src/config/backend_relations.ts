@@ -50,8 +50,9 @@ function backendsAreReachable(root: unknown, scope: RelationScope): void {
     const none = hosts === undefined || (Array.isArray(hosts) && hosts.length === 0)
     if (at(value, ['path_prefix']) === undefined && none) scope.report(path, 'add path_prefix or hosts')
     const prefix = textAt(value, ['path_prefix'])
-    if (prefix?.split('/')[1] === '.well-known') {
-      scope.report([...path, 'path_prefix'], 'choose another prefix: /.well-known is answered by the gate')
+    const reserved = ['/.well-known', '/access'].find((own) => `${prefix}/`.startsWith(`${own}/`))
+    if (reserved !== undefined) {
+      scope.report([...path, 'path_prefix'], `choose another prefix: ${reserved} is answered by the gate`)
     }
   }
 }

@@ -37,7 +37,7 @@ const unscripted = new Set(['eval', 'evalsha', 'info', 'ping'])
 /** How many arguments follow the key, in a call that a string makes harmless. */
 const following: Readonly<Record<string, number>> = {
   ...{ exists: 0, get: 0, hgetall: 0, hlen: 0, incr: 0, mget: 0, pttl: 0, unlink: 0, zcard: 0 },
-  ...{ decrby: 1, hdel: 1, hexists: 1, hget: 1, hmget: 1, hscan: 1, incrby: 1, lindex: 1, lpush: 1 },
+  ...{ decrby: 1, hdel: 1, hget: 1, hmget: 1, hscan: 1, incrby: 1, lindex: 1, lpush: 1 },
   ...{ pexpire: 1, set: 1, zrem: 1, zscore: 1 },
   ...{ getrange: 2, hincrby: 2, hset: 2, lrange: 2, ltrim: 2, xrevrange: 2, zadd: 2, zrange: 2 },
   ...{ zrangebyscore: 2, zremrangebyscore: 2, zrevrange: 2, xadd: 3 },

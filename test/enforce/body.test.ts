@@ -54,8 +54,8 @@ describe('whether a body is read', () => {
     ['lines of JSON', { type: 'application/x-ndjson' }, 'no'],
     ['a file that streams', { type: 'application/octet-stream' }, 'no'],
     ['a form of an opaque operation', { type: form, operation: { body: 'opaque' } }, 'no'],
-    ['an opaque body at high risk', { operation: { body: 'opaque', risk: 'high' } }, 'fingerprint'],
-    ['a file at high risk', { type: 'image/png', operation: { risk: 'high' } }, 'fingerprint'],
+    ['an opaque body at high risk', { operation: { body: 'opaque', risk: 'high' } }, 'no'],
+    ['a file at high risk', { type: 'image/png', operation: { risk: 'high' } }, 'no'],
     ['a form at high risk', { type: form, operation: { risk: 'high' } }, 'override'],
     ['an empty body', { type: form, framing: ['Content-Length', '0'] }, 'no'],
     ['no body', { type: form, framing: [] }, 'no'],
@@ -265,11 +265,5 @@ describe('C6 a form that could change the method', () => {
     ],
   ])('%s pass', (_, text, type) => {
     expect(read(text, type)).toBe('accepted')
-  })
-})
-
-test('what is only fingerprinted is not believed anything of', () => {
-  expect(readInspected('fingerprint', Buffer.from([0xff, 0xfe]), sent({ encoding: 'gzip' }))).toEqual({
-    value: undefined,
   })
 })

@@ -4,26 +4,31 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Actions } from '../../src/approval/actions.ts'
+import { actionOf } from '../../src/approval/hold.ts'
+import { createSealer } from '../../src/approval/seal.ts'
+import { approvalsOf } from '../../src/approval/use.ts'
 import { makeRevocation } from '../../src/broker/revocation.ts'
 import { type CommitSources, commit, isConsequential } from '../../src/enforce/commit.ts'
 import type { Permit } from '../../src/enforce/decide.ts'
-import { fingerprintOf } from '../../src/enforce/gather.ts'
 import { LeftMemory } from '../../src/enforce/left.ts'
 import { RecentCallCounter } from '../../src/enforce/recent.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
 import type { Lease } from '../../src/lease/lease.ts'
 import type { Limit, Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
+import { approveAction } from '../support/approvals.ts'
 import {
   accepted,
-  authenticatedOf,
   backendOf,
   codeOf,
+  evidenceOf,
   leaseOf,
   now,
   operationOf,
   permitOf,
   type Scene,
+  termsOf,
 } from '../support/evidence.ts'
 
 let dir: string
@@ -42,7 +47,7 @@ afterEach(async () => {
 function sources(changes: Partial<CommitSources> = {}): CommitSources {
   return {
     budgets: store.budgets,
-    approvals: store.approvals,
+    approvals: approvalsOf(actions(), async () => false),
     revocations: store.revocations,
     intents: {
       fault: () => undefined,
@@ -220,10 +225,10 @@ describe('the intent', () => {
   })
 
   test('that cannot be written uses no approval up', async () => {
-    const { permit, fingerprint } = await approved()
+    const permit = await approved()
     const failing = { fault: () => undefined, intend: () => Promise.reject(new Error('ENOSPC')) }
     expect(await committed(permit, { intents: failing })).toBe('audit_unavailable')
-    expect(await store.approvals.find(fingerprint, now)).toBeDefined()
+    expect(await stateNow()).toBe('approved')
   })
 })
 
@@ -257,45 +262,54 @@ describe('I1 while no record can be kept', () => {
   })
 })
 
+const actions = () => new Actions(store.records, createSealer('a secret of the tests'))
+
 /** A permit for a call that has been approved, with the approval in the store. */
 async function approved(changes: Partial<Evidence> = {}) {
   const scene: Scene = { ask: { method: 'DELETE' } }
-  const fingerprint = fingerprintOf(authenticatedOf(scene), undefined)
-  const approval = { fingerprint, id: 'apr_1', approvedBy: ['bob@example.com'], expiresAt: now + 60 }
-  await store.approvals.put(approval)
-  return { permit: permitOf(scene, { approval, fingerprint, ...changes }), fingerprint }
+  const answer = { effect: 'hold', reasons: [], approval: termsOf({ expiresIn: 60 }) } as const
+  const holding = { id: 'act_1', decisionId: 'dec_1', policyDigest: 'sha256:0' }
+  const { action, call } = actionOf(evidenceOf(scene), new Uint8Array(), answer, holding)
+  const opened = await actions().open(action, call)
+  const { version } =
+    opened.action.state === 'pending' ? await approveAction(actions(), opened.action.id) : opened
+  const approval = { id: opened.action.id, kind: 'exact', approvedBy: ['bob@example.com'], version } as const
+  return permitOf(scene, { approval, ...changes })
 }
+
+const stateNow = async () => (await actions().get('act_1'))?.action.state
 
 describe('an approval', () => {
   test('F7 is good for one call', async () => {
-    const { permit } = await approved()
-    const again = (await approved()).permit
+    const permit = await approved()
+    const again = await approved()
     expect(await committed(permit)).toBe('accepted')
     expect(await committed(again)).toBe('approval_used')
   })
 
   test('F7 is good for one of many at once', async () => {
-    const permits = await Promise.all(Array.from({ length: 8 }, async () => (await approved()).permit))
+    const permits: Permit[] = []
+    for (let count = 0; count < 8; count++) permits.push(await approved())
     const codes = await Promise.all(permits.map((permit) => committed(permit)))
     expect(codes.filter((code) => code === 'accepted')).toHaveLength(1)
     expect(codes.filter((code) => code === 'approval_used')).toHaveLength(7)
   })
 
   test('F7 that has expired since it was read is not used', async () => {
-    const { permit } = await approved({ now: now + 60 })
+    const permit = await approved({ now: now + 60 })
     expect(await committed(permit)).toBe('approval_used')
   })
 
   test('that cannot be used up refuses', async () => {
-    const { permit } = await approved()
+    const permit = await approved()
     await store.close()
     expect(await committed(permit)).toBe('evidence_unavailable')
   })
 
   test('is left alone by a call that did not need one', async () => {
-    const { fingerprint } = await approved()
+    await approved()
     expect(await committed(permitOf(write))).toBe('accepted')
-    expect(await store.approvals.find(fingerprint, now)).toBeDefined()
+    expect(await stateNow()).toBe('approved')
   })
 })
 
@@ -322,9 +336,9 @@ describe('a revocation that arrives while the call is being committed', () => {
   })
 
   test('refuses an approved call, whose approval is gone', async () => {
-    const { permit, fingerprint } = await approved()
+    const permit = await approved()
     expect(await committed(permit, arrivingWith(revoke))).toBe('lease_revoked')
-    expect(await store.approvals.find(fingerprint, now)).toBeUndefined()
+    expect(await stateNow()).toBe('used')
   })
 })
 

@@ -19,12 +19,7 @@ import {
   policyOf,
 } from '../support/evidence.ts'
 
-const approval = {
-  fingerprint: 'sha-256:x',
-  id: 'apr_1',
-  approvedBy: ['bob@example.com'],
-  expiresAt: now + 60,
-}
+const approval = { id: 'act_1', kind: 'exact', approvedBy: ['bob@example.com'], version: 2 } as const
 const answered = (answer: PolicyAnswer, evidence = evidenceOf()) => decide(evidence, policyOf(answer))
 
 describe('policy says', () => {
@@ -177,7 +172,7 @@ describe('what policy sees', () => {
         source_ip: '10.1.2.3',
         recent_calls: { lease_1m: 4, agent_1m: 40 },
         provenance: 'trusted',
-        approval: { id: 'apr_1', approved_by: ['bob@example.com'] },
+        approval: { id: 'act_1', approved_by: ['bob@example.com'] },
         budget: null,
       },
     })

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { makeRevocation } from '../../src/broker/revocation.ts'
 import { checks } from '../../src/enforce/checks.ts'
 import { decide } from '../../src/enforce/decide.ts'
-import { type EvidenceSources, fingerprintOf, gather, type RequestBody } from '../../src/enforce/gather.ts'
+import { type EvidenceSources, gather, type RequestBody } from '../../src/enforce/gather.ts'
 import { LeftMemory } from '../../src/enforce/left.ts'
 import { RecentCallCounter } from '../../src/enforce/recent.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
@@ -39,7 +39,6 @@ afterEach(async () => {
 function sources(changes: Partial<EvidenceSources> = {}): EvidenceSources {
   return {
     revocations: store.revocations,
-    approvals: store.approvals,
     budgets: store.budgets,
     left: new LeftMemory(() => now * 1_000),
     recent: new RecentCallCounter(),
@@ -127,19 +126,6 @@ describe('revocation', () => {
     expect(codeOf(decide(accepted(evidence), allowing))).toBe('lease_revoked')
   })
 
-  test('that arrives while the approval is looked up is seen', async () => {
-    const { find } = store.approvals
-    const approvals = {
-      ...store.approvals,
-      find: async (fingerprint: string, at: number) => {
-        await revoke('lease', 'lse_1')
-        return find(fingerprint, at)
-      },
-    }
-    const evidence = await gathered(dangerous, unread, { approvals })
-    expect(codeOf(decide(accepted(evidence), allowing))).toBe('lease_revoked')
-  })
-
   test('reaches back over the tolerance of the issuer, and no further', async () => {
     await store.revocations.revoke({
       scope: 'user',
@@ -194,96 +180,6 @@ describe('a body', () => {
     ['breaks off', refuse('malformed_framing')],
   ])('that %s ends the walk', async (_, refusal) => {
     expect(await gathered(put, { read: async () => refusal })).toBe(refusal)
-  })
-})
-
-describe('an approval', () => {
-  const fingerprint = fingerprintOf(authenticatedOf(dangerous), undefined)
-
-  test('of the exact call is found', async () => {
-    await store.approvals.put({ fingerprint, id: 'apr_1', approvedBy: ['bob'], expiresAt: now + 60 })
-    const evidence = accepted(await gathered(dangerous))
-    expect(evidence).toMatchObject({ fingerprint, approval: { id: 'apr_1', approvedBy: ['bob'] } })
-  })
-
-  test('that has expired is none', async () => {
-    await store.approvals.put({ fingerprint, id: 'apr_1', approvedBy: ['bob'], expiresAt: now })
-    expect(accepted(await gathered(dangerous)).approval).toBeUndefined()
-  })
-
-  test('is not asked for below high risk', async () => {
-    const approvals = { ...store.approvals, find: () => Promise.reject(new Error('must not be asked')) }
-    const patch: Scene = { ask: { method: 'PATCH' } }
-    expect(accepted(await gathered(patch, unread, { approvals })).fingerprint).toBeUndefined()
-  })
-
-  test('that cannot be read refuses', async () => {
-    await store.close()
-    const refusal = await gathered(dangerous)
-    expect(refusal).toMatchObject({ code: 'evidence_unavailable', row: { status: 503 } })
-  })
-
-  test('that is not read in time refuses', async () => {
-    const approvals = { ...store.approvals, find: () => new Promise<never>(() => {}) }
-    const refusal = await gathered(dangerous, unread, { approvals, deadlineMs: 1 })
-    expect(refusal).toMatchObject({ code: 'evidence_unavailable', facts: { cause: 'no answer within 1 ms' } })
-  })
-})
-
-describe('a fingerprint', () => {
-  const patch = (more: readonly string[] = [], target = '/crm/customers/9821') => ({
-    method: 'PATCH',
-    target,
-    headers: ['Content-Length', '2', ...more],
-  })
-  const original = authenticatedOf({ ask: patch() })
-  const name = fingerprintOf(original, Buffer.from('{}'))
-  const json = ['Content-Type', 'application/json']
-  const wide = leaseOf({
-    grants: [{ ...leaseOf().grants[0]!, identifier: 'crm:*' }],
-  })
-
-  test('is the same for the same action, with another token of the same lease', () => {
-    const renewed = leaseOf({ tokenId: 'ltk_2', issuedAt: now - 1, expiresAt: now + 299 })
-    expect(fingerprintOf(authenticatedOf({ ask: patch(), lease: renewed }), Buffer.from('{}'))).toBe(name)
-    expect(name).toMatch(/^sha-256:[A-Za-z0-9_-]{43}$/)
-  })
-
-  test.each([
-    ['lease', authenticatedOf({ ask: patch(), lease: leaseOf({ id: 'lse_2' }) })],
-    ['issuer', authenticatedOf({ ask: patch(), lease: leaseOf({ issuer: 'https://other.example' }) })],
-    ['task', authenticatedOf({ ask: patch(), lease: leaseOf({ task: { ...leaseOf().task, id: 'SUP-1' } }) })],
-    [
-      'task system',
-      authenticatedOf({ ask: patch(), lease: leaseOf({ task: { ...leaseOf().task, system: 'gh' } }) }),
-    ],
-    ['method', authenticatedOf({ ask: { ...patch(), method: 'PUT' } })],
-    ['backend', authenticatedOf({ ask: patch(), backend: backendOf({ name: 'crm2' }) })],
-    ['path', authenticatedOf({ ask: patch([], '/crm/customers/9822'), lease: wide })],
-    ['query', authenticatedOf({ ask: patch([], '/crm/customers/9821?force=1') })],
-    ['empty query', authenticatedOf({ ask: patch([], '/crm/customers/9821?') })],
-    ['content type', authenticatedOf({ ask: patch(json) })],
-    ['content encoding', authenticatedOf({ ask: patch(['Content-Encoding', 'br']) })],
-  ])('changes with the %s', (_, changed) => {
-    expect(fingerprintOf(changed, Buffer.from('{}'))).not.toBe(name)
-  })
-
-  test('changes with every byte of the body, and with none', () => {
-    expect(fingerprintOf(original, Buffer.from('{ }'))).not.toBe(name)
-    expect(fingerprintOf(original, undefined)).not.toBe(name)
-  })
-
-  test('covers the body of a high-risk call that policy does not read', async () => {
-    const remove = (body: string) =>
-      gathered(
-        { ask: { method: 'DELETE', headers: ['Content-Length', '2', 'Content-Type', 'text/plain'] } },
-        sending(body),
-      )
-    const one = accepted(await remove('a1'))
-    const other = accepted(await remove('a2'))
-    expect(one.fingerprint).not.toBe(other.fingerprint)
-    expect(Buffer.from(one.bodyBytes!).toString()).toBe('a1')
-    expect(one.body).toBeNull()
   })
 })
 

@@ -35,7 +35,7 @@ afterEach(async () => {
 function sources(changes: Partial<CommitSources> = {}): CommitSources {
   return {
     budgets: store.budgets,
-    approvals: store.approvals,
+    approvals: { use: async () => false },
     revocations: store.revocations,
     intents: { fault: () => undefined, intend: () => Promise.resolve() },
     rates: {},
@@ -317,12 +317,8 @@ describe('what was spent', () => {
   })
 
   test('comes back when the approval has been used meanwhile', async () => {
-    const approval = { fingerprint: 'sha-256:x', id: 'apr_1', approvedBy: ['carol'], expiresAt: now + 60 }
-    const result = await commit(
-      permitFor(asked(), { approval, fingerprint: 'sha-256:x' }),
-      'dec_1',
-      sources(),
-    )
+    const approval = { id: 'act_1', kind: 'exact', approvedBy: ['carol'], version: 2 } as const
+    const result = await commit(permitFor(asked(), { approval }), 'dec_1', sources())
     expect(result).toMatchObject({ code: 'approval_used' })
     await comesBack()
   })

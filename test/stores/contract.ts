@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RevocationScope, revocationKey } from '../../src/lease/lease.ts'
-import type { Approval, Revocation, Store } from '../../src/ports.ts'
+import type { Revocation, Store } from '../../src/ports.ts'
 import { keyOf } from '../../src/stores/entry.ts'
 import { budgets } from './budgets_contract.ts'
 import { deferrals, secrets } from './deferrals_contract.ts'
@@ -71,7 +71,6 @@ export function storeContract(kind: Store['kind'], setUp: () => Promise<SharedSt
     budgets(open)
     singleUse(open)
     bounded(open)
-    approvals(open)
     policySets(open)
   })
 }
@@ -273,57 +272,5 @@ function bounded(open: Open): void {
     for (let second = 0; second < 1000; second++) {
       expect(await store.replay.use(`jti_${second}`, at + second + 60, at + second)).toBe(true)
     }
-  })
-}
-
-function approval(id: string, over: Partial<Approval> = {}): Approval {
-  const rest = { fingerprint: 'sha256:f', approvedBy: ['carol@example.com'], expiresAt: nowSeconds() + 600 }
-  return { id, ...rest, ...over }
-}
-
-function approvals(open: Open): void {
-  it('an approval is used exactly once, however many try on whichever process', async () => {
-    const stores = [await open(), await open()]
-    const granted = approval('apr_1')
-    await stores[0]!.approvals.put(granted)
-    expect(await stores[1]!.approvals.find('sha256:f', nowSeconds())).toEqual(granted)
-    const tries = Array.from({ length: 20 }, (_, i) => stores[i % 2]!.approvals.use('sha256:f', nowSeconds()))
-    expect((await Promise.all(tries)).filter(Boolean)).toHaveLength(1)
-    expect(await stores[0]!.approvals.find('sha256:f', nowSeconds())).toBeUndefined()
-    await stores[0]!.close()
-    expect(await (await open()).approvals.use('sha256:f', nowSeconds())).toBe(false)
-  })
-
-  it('putting a used approval again does not open it, a new approval of the same action does', async () => {
-    const store = await open()
-    await store.approvals.put(approval('apr_1'))
-    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(true)
-    await store.approvals.put(approval('apr_1'))
-    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(false)
-    await store.approvals.put(approval('apr_2'))
-    await store.approvals.put(approval('apr_1'))
-    expect(await store.approvals.find('sha256:f', nowSeconds())).toMatchObject({ id: 'apr_2' })
-    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(true)
-    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(false)
-  })
-
-  it('an open approval can be replaced, and then counts once', async () => {
-    const store = await open()
-    await store.approvals.put(approval('apr_1'))
-    const both = approval('apr_1', { approvedBy: ['carol@example.com', 'dave@example.com'] })
-    await store.approvals.put(both)
-    expect(await store.approvals.find('sha256:f', nowSeconds())).toEqual(both)
-    await store.approvals.put(approval('apr_2'))
-    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(true)
-    expect(await store.approvals.use('sha256:f', nowSeconds())).toBe(false)
-  })
-
-  it('an expired approval is neither found nor used', async () => {
-    const store = await open()
-    const expiresAt = nowSeconds() + 60
-    await store.approvals.put(approval('apr_1', { expiresAt }))
-    expect(await store.approvals.find('sha256:f', expiresAt)).toBeUndefined()
-    expect(await store.approvals.use('sha256:f', expiresAt)).toBe(false)
-    expect(await store.approvals.use('sha256:f', expiresAt - 1)).toBe(true)
   })
 }

@@ -10,7 +10,18 @@ import { scripts } from '../../src/stores/scripts.ts'
 import { startFaultProxy } from '../support/fault_proxy.ts'
 import { sharedRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { eventually, found, storeContract } from './contract.ts'
-import { deferral, lease, nowSeconds, oldLease, rate, revocation, suspension, total, use } from './samples.ts'
+import {
+  deferral,
+  lease,
+  nowSeconds,
+  oldLease,
+  rate,
+  record,
+  revocation,
+  suspension,
+  total,
+  use,
+} from './samples.ts'
 import { digestOf, policySet } from './sets_contract.ts'
 import { suspended } from './suspensions_contract.ts'
 
@@ -83,8 +94,9 @@ describe('the Redis store', () => {
       store.budgets.spend([total('k')]),
       store.budgets.look([rate('k')]),
       store.budgets.giveBack([total('k')]),
-      store.approvals.find('f', at),
-      store.approvals.use('f', at),
+      store.records.get('action', 'a'),
+      store.records.write([record('a')]),
+      store.records.list('action', 'all', { limit: 1 }),
       store.replay.use('j', at + 60, at),
       store.policySets.active(),
       store.policySets.get('sha256:00'),
@@ -126,8 +138,7 @@ describe('the Redis store', () => {
     await store.revocations.revoke(revocation('lse_1'))
     await store.budgets.spend([total('lse_1#0'), rate('lse_1')])
     await store.replay.use('jti', at + 60, at)
-    const rest = { approvedBy: ['carol'], expiresAt: at + 60 }
-    await store.approvals.put({ fingerprint: 'f', id: 'apr_1', ...rest })
+    await store.records.write([record('a')])
     await store.leases.put(lease('lse_1', { login: { issuer: 'https://idp.example', subject: '7' } }))
     await store.leases.addUsage([use('lse_1')])
     await store.deferrals.put(deferral('d'))
@@ -143,7 +154,7 @@ describe('the Redis store', () => {
     await store.budgets.spend([total('b', { expiresAt: at + 600 }), rate('r', { periodMs: 3_600_000 })])
     await store.budgets.spend([total('b', { expiresAt: at + 60 })])
     await store.replay.use('r', at + 60, at)
-    await store.approvals.put({ fingerprint: 'f', id: 'apr_1', approvedBy: ['carol'], expiresAt: at + 60 })
+    await store.records.write([record('a')])
     await store.leases.put(lease('lse_1', { login: { issuer: 'https://idp.example', subject: '7' } }))
     await store.leases.addUsage([use('lse_1')])
     await store.leases.transition('lse_1', { from: ['active'], to: 'suspended', at, by: 'x', reason: '' })

@@ -1,5 +1,14 @@
 // One of each thing a store keeps, for tests that change what matters to them.
-import type { Deferral, LeaseRecord, LeaseUse, Rate, Revocation, Suspension, Total } from '../../src/ports.ts'
+import type {
+  Deferral,
+  LeaseRecord,
+  LeaseUse,
+  Rate,
+  RecordWrite,
+  Revocation,
+  Suspension,
+  Total,
+} from '../../src/ports.ts'
 
 export const nowSeconds = () => Math.floor(Date.now() / 1000)
 
@@ -87,4 +96,10 @@ export function deferral(id: string, over: Partial<Deferral> = {}): Deferral {
     state: 'pending',
     ...over,
   }
+}
+
+/** A new record of kind `action` in one list, for an hour. */
+export function record(id: string, over: Partial<RecordWrite> = {}): RecordWrite {
+  const at = nowSeconds()
+  return { kind: 'action', id, expect: 0, text: '{}', expiresAt: at + 3600, lists: ['all'], at, ...over }
 }

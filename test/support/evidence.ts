@@ -1,5 +1,6 @@
 // One request and everything that stands behind it, for the tests of the core: a backend, a lease, and the
 // value of each step, made by the steps themselves. `now` is fixed. Never a stand-in for a step.
+import type { Terms } from '../../src/approval/terms.ts'
 import { parseMatch } from '../../src/config/operations.ts'
 import { admit } from '../../src/enforce/authenticate.ts'
 import { type CommitSources, type Committed, commit } from '../../src/enforce/commit.ts'
@@ -181,7 +182,6 @@ export function evidenceOf(scene: Scene = {}, changes: Partial<Evidence> = {}): 
     clockOffset: 0,
     recentCalls: { lease: 4, agent: 40 },
     approval: undefined,
-    fingerprint: undefined,
     bodyBytes: undefined,
     body: null,
     ...changes,
@@ -208,11 +208,7 @@ const untouched: CommitSources = {
   rates: {},
   left: new LeftMemory(() => now * 1_000),
   notGivenBack: () => {},
-  approvals: {
-    put: () => Promise.reject(new Error('nothing is approved here')),
-    find: () => Promise.reject(new Error('nothing is approved here')),
-    use: () => Promise.reject(new Error('nothing is approved here')),
-  },
+  approvals: { use: () => Promise.reject(new Error('nothing is approved here')) },
   revocations: {
     revoke: () => Promise.reject(new Error('nothing is revoked here')),
     suspend: () => Promise.reject(new Error('nothing is suspended here')),
@@ -255,4 +251,17 @@ export async function outboundOf(
 /** Values of one header in a flat name, value list. */
 export function valuesOf(headers: readonly string[], name: string): string[] {
   return headers.filter((_, at) => at % 2 === 1 && headers[at - 1] === name)
+}
+
+/** The terms that the policy which ships states for `crm`. */
+export function termsOf(changes: Partial<Terms> = {}): Terms {
+  return {
+    approvers: ['group:crm-owners'],
+    expiresIn: 600,
+    quorum: 1,
+    reasonRequired: false,
+    afterLease: 0,
+    repeat: undefined,
+    ...changes,
+  }
 }

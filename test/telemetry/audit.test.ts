@@ -110,6 +110,7 @@ describe('the text of a record', () => {
         cause: null,
       },
       outcome: { status: 200, bytes_in: 12, bytes_out: 340, duration_ms: 12.346, ended: 'completed' },
+      approval: null,
       peer: { ip: '10.1.2.3' },
       policy: null,
     })

@@ -66,6 +66,7 @@ export function operationOf(changes: Partial<Operation> = {}): Operation {
 export function factsOf(changes: Partial<AuditFacts> = {}): AuditFacts {
   return {
     timeMs: Date.UTC(2026, 2, 14, 14, 32, 1, 7),
+    approval: undefined,
     decisionId: 'dec_1',
     traceId: '0af7651916cd43dd8448eb211c80319c',
     lease: leaseOf(),

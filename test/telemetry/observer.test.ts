@@ -58,6 +58,8 @@ const request: CleanRequest = {
   expectsContinue: false,
   provenance: 'untrusted',
   statedTask: undefined,
+  statedApproval: undefined,
+  waitSeconds: undefined,
   statedSession: undefined,
   traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
   maxForwards: undefined,
@@ -78,7 +80,6 @@ const evidence: Evidence = {
   clockOffset: 0,
   recentCalls: { lease: 0, agent: 0 },
   approval: undefined,
-  fingerprint: undefined,
   bodyBytes: undefined,
   body: null,
 }
@@ -102,6 +103,8 @@ function trailOf(changes: Partial<Trail> = {}): Trail {
     startedAt: Date.UTC(2026, 2, 14, 14, 32, 1),
     began: performance.now(),
     mark: Number.NaN,
+    action: undefined,
+    waited: false,
     forwardedAt: undefined,
     head: {
       method: 'PATCH',

@@ -36,6 +36,8 @@ function trailOf(call: Call): Trail {
     startedAt,
     began: 0,
     mark: Number.NaN,
+    action: undefined,
+    waited: false,
     head: { method: 'GET', target: '/', httpVersion: '1.1', rawHeaders: [], peer: '10.1.2.3' },
     traceparent: undefined,
     request: undefined,
