@@ -12,7 +12,7 @@ export const recordKinds = [
   'session', // console/sessions.ts: somebody who is signed in
   'passkey', // console/passkeys.ts: a passkey of somebody
   'notice', // notify/: what somebody is still to be told
-  'gate', // console/presence.ts: a process that is up
+  'gate', // http/presence.ts: a process that is up
 ] as const
 export type RecordKind = (typeof recordKinds)[number]
 
@@ -45,11 +45,14 @@ export interface Records {
   get(kind: RecordKind, id: string): Promise<StoredRecord | undefined>
   /**
    * All of them or none, in one step over all processes, durable before it resolves: false when one of the
-   * expectations does not hold, and then nothing has changed. Throws `Unavailable`; a write that timed out may have
-   * been done.
+   * expectations does not hold, and then nothing has changed. Throws `Unavailable`; such a write may have been done
+   * all the same. The same record twice is a bug.
    */
   write(writes: readonly RecordWrite[]): Promise<boolean>
-  /** Those in a list, newest first, at most `limit`, placed before `before` where that is given. */
+  /**
+   * Those in a list, newest first (of one place, the greater id first), at most `limit`, placed before `before` where
+   * that is given.
+   */
   list(
     kind: RecordKind,
     list: string,

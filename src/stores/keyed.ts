@@ -17,6 +17,8 @@ export interface Commands {
   above(key: string, score: number): Promise<string[]>
   /** All fields of a hash; none: it is not there. */
   hash(key: string): Promise<Record<string, string>>
+  /** Those fields of a hash. */
+  fields(key: string, ...names: string[]): Promise<(string | null)[]>
   run(script: Script, ...args: (string | number)[]): Promise<unknown>
 }
 

@@ -3,36 +3,35 @@
 /** Joined into `scripts`. */
 export const recordScripts = {
   // of each write: record, then members and expiries of each list left and of each list entered; arguments of each:
-  // lists left, lists entered, id, expected version, 1 to keep it or 0, text, lists, at, expires, ttl, now.
-  // Two that have expired leave a list for each that enters, so that no call pays for all.
+  // lists left, lists entered, id, expected version, 1 to keep it or 0, text, lists, at, expires, ttl, before.
+  // What could fail does so before anything is written: Redis takes nothing back. Two that were over before `before`
+  // leave a list for each that enters, so that no call pays for all.
   leasegateRecords: {
     lua: `
-      local function versions(visit)
+      local function each(visit)
         local k, a = 1, 1
         while k <= #KEYS do
-          if visit(k, a) == false then return false end
-          k, a = k + 1 + 2 * (ARGV[a] + ARGV[a + 1]), a + 11
+          local last = k + 2 * (ARGV[a] + ARGV[a + 1])
+          if visit(k, a, last) == false then return false end
+          k, a = last + 1, a + 11
         end
         return true
       end
-      local stands = versions(function(k, a)
-        local version = redis.call('HGET', KEYS[k], 'version') or '0'
-        if version ~= ARGV[a + 3] then return false end
+      local stands = each(function(k, a, last)
+        for i = k + 1, last do redis.call('ZCARD', KEYS[i]) end
+        if (redis.call('HGET', KEYS[k], 'version') or '0') ~= ARGV[a + 3] then return false end
       end)
       if not stands then return 0 end
-      versions(function(k, a)
+      each(function(k, a, last)
         local id, left = ARGV[a + 2], k + 2 * ARGV[a]
-        for i = k + 1, left, 2 do
-          redis.call('ZREM', KEYS[i], id)
-          redis.call('ZREM', KEYS[i + 1], id)
-        end
+        for i = k + 1, left do redis.call('ZREM', KEYS[i], id) end
         if ARGV[a + 4] == '0' then
           redis.call('UNLINK', KEYS[k])
           return
         end
         redis.call('HSET', KEYS[k], 'version', ARGV[a + 3] + 1, 'text', ARGV[a + 5], 'lists', ARGV[a + 6])
         redis.call('PEXPIRE', KEYS[k], ARGV[a + 9])
-        for i = left + 1, left + 2 * ARGV[a + 1], 2 do
+        for i = left + 1, last, 2 do
           local over = redis.call('ZRANGE', KEYS[i + 1], '-inf', '(' .. ARGV[a + 10], 'BYSCORE', 'LIMIT', 0, 2)
           if #over > 0 then
             redis.call('ZREM', KEYS[i], unpack(over))

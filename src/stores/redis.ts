@@ -12,7 +12,7 @@ import { keyedLeases } from './keyed_leases.ts'
 import { keyedRecords } from './keyed_records.ts'
 import { keyedPolicySets, type SetCommands } from './keyed_sets.ts'
 import { maxReplayIds } from './lifetimes.ts'
-import type { Acknowledge } from './redis_acknowledge.ts'
+import { type Acknowledge, Acknowledgement } from './redis_acknowledge.ts'
 import { answer, reason } from './redis_answer.ts'
 import { type Connection, type Dialler, diallerOf, type Timeouts } from './redis_connect.ts'
 import { type Connections, RedisEntries } from './redis_entries.ts'
@@ -47,7 +47,7 @@ export interface RedisStoreOptions extends RedisServers {
   readonly prefix: string
   /** `ping` rejects when the view is older. */
   readonly maxStalenessMs: number
-  /** What has to have a revocation before it is acknowledged; default: the primary. */
+  /** What has to have a revocation, or a record, before it is acknowledged; default: the primary. */
   readonly acknowledge?: Acknowledge
   /** Whether `confirm` reads from Redis; default: no, the view is enough. */
   readonly strict?: boolean
@@ -78,7 +78,8 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
   const key: KeyName = (...parts) => `${options.prefix}{leasegate}:${parts.join(':')}`
   const clock = new StoreClock()
   const storeNow = () => clock.nowMs()
-  const entries = new RedisEntries(connections, key, { ...options, clock })
+  const acknowledgement = acknowledgementOf(connections, options.acknowledge)
+  const entries = new RedisEntries(connections, key, { acknowledgement, clock })
   const feed = new RevocationFeed(entries, { heartbeatMs: times.heartbeatMs, now, onError })
   try {
     await within(openMs, connected(connections, place.at), connections.lastError)
@@ -100,7 +101,7 @@ export async function openRedis(options: RedisStoreOptions): Promise<Store> {
     replay: keyedReplay(asked, key, options.maxReplayIds ?? maxReplayIds),
     deferrals: keyedDeferrals(asked, key, storeNow),
     secrets: keyedSecrets(asked, key),
-    records: keyedRecords(asked, key, storeNow),
+    records: keyedRecords(asked, key, storeNow, acknowledgedRecords(acknowledgement)),
     policySets: keyedPolicySets(asked, transfers(dialler, connections.commands), key),
     fault: () => entries.fault(),
     now: async () => Number(await answer(connections.commands.leasegateNow(key('issued')))) / 1000,
@@ -165,6 +166,19 @@ function connect(dialler: Dialler, times: Times, acknowledge: Acknowledge | unde
       : { waiter: open({ commandTimeout: waitMs, socketTimeout: waitMs + 1000 }) }),
     lastError: () => lastError,
   }
+}
+
+function acknowledgementOf(
+  { waiter }: Connections,
+  needs: Acknowledge | undefined,
+): Acknowledgement | undefined {
+  return waiter === undefined || needs === undefined ? undefined : new Acknowledgement(waiter, needs)
+}
+
+function acknowledgedRecords(acknowledgement: Acknowledgement | undefined) {
+  if (acknowledgement === undefined) return undefined
+  return (...args: (string | number)[]) =>
+    acknowledgement.of((waiter) => answer(waiter.leasegateRecords(...args)))
 }
 
 function everyOne({ commands, reader, waiter }: Connections): Connection[] {
@@ -252,19 +266,13 @@ function answering(redis: Connection): Commands & SetCommands {
     get: (key) => answer(redis.get(key)),
     mget: (keys) => answer(redis.mget(keys)),
     hash: (key) => answer(redis.hgetall(key)),
+    fields: (key, ...names) => answer(redis.hmget(key, ...names)),
     range: (key, start, stop) => answer(redis.lrange(key, start, stop)),
     newest: (key, start, stop) => answer(redis.zrevrange(key, start, stop)),
-    newestBefore: (key, before, start, count) =>
-      answer(
-        redis.zrevrangebyscore(
-          key,
-          before === undefined ? '+inf' : `(${before}`,
-          '-inf',
-          'LIMIT',
-          start,
-          count,
-        ),
-      ),
+    newestBefore: (key, before, start, count) => {
+      const max = before === undefined ? '+inf' : `(${before}`
+      return answer(redis.zrange(key, max, '-inf', 'BYSCORE', 'REV', 'LIMIT', start, count))
+    },
     above: (key, score) => answer(redis.zrangebyscore(key, `(${score}`, '+inf')),
     run: (script, ...args) => answer(redis[script](...args)),
   }

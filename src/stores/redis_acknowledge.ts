@@ -1,12 +1,11 @@
-// In: entries that have been written, and a connection that waits. Out: the certainty that enough replicas and
-// disks have them, or `Unavailable`. WAIT blocks its connection, so nothing else goes over it; entries that come
-// while it waits share the next one. It never takes anything back: what is written stays.
+// In: writes, and a connection that waits. Out: what they came to, and whether enough replicas and disks have them.
+// WAIT blocks its connection, so nothing else goes over it; writes that come while it waits share the next one. It
+// never takes anything back: what is written stays.
 import { Unavailable } from '../ports.ts'
-import type { Entry } from './entry.ts'
 import { answer } from './redis_answer.ts'
 import type { Connection } from './redis_connect.ts'
 
-/** What has to have a revocation before it is acknowledged. */
+/** What has to have a revocation, or a record, before it is acknowledged. */
 export interface Acknowledge {
   /** How many replicas, at least. */
   readonly replicas: number
@@ -15,29 +14,44 @@ export interface Acknowledge {
   readonly timeoutMs: number
 }
 
+/** A write that went over the waiting connection. */
+export interface Acknowledged<T> {
+  /** What the write came to. */
+  readonly written: T
+  /** Who does not have it, though they should; undefined: all have it who have to. */
+  readonly missing: string | undefined
+}
+
+/** Writes that one WAIT is for. None of them rejects: each tells its own caller. */
+interface Batch {
+  readonly writes: (() => Promise<void>)[]
+  readonly missing: Promise<string | undefined>
+}
+
 /** Waits for replicas and disks. */
 export class Acknowledgement {
   readonly #connection: Connection
   readonly #needs: Acknowledge
-  readonly #write: (entry: Entry) => Promise<unknown>
-  #next: { readonly entries: Entry[]; readonly done: Promise<void> } | undefined
+  #next: Batch | undefined
   #last: Promise<unknown> = Promise.resolve()
 
-  /**
-   * `write` writes an entry over `connection`, also one that is there: WAIT covers what its own connection has
-   * written, and a fail-over may have come since the first time.
-   */
-  constructor(connection: Connection, needs: Acknowledge, write: (entry: Entry) => Promise<unknown>) {
+  constructor(connection: Connection, needs: Acknowledge) {
     this.#connection = connection
     this.#needs = needs
-    this.#write = write
   }
 
-  /** Resolves once enough have `entry`. Within twice the timeout, with those that wait already. */
-  of(entry: Entry): Promise<void> {
+  /**
+   * Has `write` write over the connection that it is given, and resolves once enough have it or the time is over.
+   * It has to write even what is there already: WAIT covers what its own connection has written, and a fail-over may
+   * have come since the first time. Within twice the timeout, with those that wait already; rejects as `write` does,
+   * and with `Unavailable` where nobody can tell.
+   */
+  async of<T>(write: (connection: Connection) => Promise<T>): Promise<Acknowledged<T>> {
     this.#next ??= this.#after(this.#last)
-    this.#next.entries.push(entry)
-    return this.#next.done
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    this.#next.writes.push(() => write(this.#connection).then(resolve, reject))
+    const [missing, written] = await Promise.all([this.#next.missing, promise])
+    return { written, missing }
   }
 
   /** Rejects, and names the fix, where the server cannot tell what is asked for. */
@@ -58,30 +72,33 @@ export class Acknowledgement {
     await answer(Promise.reject(fault))
   }
 
-  #after(last: Promise<unknown>) {
-    const entries: Entry[] = []
-    const done = last.then(() => {
+  #after(last: Promise<unknown>): Batch {
+    const writes: Batch['writes'] = []
+    const missing = last.then(() => {
       this.#next = undefined
-      return this.#acknowledge(entries)
+      return this.#missing(writes)
     })
-    this.#last = done.catch(() => {})
-    return { entries, done }
+    this.#last = missing.catch(() => {})
+    return { writes, missing }
   }
 
-  async #acknowledge(entries: readonly Entry[]): Promise<void> {
+  async #missing(writes: Batch['writes']): Promise<string | undefined> {
     const { replicas, disk, timeoutMs } = this.#needs
-    const writes = entries.map((entry) => this.#write(entry))
+    // All in one go: a connection that is made anew in between would wait for nothing.
+    const written = writes.map((write) => write())
     const waits = disk
       ? this.#connection.call('WAITAOF', 1, replicas, timeoutMs)
       : this.#connection.wait(replicas, timeoutMs)
-    const [reply] = await Promise.all([answer<unknown>(waits), ...writes])
+    const [reply] = await Promise.all([answer<unknown>(waits), ...written])
     const [local, remote] = disk ? (reply as [number, number]) : [1, Number(reply)]
-    if (local < 1) throw short('the disk of the primary does not have it')
-    if (remote < replicas) throw short(`${remote} of ${replicas} replicas have it${disk ? ' on disk' : ''}`)
+    if (local < 1) return 'the disk of the primary does not have it'
+    if (remote < replicas) return `${remote} of ${replicas} replicas have it${disk ? ' on disk' : ''}`
+    return undefined
   }
 }
 
-function short(what: string): Unavailable {
-  const message = `written, but ${what}: send it again`
+/** Too few have it, but it stands. `advice` says what to do about that. */
+export function tooFew(missing: string, advice: string): Unavailable {
+  const message = `written, but ${missing}: ${advice}`
   return new Unavailable(message, { told: message })
 }

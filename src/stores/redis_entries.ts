@@ -7,7 +7,7 @@ import { type Entry, keyOf, suspensionKey } from './entry.ts'
 import type { FeedEntry, FeedSource, Probe } from './feed.ts'
 import type { KeyName } from './keyed.ts'
 import { OwnWrites } from './own_writes.ts'
-import { type Acknowledge, Acknowledgement } from './redis_acknowledge.ts'
+import { type Acknowledgement, tooFew } from './redis_acknowledge.ts'
 import { answer, reason } from './redis_answer.ts'
 import type { Connection } from './redis_connect.ts'
 import { checkEviction } from './redis_fitness.ts'
@@ -46,16 +46,17 @@ export class RedisEntries implements FeedSource {
   constructor(
     connections: Connections,
     key: KeyName,
-    { acknowledge, clock }: { readonly acknowledge?: Acknowledge; readonly clock: StoreClock },
+    {
+      acknowledgement,
+      clock,
+    }: { readonly acknowledgement?: Acknowledgement | undefined; readonly clock: StoreClock },
   ) {
     this.#connections = connections
     this.#clock = clock
     this.#hash = key('revocations')
     this.#stream = key('feed')
     this.#beat = key('beat')
-    const { waiter } = connections
-    if (waiter === undefined || acknowledge === undefined) return
-    this.#acknowledgement = new Acknowledgement(waiter, acknowledge, (entry) => this.#announce(waiter, entry))
+    this.#acknowledgement = acknowledgement
   }
 
   /** Rejects where the server cannot do what is asked of it, and names the fix. */
@@ -124,7 +125,8 @@ export class RedisEntries implements FeedSource {
   async acknowledge(entry: Entry, written: () => void): Promise<void> {
     await this.#announce(this.#connections.commands, entry)
     written()
-    await this.#acknowledgement?.of(entry)
+    const { missing } = (await this.#acknowledgement?.of((waiter) => this.#announce(waiter, entry))) ?? {}
+    if (missing !== undefined) throw tooFew(missing, 'send it again')
   }
 
   /** What stands about one lease right now, key and text. */

@@ -1,6 +1,7 @@
 // In: a way to run SQL. Out: the records port on it. Each write is one transaction. It never sees a file or a
 // driver: embedded.ts does.
 import type { Records, RecordWrite, StoredRecord } from '../ports.ts'
+import { checkWrites } from './record_writes.ts'
 import type { Sql } from './sql.ts'
 
 /** Records. One whose time is over is as good as gone, whether it has been purged or not. */
@@ -12,13 +13,15 @@ export function sqlRecords(sql: Sql, now: () => number): Records {
       const row = get(kind, id)
       return row && recordOf(row)
     },
-    write: (writes) =>
-      sql.write(() => {
-        if (!writes.every(({ kind, id, expect }) => Number(get(kind, id)?.version ?? 0) === expect))
-          return false
+    async write(writes) {
+      checkWrites(writes)
+      return sql.write(() => {
+        const stands = ({ kind, id, expect }: RecordWrite) => (get(kind, id)?.version ?? 0) === expect
+        if (!writes.every(stands)) return false
         for (const write of writes) put(sql, write)
         return true
-      }),
+      })
+    },
     async list(kind, list, { limit, before = Number.MAX_VALUE }) {
       const rows = sql.all(
         `SELECT records.id, version, text FROM record_lists JOIN records USING (kind, id)

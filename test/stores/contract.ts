@@ -8,7 +8,8 @@ import { keyOf } from '../../src/stores/entry.ts'
 import { budgets } from './budgets_contract.ts'
 import { deferrals, secrets } from './deferrals_contract.ts'
 import { leases } from './leases_contract.ts'
-import { lease, nowSeconds, revocation } from './samples.ts'
+import { records } from './records_contract.ts'
+import { lease, nowSeconds, recordWrite, revocation } from './samples.ts'
 import { policySets } from './sets_contract.ts'
 import { suspensions } from './suspensions_contract.ts'
 
@@ -72,6 +73,7 @@ export function storeContract(kind: Store['kind'], setUp: () => Promise<SharedSt
     singleUse(open)
     bounded(open)
     policySets(open)
+    records(open)
   })
 }
 
@@ -108,6 +110,8 @@ function itself(kind: Store['kind'], open: Open): void {
     await expect(store.leases.get('lse_1')).rejects.toMatchObject({ name: 'Unavailable' })
     await expect(store.policySets.active()).rejects.toMatchObject({ name: 'Unavailable' })
     await expect(store.policySets.get('sha256:00')).rejects.toMatchObject({ name: 'Unavailable' })
+    await expect(store.records.get('action', 'x')).rejects.toMatchObject({ name: 'Unavailable' })
+    await expect(store.records.write([recordWrite('x')])).rejects.toMatchObject({ name: 'Unavailable' })
     await eventually(() => store.revocations.ageMs(Date.now())).toBeGreaterThan(50)
   })
 

@@ -11,7 +11,7 @@ import type { Store } from '../../src/ports.ts'
 import { type EmbeddedOptions, openEmbedded } from '../../src/stores/embedded.ts'
 import { migrations } from '../../src/stores/sql.ts'
 import { eventually, found, storeContract } from './contract.ts'
-import { lease, nowSeconds, oldLease, record, revocation, suspension, total } from './samples.ts'
+import { lease, nowSeconds, oldLease, recordWrite, revocation, suspension, total } from './samples.ts'
 import { suspended } from './suspensions_contract.ts'
 
 const maxStalenessMs = 2000
@@ -197,7 +197,9 @@ describe('the embedded store', () => {
     await expect(store.budgets.spend([total('k')])).rejects.toMatchObject({
       name: 'Unavailable',
     })
-    await expect(store.records.write([record('a')])).rejects.toMatchObject({ name: 'Unavailable' })
+    await expect(store.records.write([recordWrite('a', { lists: ['all'] })])).rejects.toMatchObject({
+      name: 'Unavailable',
+    })
     expect(found(store, 'lse_1')).toBeUndefined()
     other.exec('ROLLBACK')
     other.close()

@@ -16,7 +16,7 @@ import {
   nowSeconds,
   oldLease,
   rate,
-  record,
+  recordWrite,
   revocation,
   suspension,
   total,
@@ -95,12 +95,14 @@ describe('the Redis store', () => {
       store.budgets.look([rate('k')]),
       store.budgets.giveBack([total('k')]),
       store.records.get('action', 'a'),
-      store.records.write([record('a')]),
       store.records.list('action', 'all', { limit: 1 }),
       store.replay.use('j', at + 60, at),
       store.policySets.active(),
       store.policySets.get('sha256:00'),
       store.policySets.list(),
+      store.records.get('action', 'x'),
+      store.records.write([recordWrite('x')]),
+      store.records.list('action', 'pending', { limit: 1 }),
     ]
     for (const result of await Promise.allSettled(asked)) {
       expect(result).toMatchObject({ status: 'rejected', reason: { name: 'Unavailable' } })
@@ -138,13 +140,13 @@ describe('the Redis store', () => {
     await store.revocations.revoke(revocation('lse_1'))
     await store.budgets.spend([total('lse_1#0'), rate('lse_1')])
     await store.replay.use('jti', at + 60, at)
-    await store.records.write([record('a')])
     await store.leases.put(lease('lse_1', { login: { issuer: 'https://idp.example', subject: '7' } }))
     await store.leases.addUsage([use('lse_1')])
     await store.deferrals.put(deferral('d'))
     await store.secrets.shared('nonce')
+    await store.records.write([recordWrite('x', { lists: ['lease:lse_1'] })])
     const keys = await admin().keys('*')
-    expect(keys.length).toBeGreaterThanOrEqual(18)
+    expect(keys.length).toBeGreaterThanOrEqual(21)
     for (const key of keys) expect(key).toMatch(/^gate:\{leasegate\}:/)
   })
 
@@ -154,13 +156,13 @@ describe('the Redis store', () => {
     await store.budgets.spend([total('b', { expiresAt: at + 600 }), rate('r', { periodMs: 3_600_000 })])
     await store.budgets.spend([total('b', { expiresAt: at + 60 })])
     await store.replay.use('r', at + 60, at)
-    await store.records.write([record('a')])
     await store.leases.put(lease('lse_1', { login: { issuer: 'https://idp.example', subject: '7' } }))
     await store.leases.addUsage([use('lse_1')])
     await store.leases.transition('lse_1', { from: ['active'], to: 'suspended', at, by: 'x', reason: '' })
     await store.deferrals.put(deferral('d'))
     await store.revocations.suspend(suspension('lse_1'))
     await store.secrets.shared('nonce')
+    await store.records.write([recordWrite('x', { lists: ['all'] })])
     const client = admin()
     const endless: string[] = []
     for (const key of await client.keys('*')) {

@@ -98,8 +98,8 @@ export function deferral(id: string, over: Partial<Deferral> = {}): Deferral {
   }
 }
 
-/** A new record of kind `action` in one list, for an hour. */
-export function record(id: string, over: Partial<RecordWrite> = {}): RecordWrite {
+/** A new record of kind `action`, of now, that stands for an hour. */
+export function recordWrite(id: string, over: Partial<RecordWrite> = {}): RecordWrite {
   const at = nowSeconds()
-  return { kind: 'action', id, expect: 0, text: '{}', expiresAt: at + 3600, lists: ['all'], at, ...over }
+  return { kind: 'action', id, expect: 0, text: '{}', expiresAt: at + 3600, at, ...over }
 }
