@@ -1,18 +1,15 @@
 // In: a way to run SQL. Out: the records port on it. Each write is one transaction. It never sees a file or a
 // driver: embedded.ts does.
-import type { Records, RecordWrite, StoredRecord } from '../ports.ts'
+import { type Records, type RecordWrite, type StoredRecord, Unavailable } from '../ports.ts'
 import { checkWrites } from './record_writes.ts'
 import type { Sql } from './sql.ts'
 
 /** Records. One whose time is over is as good as gone, whether it has been purged or not. */
 export function sqlRecords(sql: Sql, now: () => number): Records {
   const query = 'SELECT id, version, text FROM records WHERE kind = ? AND id = ? AND keep_until > ?'
-  const get = (kind: string, id: string) => sql.all(query, kind, id, now() / 1000)[0]
+  const get = (kind: string, id: string) => sql.all(query, kind, id, now() / 1000).map(recordOf)[0]
   return {
-    async get(kind, id) {
-      const row = get(kind, id)
-      return row && recordOf(row)
-    },
+    get: async (kind, id) => get(kind, id),
     async write(writes) {
       checkWrites(writes)
       return sql.write(() => {
@@ -45,5 +42,6 @@ function put(sql: Sql, { kind, id, expect, text, expiresAt, lists = [], at }: Re
 }
 
 function recordOf({ id, version, text }: Record<string, unknown>): StoredRecord {
-  return { id: String(id), version: Number(version), text: String(text) }
+  if (typeof version !== 'number' || version < 1) throw new Unavailable('a stored record is malformed')
+  return { id: String(id), version, text: String(text) }
 }

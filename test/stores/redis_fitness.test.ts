@@ -8,7 +8,7 @@ import { revokeArguments } from '../../src/stores/revocation_scripts.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
 import { adminOf } from '../support/redis_topologies.ts'
 import { eventually, found } from './contract.ts'
-import { revocation, suspension } from './samples.ts'
+import { recordWrite, revocation, suspension } from './samples.ts'
 import { suspended } from './suspensions_contract.ts'
 
 const prefix = 'gate:'
@@ -191,6 +191,62 @@ describe('acknowledged by replicas', async () => {
     await follower.replicaof('127.0.0.1', primary.port)
     await age(store).toBeLessThan(bounds.maxStalenessMs)
     await admin.config('SET', 'min-replicas-to-write', '0')
+  })
+
+  const heldBy = (kind: string, id: string) =>
+    follower.hget(`${prefix}{leasegate}:record:${kind}:${id}`, 'text')
+  const alone = async () => {
+    await follower.replicaof('NO', 'ONE')
+    await eventually(() => admin.info('replication')).toMatch(/connected_slaves:0/)
+  }
+
+  it('a record is written when the replica has it, so that what was used up stays so after a fail-over', async () => {
+    const { records } = await openAt(primary, { acknowledge })
+    expect(await records.write([recordWrite('act_1', { text: 'approved' })])).toBe(true)
+    expect(await records.write([recordWrite('act_1', { expect: 1, text: 'used' })])).toBe(true)
+    expect(await heldBy('action', 'act_1')).toBe('used')
+    await alone()
+    const after = await openAt(replica)
+    expect(await after.records.write([recordWrite('act_1', { expect: 1, text: 'used' })])).toBe(false)
+    expect(await after.records.get('action', 'act_1')).toMatchObject({ version: 2, text: 'used' })
+  })
+
+  it('one that too few have is refused and stands: nobody uses it a second time', async () => {
+    const { records } = await openAt(primary, { acknowledge: short })
+    await (await openAt(primary)).records.write([recordWrite('act_2', { text: 'approved' })])
+    await alone()
+    const used = recordWrite('act_2', { expect: 1, text: 'used' })
+    const message = 'written, but 0 of 1 replicas have it: it may count as done'
+    await expect(records.write([used])).rejects.toMatchObject({ name: 'Unavailable', message, told: message })
+    expect(await records.write([used])).toBe(false)
+    expect(await records.get('action', 'act_2')).toMatchObject({ version: 2, text: 'used' })
+  })
+
+  it('a change that came too late changed nothing, however many have it', async () => {
+    const { records } = await openAt(primary, { acknowledge: short })
+    await (await openAt(primary)).records.write([recordWrite('act_3')])
+    await alone()
+    expect(await records.write([recordWrite('act_3')])).toBe(false)
+  })
+
+  it('one that is written anew in a moment waits for no replica', async () => {
+    const { records } = await openAt(primary, { acknowledge: short })
+    await alone()
+    expect(await records.write([recordWrite('gate_1', { kind: 'gate' })])).toBe(true)
+    const both = [recordWrite('gate_2', { kind: 'gate' }), recordWrite('act_4')]
+    await expect(records.write(both)).rejects.toMatchObject({ name: 'Unavailable' })
+  })
+
+  it('of fifty that use one thing up at once while the replica is frozen, one does', async () => {
+    const { records } = await openAt(primary, { acknowledge })
+    await records.write([recordWrite('act_5')])
+    replica.freeze()
+    const uses = Array.from({ length: 50 }, (_, at) =>
+      records.write([recordWrite('act_5', { expect: 1, text: String(at) })]),
+    )
+    replica.thaw()
+    expect((await Promise.all(uses)).filter(Boolean)).toHaveLength(1)
+    expect(await heldBy('action', 'act_5')).toBe((await records.get('action', 'act_5'))?.text)
   })
 
   it('many at once wait together, and hold up nothing else', async () => {
