@@ -1,10 +1,10 @@
 // Actions as they are stored: in records that change by compare-and-set, with the bytes of the call sealed beside
 // them. In: the records port and a sealer. Out: actions, and whether a change came about. Decides nothing.
 import { type Lease, revocationKeys } from '../lease/lease.ts'
-import { isObject } from '../lease/text.ts'
 import { type Records, type RecordWrite, type StoredRecord, Unavailable } from '../ports.ts'
 import { type Action, isOver } from './action.ts'
 import type { Sealer } from './seal.ts'
+import { readAction } from './stored_action.ts'
 
 /** A call exactly as the agent sent it: what a fingerprint names and a gate executes. */
 export interface HeldCall {
@@ -53,7 +53,7 @@ export class Actions {
   async open(action: Action, call: HeldCall, also: readonly RecordWrite[] = []): Promise<KeptAction> {
     for (let attempt = 0; attempt < attempts; attempt++) {
       const pointer = await this.#records.get('open', action.fingerprint)
-      const known = pointer && (await this.get(pointer.text))
+      const known = pointer && (await this.#pointed(pointer, action.fingerprint))
       if (known !== undefined && !isOver(known.action, action.createdAt)) return known
       const stored = await this.#records.write([
         writeOf(action, 0),
@@ -81,7 +81,13 @@ export class Actions {
   /** The newest action of a fingerprint, whatever became of it. */
   async latest(fingerprint: string): Promise<KeptAction | undefined> {
     const pointer = await this.#records.get('open', fingerprint)
-    return pointer && this.get(pointer.text)
+    return pointer && this.#pointed(pointer, fingerprint)
+  }
+
+  /** A draft that was replaced has left its fingerprint: what is pointed to is something else by now. */
+  async #pointed(pointer: StoredRecord, fingerprint: string): Promise<KeptAction | undefined> {
+    const kept = await this.get(pointer.text)
+    return kept?.action.fingerprint === fingerprint ? kept : undefined
   }
 
   /** Writes `next` over the version that was read. Undefined: somebody was faster, and nothing has changed. */
@@ -195,12 +201,10 @@ function pointerTo(action: Action, expect: number): RecordWrite {
   return { kind: 'open', id: fingerprint, expect, text, expiresAt: goneAt(action), at }
 }
 
-function read({ text, version }: StoredRecord): KeptAction {
-  const action: unknown = JSON.parse(text)
-  if (!isObject(action) || typeof action.id !== 'string' || typeof action.fingerprint !== 'string') {
-    throw new Unavailable('a stored action is malformed')
-  }
-  return { action: action as Record<string, unknown> & Action, version }
+function read({ id, text, version }: StoredRecord): KeptAction {
+  const action = readAction(text)
+  if (action?.id !== id) throw new Unavailable('a stored action is malformed')
+  return { action, version }
 }
 
 function readCall(bytes: Uint8Array): HeldCall {
