@@ -12,10 +12,11 @@ import {
   readiness,
   type Supervised,
 } from './compose_parts.ts'
+import { composePresence } from './compose_presence.ts'
 import type { Config, Listen } from './config.ts'
 import { RecentCallCounter } from './enforce/recent.ts'
 import { bind } from './http/bind.ts'
-import { createHealthListener } from './http/health.ts'
+import { createHealthListener, type Readiness } from './http/health.ts'
 import { renewCertificate } from './http/tls.ts'
 import type { Logger } from './telemetry/log.ts'
 import type { GivenPolicy, WorkerState } from './workers/messages.ts'
@@ -57,7 +58,9 @@ export function startGate(config: Config, log: Logger, { broker } = { broker: tr
     const agents = composeAgents(parts, closers)
     const bound = await listenApart(parts, closers, agents)
     closers.push(() => agents.close())
-    return { ...bound, proxy: await agents.listen() }
+    const proxy = await agents.listen()
+    composePresence(parts, closers, () => everyReadiness(parts, agents))
+    return { ...bound, proxy }
   })
 }
 
@@ -84,7 +87,11 @@ export function startWorker(config: Config, log: Logger, policy: GivenPolicy): P
 
 /** Starts a broker without a gate. Rejects, with nothing left open, when a part cannot start. */
 export function startBroker(config: Config, log: Logger): Promise<Running> {
-  return start(config, log, { gate: false, broker: true }, (parts, closers) => listenApart(parts, closers))
+  return start(config, log, { gate: false, broker: true }, async (parts, closers) => {
+    const bound = await listenApart(parts, closers)
+    composePresence(parts, closers, () => everyReadiness(parts))
+    return bound
+  })
 }
 
 async function start<Bound>(
@@ -134,13 +141,18 @@ async function listenApart(parts: Parts, closers: Closers, agents?: AgentsSide) 
   parts.secured.set('control', control)
   const health = createHealthListener({
     metrics: () => agents?.metrics() ?? parts.metrics.render(),
-    readiness: async () => [...readiness(parts), ...((await agents?.readiness()) ?? [])],
+    readiness: () => everyReadiness(parts, agents),
   })
   closers.push(() => Promise.all([closeServer(health), closeServer(control)]))
   return {
     metrics: await bind(health, 'metrics', listen.metrics),
     control: await bind(control, 'control', listen.control),
   }
+}
+
+/** Of this process and of its workers. */
+async function everyReadiness(parts: Parts, agents?: AgentsSide): Promise<readonly Readiness[]> {
+  return [...readiness(parts), ...((await agents?.readiness()) ?? [])]
 }
 
 function closeServer(server: Server): Promise<void> {

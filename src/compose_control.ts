@@ -9,6 +9,7 @@ import { createControlListener } from './http/control.ts'
 import { leaseEndpoints } from './http/leases.ts'
 import { type Operator, operator } from './http/operators.ts'
 import { revocationEndpoints } from './http/revocations.ts'
+import { statusEndpoint } from './http/status.ts'
 import { openSecretFile } from './secret_file.ts'
 
 /** The control listener; the caller binds it. */
@@ -23,6 +24,7 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
       // What operators call on any process: a revocation may be sent to whichever is at hand.
       ...revocationEndpoints(orders),
       ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
+      statusEndpoint(orders),
       ...(broker?.endpoints ?? []),
     ],
     operators: await openOperators(config.control),
