@@ -166,7 +166,7 @@ export interface ParsedRedis extends ParsedAccess {
 /** What a fail-over could undo the way the section is; undefined: nothing, or nobody would take over. */
 export function failOverRisk({ sentinel, cluster, acknowledge }: RedisConfig): string | undefined {
   if ((sentinel === undefined && cluster === undefined) || acknowledge.replicas > 0) return undefined
-  return 'state.redis.acknowledge: write { replicas: 1 }, or a fail-over can let revoked leases live again for a while'
+  return 'state.redis.acknowledge: write { replicas: 1 }, or a fail-over can let revoked leases and used approvals live again'
 }
 
 /** What becomes of the section; `dir` is where paths start. What holds a password prints as `[redacted]`. */
