@@ -2,6 +2,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it, test } from 'vitest'
+import type { RecordWrite } from '../../src/ports.ts'
 import { killed, type RecordStore, recordChild, recordStore } from '../support/record_stores.ts'
 import { eventually } from './contract.ts'
 import { recordWrite as put } from './samples.ts'
@@ -25,6 +26,22 @@ test.each(['embedded', 'redis'] as const)(
     })
   },
 )
+
+test.each<[string, RecordWrite[]]>([
+  ['the same record twice', [put('a'), put('a')]],
+  ['more than eight lists', [put('a', { lists: [...'123456789'] })]],
+  ['one list twice', [put('a', { lists: ['x', 'x'] })]],
+  ['an end that is no number', [put('a', { expiresAt: Number.NaN })]],
+  ['an end that never comes', [put('a', { expiresAt: Number.POSITIVE_INFINITY })]],
+  ['a place that is no number', [put('a', { at: Number.NaN })]],
+  ['a version that is no count', [put('a', { expect: 0.5 })]],
+])('a write of records with %s is a bug, and writes nothing', async (_, writes) => {
+  state = await recordStore('embedded')
+  const { records: port } = await state.open()
+  await expect(port.write([put('b'), ...writes])).rejects.toThrow(TypeError)
+  expect(await port.get('action', 'a')).toBeUndefined()
+  expect(await port.get('action', 'b')).toBeUndefined()
+})
 
 describe('the embedded store', () => {
   const change = (sql: string) => {

@@ -10,21 +10,6 @@ export function records(open: Open): void {
   lists(open)
   expiry(open)
   contents(open)
-  it.each([
-    ['the same record twice', [put('a'), put('a')]],
-    ['more than eight lists', [put('a', { lists: [...'123456789'] })]],
-    ['one list twice', [put('a', { lists: ['x', 'x'] })]],
-    ['an end that is no number', [put('a', { expiresAt: Number.NaN })]],
-    ['an end that never comes', [put('a', { expiresAt: Number.POSITIVE_INFINITY })]],
-    ['a place that is no number', [put('a', { at: Number.NaN })]],
-    ['a version that is no count', [put('a', { expect: 0.5 })]],
-  ])('a write of records with %s is a bug, and writes nothing', async (_, writes) => {
-    const { records: port } = await open()
-    await expect(port.write([put('b'), ...writes])).rejects.toThrow(TypeError)
-    expect(await port.get('action', 'a')).toBeUndefined()
-    expect(await port.get('action', 'b')).toBeUndefined()
-  })
-
   it('records do as a map does that is read and written under a lock', async () => {
     const { records: port } = await open()
     let run = 0

@@ -53,7 +53,7 @@ describe('an ACL user', async () => {
 
   storeContract('redis', async () => {
     await setUser(rights)
-    return { open: (over) => open(over), end: async () => void (await admin.flushall()) }
+    return { open: (over) => open({ settleMs: 0, ...over }), end: async () => void (await admin.flushall()) }
   })
 
   it.each(neededCommands())('who may not run %s is told so at the start', async (name) => {

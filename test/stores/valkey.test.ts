@@ -23,7 +23,7 @@ let prefixes = 0
 storeContract('redis', async () => {
   const prefix = `test-${prefixes++}:`
   return {
-    open: (over) => openRedis({ url: server.url, prefix, ...bounds, ...over }),
+    open: (over) => openRedis({ url: server.url, prefix, settleMs: 0, ...bounds, ...over }),
     end: async () => void (await admin.flushall()),
   }
 })
