@@ -19,6 +19,7 @@ const node = process.execPath
 const steps: readonly Step[] = [
   { name: 'a real Redis', command: [node, 'scripts/redis.ts'] },
   { name: 'a real Valkey', command: [node, 'scripts/valkey.ts'] },
+  { name: 'a real Chromium', command: [node, 'scripts/chromium.ts'] },
   { name: 'format and lint', command: ['biome', 'ci', '--error-on-warnings', '.'] },
   { name: 'types', command: ['tsc', '-p', '.'] },
   { name: 'unused code and dependencies', command: ['knip'] },
