@@ -2,6 +2,7 @@
 // process is, not yet bound. ADD AN ENDPOINT to the list of its role. Decides nothing.
 import type { Server } from 'node:http'
 import { composeBroker } from './compose_broker.ts'
+import { sendNotices } from './compose_notify.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
@@ -15,6 +16,7 @@ import { openSecretFile } from './secret_file.ts'
 /** The control listener; the caller binds it. */
 export async function composeControl(parts: Parts, closers: Closers): Promise<Server> {
   const { config, log, store, brokerObserver: observer } = parts
+  sendNotices(parts, closers)
   // A gate without a broker has no keys to publish and nothing to issue.
   const broker = parts.roles.broker ? composeBroker(parts, closers) : undefined
   const orders = { store, observer, clock: Date.now }

@@ -98,7 +98,7 @@ function composeGate(parts: Parts, recent: RecentCallCounter, waiting: WaitingRo
     humans: {
       actions: parts.actions,
       findRepeat: async () => undefined,
-      noticesOf: () => [],
+      noticesOf: (action) => parts.notices.writes('approval.requested', action),
       newActionId: (nowMs) => newId('act_', nowMs),
       waiting,
       maxBodyBytes: config.approvals.maxBodyBytes,

@@ -2,10 +2,12 @@
 // out, and whether they are fit for traffic. Opens in dependency order. Decides nothing.
 import type { Server } from 'node:http'
 import { Actions } from './approval/actions.ts'
+import type { Notices } from './approval/notices.ts'
 import { createSealer } from './approval/seal.ts'
 import type { BrokerObserver } from './broker/observer.ts'
 import { composeGiven, type GivenPolicies } from './compose_given.ts'
 import { type ComposedIdentity, composeIdentity } from './compose_identity.ts'
+import { composeNotices } from './compose_notify.ts'
 import { type ComposedPolicy, composePolicy } from './compose_policy.ts'
 import { openStore } from './compose_store.ts'
 import { failOverRisk } from './config/redis.ts'
@@ -69,6 +71,8 @@ export interface Parts {
   readonly proofs: ProofOptions
   readonly observer: GateObserver
   readonly brokerObserver: BrokerObserver
+  /** Who is to be told about actions. */
+  readonly notices: Notices
   /** The listeners whose certificates are read again at a reload. */
   readonly secured: Map<keyof Config['tls'], Server>
   /** What else a reload is for. */
@@ -150,6 +154,7 @@ export async function openParts(
     proofs,
     observer,
     brokerObserver,
+    notices: composeNotices(config),
     secured: new Map(),
     reloads: [],
   }

@@ -85,6 +85,7 @@ describe('each package behind one door', () => {
     ['@open-policy-agent/opa-wasm', 'policy/evaluate.ts'],
     ['prom-client', 'telemetry/registry.ts'],
     ['jose', 'lease/jose.ts'],
+    ['standardwebhooks', 'notify/standard.ts'],
   ])('%s is imported by one file', (name, place) => {
     const importers = imports
       .filter(({ of }) => of === name || of.startsWith(`${name}/`))

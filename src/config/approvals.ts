@@ -5,7 +5,7 @@ import { z } from 'zod'
 import type { Config } from '../config.ts'
 import { duration, filePath, list, oneOf, seconds, section, size, text } from './fields.ts'
 import { listeners, listenerUrl } from './listeners.ts'
-import { hideSecret } from './references.ts'
+import { hideSecret, hideSecrets } from './references.ts'
 import { parseKeyUrl, parseOrigin, parsePlain } from './scalars.ts'
 import { at, type RelationScope, select, textAt } from './select.ts'
 import { speaksTls } from './tls.ts'
@@ -17,7 +17,8 @@ const name = parsePlain(
 )
 const claim = parsePlain(/^[^.\s]+(\.[^.\s]+)*$/, 'write a dotted path into the claims, such as email')
 const webhookSecret = parsePlain(
-  /^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/,
+  // Whole groups of base64: of another length receivers and we would not read the same key.
+  /^whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/,
   'write whsec_ and 24 to 64 random bytes as base64 (Standard Webhooks)',
 )
 
@@ -98,7 +99,9 @@ export function buildApprovals(
       idleMs: idle,
       passkeys,
     },
-    notify: file.notify.map(({ secret, ...rest }) => hideSecret({ ...rest, secret: secret ?? '' }, 'secret')),
+    notify: file.notify.map(({ secret, ...rest }) =>
+      hideSecrets({ ...rest, secret: secret ?? '' }, ['secret', 'url']),
+    ),
   }
 }
 

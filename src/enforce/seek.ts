@@ -25,7 +25,7 @@ export interface Humans {
   /** A repeat that somebody granted and that covers this call; undefined: none. */
   readonly findRepeat: (evidence: Evidence, terms: Terms) => Promise<Approval | undefined>
   /** What tells people of a new action, written with it. */
-  readonly noticesOf: (action: Action) => RecordWrite[]
+  readonly noticesOf: (action: Action) => readonly RecordWrite[]
   readonly newActionId: (nowMs: number) => string
   readonly waiting: WaitingRoom
   readonly maxBodyBytes: number

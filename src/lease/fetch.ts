@@ -72,7 +72,7 @@ export async function fetchChanged(url: string, bounds: ConditionalBounds): Prom
 }
 
 /** The system's word for it (`ECONNREFUSED`), never a message: that may quote what was sent. */
-function causeOf(thrown: unknown): string {
+export function causeOf(thrown: unknown): string {
   const cause = thrown instanceof Error ? thrown.cause : undefined
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
   return typeof code === 'string' ? code : 'the connection failed'

@@ -58,6 +58,7 @@ type CounterSetters = Pick<
   | 'brokerRequest'
   | 'revocationRequest'
   | 'leaseIssued'
+  | 'notice'
   | 'shadowDifference'
   | 'workerRestarted'
 >
@@ -75,12 +76,15 @@ export function createCounters(registry: MetricRegistry): CounterSetters {
   const asked = registry.counter(metricTable.brokerRequests)
   const ordered = registry.counter(metricTable.revocationRequests)
   const issued = registry.counter(metricTable.leasesIssued)
+  const notices = registry.counter(metricTable.notices)
+  for (const result of ['sent', 'failed', 'given_up', 'gone']) notices({ result }, 0)
   const differences = registry.counter(metricTable.shadowDifferences)
   const restarts = registry.counter(metricTable.workerRestarts)
   return {
     brokerRequest: (endpoint, grant = 'none', code) => asked({ endpoint, grant, outcome: code ?? 'ok' }),
     revocationRequest: (verb, scope, result) => ordered({ verb, scope: scope ?? 'none', result }),
     leaseIssued: () => issued(),
+    notice: (result) => notices({ result }),
     policyReload: (result) => reloads({ result }),
     agentsReload: (result) => agents({ result }),
     policyFault: () => faults(),

@@ -11,6 +11,7 @@ type GaugeSetters = Pick<
   | 'revocationAge'
   | 'revocationEntries'
   | 'clockOffset'
+  | 'noticesWaiting'
   | 'storeUp'
   | 'revocationMalformed'
   | 'auditFault'
@@ -44,6 +45,7 @@ export function createGauges(registry: MetricRegistry, version: string): GaugeSe
     revocationAge: number(metricTable.revocationAge),
     revocationEntries: number(metricTable.revocationEntries),
     clockOffset: number(metricTable.clockOffset),
+    noticesWaiting: number(metricTable.noticesWaiting),
     bundleAge: number(metricTable.bundleAge),
     storeUp: flag(metricTable.storeUp),
     auditFault: flag(metricTable.auditFault),

@@ -166,6 +166,19 @@ export const metricTable = {
     labels: ['agent'],
     help: 'Harm that an agent could do with its live leases before somebody ends them; broker only, a minute old at most.',
   },
+  notices: {
+    name: 'leasegate_notices_total',
+    type: 'counter',
+    labels: ['result'],
+    help: 'Attempts to tell a place of notify: sent, failed (tried again), given_up (its time is over), gone (410).',
+  },
+  noticesWaiting: {
+    name: 'leasegate_notices_waiting',
+    type: 'gauge',
+    labels: [],
+    help: 'Notices not yet taken by whom they are for, at most 100 of each place.',
+    across: 'max',
+  },
   auditFault: {
     name: 'leasegate_audit_fault',
     type: 'gauge',

@@ -25,6 +25,9 @@ export interface DecisionLabels {
 /** What became of an order about leases. */
 export type OrderResult = 'done' | 'repeated' | RefusalCode
 
+/** What became of an attempt to tell somebody. */
+export type NoticeResult = 'sent' | 'failed' | 'given_up' | 'gone'
+
 /** Where the gate counts. Durations are seconds. Nothing here throws or waits. */
 export interface Metrics {
   /** Once per request, whatever became of it. */
@@ -39,6 +42,7 @@ export interface Metrics {
   openStreams(read: () => number): void
   revocationAge(readSeconds: () => number): void
   revocationEntries(read: () => number): void
+  noticesWaiting(read: () => number): void
   clockOffset(readSeconds: () => number): void
   storeUp(read: () => boolean): void
   revocationMalformed(read: Revocations['malformed']): void
@@ -61,6 +65,8 @@ export interface Metrics {
   /** One order about leases. Every label is a word of the code; `scope` of an order that could be read. */
   revocationRequest(verb: LifecycleVerb, scope: RevocationScope | undefined, result: OrderResult): void
   leaseIssued(): void
+  /** One attempt to tell somebody about an action. */
+  notice(result: NoticeResult): void
   /** A policy in shadow: both are read at each scrape. `running` is undefined while none is wanted. */
   shadow(
     source: string,
