@@ -1,5 +1,14 @@
-// An action that waits, with something in every member that no notice may repeat.
+// An action that waits, with something in every member that no notice may repeat, and who is told of it.
 import type { Action } from '../../src/approval/action.ts'
+import type { Destination } from '../../src/notify/notice.ts'
+
+/** A place that is told of requests, signed. */
+export const placeAt = (url: string): Destination => ({
+  url,
+  format: 'standard',
+  secret: `whsec_${Buffer.alloc(32, 7).toString('base64')}`,
+  events: ['approval.requested'],
+})
 
 /** What is in no notice, whatever the format. */
 export const unspoken = [
@@ -61,6 +70,7 @@ export function action(over: Partial<Action> = {}): Action {
       {
         by: { user: 'bob@example.com', issuer: 'https://login.example', subject: 'bob' },
         at: now,
+        as: 'bob@example.com',
         reason: 'the reason of bob',
         shownBy: 'session',
       },
