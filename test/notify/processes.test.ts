@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
 import { placeOf, waitingList } from '../../src/notify/notice.ts'
 import { createNotices } from '../../src/notify/notices.ts'
@@ -55,7 +56,7 @@ test('a process that is killed while the place reads: the next one tells it, and
     () => close(),
     () => place.close(),
   )
-  const program = join(import.meta.dirname, 'notice-child.ts')
+  const program = fileURLToPath(new URL('./notice-child.ts', import.meta.url))
   const child = spawn(process.execPath, [program, path, place.url], { stdio: 'ignore' })
   closers.push(() => child.kill('SIGKILL'))
   await tell(records, place)
