@@ -22,6 +22,7 @@ import { parseAgents, readAgentFiles } from '../src/config/agent_files.ts'
 import { agentSchema } from '../src/config/agent_schema.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { configSchema } from '../src/config/schema.ts'
+import { signer } from '../src/notify/standard.ts'
 import { fmt, test as testPolicy } from '../src/policy/toolchain.ts'
 import { refusals } from '../src/refusals.ts'
 import { metricTable } from '../src/telemetry/metric_table.ts'
@@ -228,6 +229,40 @@ describe('docs/configuration.md', () => {
     keys.delete('crm')
     expect([...keys].filter((key) => !new RegExp(`[\`.]${key}[\`.[]`).test(text))).toEqual([])
     expect(loadConfig(join(root, 'config.example.yaml'), { CRM_TOKEN: 'secret' }).backends).toHaveLength(1)
+  })
+})
+
+describe('docs/approvals.md', () => {
+  const text = read('docs/approvals.md')
+
+  it('shows whom to tell as the loader takes it', () => {
+    const [yaml] = blocks(text, 'yaml').filter((block) => /^notify:/m.test(block))
+    const file = join(dir, 'config.yaml')
+    writeFileSync(
+      file,
+      `${read('config.example.yaml').replace(/^(?:notify|console):.*(?:\n .*)*/gm, '')}\n${yaml}`,
+    )
+    const env = {
+      CRM_TOKEN: 'secret',
+      WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
+      SLACK_WEBHOOK_URL: 'https://hooks.example/services/x',
+    }
+    const { notify } = loadConfig(file, env)
+    expect(notify.map(({ format }) => format)).toEqual(['standard', 'slack'])
+    expect(notify[0]!.events).toEqual([...text.matchAll(/^\| `(\w+\.\w+)` \|/gm)].map(([, event]) => event))
+  })
+
+  it('shows a receiver that takes what the gate signs and nothing else', async () => {
+    const [, receiver] = /<!-- receiver -->\n```ts\n([\s\S]*?)```/.exec(text)!
+    const secret = `whsec_${Buffer.alloc(32).toString('base64')}`
+    const file = join(root, 'node_modules/.cache/leasegate', `receiver-${process.pid}.mjs`)
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, receiver!.replace('process.env.WEBHOOK_SECRET', `'${secret}'`))
+    const receive = await import(file)
+    rmSync(file)
+    const headers = signer(secret)('msg_1', '{"type":"approval.requested"}', Date.now())
+    expect(receive.read('{"type":"approval.requested"}', headers)).toEqual({ type: 'approval.requested' })
+    expect(() => receive.read('{"type":"approval.decided"}', headers)).toThrow('No matching signature found')
   })
 })
 
