@@ -13,14 +13,10 @@ decision := {"effect": "allow", "reasons": []} if {
 	permitted
 	not needs_confirmation
 	not needs_approval
-} else := {
-	"effect": "draft",
-	"reasons": ["stage_draft_writes_are_drafts"],
-	"approval": data.approvers[input.request.backend],
-} if {
+} else := {"effect": "draft", "reasons": ["stage_draft_writes_are_drafts"], "approval": approval} if {
 	permitted
 	needs_confirmation
-} else := {"effect": "hold", "reasons": hold_reasons, "approval": data.approvers[input.request.backend]} if {
+} else := {"effect": "hold", "reasons": hold_reasons, "approval": approval} if {
 	permitted
 	needs_approval
 } else := {"effect": "deny", "reasons": deny_reasons}
@@ -177,17 +173,12 @@ within_call_rate if {
 
 # METADATA
 # title: Needs confirmation
-# description: A write in stage `draft` is executed only after a human has confirmed exactly this write.
+# description: A write in stage `draft`, whatever its risk, is executed only once it is approved.
 needs_confirmation if {
 	input.lease.stage == "draft"
 	not reading
-	not confirmed
+	not approved
 }
-
-# METADATA
-# title: Confirmed
-# description: Somebody, possibly the user, has said yes to exactly this request.
-confirmed if count(input.context.approval.approved_by) > 0
 
 # METADATA
 # title: Needs approval
@@ -209,18 +200,45 @@ harmless if {
 }
 
 # METADATA
+# title: High risk
+# description: A word that is neither `low` nor `medium` counts as high.
+high_risk if not input.request.risk in {"low", "medium"}
+
+# METADATA
 # title: Approved
-# description: Somebody other than the user has said yes to exactly this request.
-approved if {
+# description: As many people as data/approvers asks for now have said yes, to this very call or to some like it.
+approved if count(said_yes) >= object.get(data.approvers[input.request.backend], "quorum", 1)
+
+# METADATA
+# title: Said yes
+# description: Everybody who counts; nobody approves what an agent does for them.
+said_yes contains person if {
 	some person in input.context.approval.approved_by
 	person != input.lease.user
 }
 
 # METADATA
+# title: Approval
+# description: Whom the request waits for, and how, by its backend. A yes to high risk needs a reason.
+approval := object.union(data.approvers[input.request.backend], {"reason_required": needs_reason}) if {
+	count(data.approvers[input.request.backend].approvers) > 0
+}
+
+# METADATA
+# title: Needs reason
+# scope: document
+# description: Whoever says yes has to say why.
+default needs_reason := false
+
+needs_reason if high_risk
+
+needs_reason if data.approvers[input.request.backend].reason_required
+
+# METADATA
 # title: Reasons of a hold
 # scope: document
 # description: What the approver should know about why the agent was stopped.
-hold_reasons contains "high_risk_needs_approval" if not input.request.risk in {"low", "medium"}
+hold_reasons contains "high_risk_needs_approval" if high_risk
 
 hold_reasons contains "untrusted_provenance" if input.context.provenance != "trusted"
 
@@ -264,7 +282,7 @@ deny_reasons contains "rate_exceeded" if not within_call_rate
 
 deny_reasons contains "no_approver_named" if {
 	permitted
-	not data.approvers[input.request.backend]
+	not approval
 }
 
 # METADATA

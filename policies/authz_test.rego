@@ -19,6 +19,11 @@ profiles := {
 		"backends": {"crm": {"verbs": ["read", "list", "update"], "ceiling": "confidential"}},
 		"calls_per_minute": {"lease": 30, "agent": 300},
 	},
+	"leasegate-console": {
+		"stages": ["observe"],
+		"backends": {"crm": {"verbs": ["read", "list"], "ceiling": "restricted"}},
+		"calls_per_minute": {"lease": 60, "agent": 1200},
+	},
 	"leasegate-drill": {
 		"stages": ["observe"],
 		"backends": {"leasegate": {"verbs": ["read"], "ceiling": "public"}},
@@ -28,6 +33,7 @@ profiles := {
 
 users := {
 	"alice@example.com": {"groups": ["support"]},
+	"carol@example.com": {"groups": [], "backends": {"crm": {"verbs": ["read", "list"], "ceiling": "restricted"}}},
 	"bob@example.com": {"groups": [], "backends": {"crm": {"verbs": ["read"], "ceiling": "internal"}}},
 }
 
@@ -36,7 +42,13 @@ groups := {"support": {"backends": {"crm": {
 	"ceiling": "restricted",
 }}}}
 
-approvers := {"crm": {"approvers": ["group:crm-owners"], "expires_in": 600}}
+approvers := {"crm": {
+	"approvers": ["group:crm-owners"],
+	"expires_in": 600,
+	"quorum": 1,
+	"after_lease": 3600,
+	"repeat": {"calls": 5, "seconds": 600},
+}}
 
 reading := {
 	"version": 1,
@@ -101,7 +113,9 @@ drilling := object.union(reading, {
 	"request": {"backend": "leasegate", "resource": "leasegate:canary", "sensitivity": "public"},
 })
 
-approved_by(person) := {"context": {"approval": {"id": "apr_1", "approved_by": [person]}}}
+approved_by(person) := approved_by_all([person])
+
+approved_by_all(people) := {"context": {"approval": {"id": "act_1", "approved_by": people, "kind": "exact"}}}
 
 # Asks under the data above, which a test changes with, for example, `with groups as {}`.
 answer(request) := answer_under(request, profiles)
@@ -119,12 +133,17 @@ allowed(request) if answer(request) == {"effect": "allow", "reasons": []}
 
 denied(request, reasons) if answer(request) == {"effect": "deny", "reasons": reasons}
 
-held(request, reasons) if answer(request) == {"effect": "hold", "reasons": reasons, "approval": approvers.crm}
+# Of high risk a yes needs a reason.
+held(request, reasons) if {
+	needs_reason := "high_risk_needs_approval" in reasons
+	approval := object.union(approvers.crm, {"reason_required": needs_reason})
+	answer(request) == {"effect": "hold", "reasons": reasons, "approval": approval}
+}
 
-drafted(request) if answer(request) == {
+drafted(request, needs_reason) if answer(request) == {
 	"effect": "draft",
 	"reasons": ["stage_draft_writes_are_drafts"],
-	"approval": approvers.crm,
+	"approval": object.union(approvers.crm, {"reason_required": needs_reason}),
 }
 
 test_a_read_within_the_lease_is_allowed if allowed(reading)
@@ -290,21 +309,21 @@ test_one_call_too_many_of_the_agent_is_denied if {
 }
 
 test_a_draft_is_a_draft_whatever_its_risk if {
-	drafted(object.union(updating, {"lease": {"stage": "draft"}}))
-	drafted(object.union(deleting, {"lease": {"stage": "draft"}}))
+	drafted(draft_of(updating), false)
+	drafted(draft_of(deleting), true)
 }
+
+draft_of(request) := object.union(request, {"lease": {"stage": "draft"}})
 
 test_a_draft_still_reads if allowed(object.union(reading, {"lease": {"stage": "draft"}}))
 
-test_a_confirmed_draft_is_executed if {
-	draft := object.union(updating, {"lease": {"stage": "draft"}})
-	allowed(object.union(draft, approved_by("alice@example.com")))
+test_a_draft_is_executed_once_approved if {
+	allowed(object.union(draft_of(updating), approved_by("carol@example.com")))
+	allowed(object.union(draft_of(deleting), approved_by("carol@example.com")))
 }
 
-test_a_confirmed_draft_of_high_risk_still_waits_for_somebody_else if {
-	draft := object.union(deleting, {"lease": {"stage": "draft"}})
-	held(object.union(draft, approved_by("alice@example.com")), {"high_risk_needs_approval"})
-	allowed(object.union(draft, approved_by("carol@example.com")))
+test_nobody_releases_their_own_draft if {
+	drafted(object.union(draft_of(updating), approved_by("alice@example.com")), false)
 }
 
 test_high_risk_waits_for_a_human if held(deleting, {"high_risk_needs_approval"})
@@ -318,8 +337,31 @@ test_nobody_approves_their_own_request if {
 }
 
 test_an_approval_by_nobody_is_none if {
-	empty := {"context": {"approval": {"id": "apr_1", "approved_by": []}}}
-	held(object.union(deleting, empty), {"high_risk_needs_approval"})
+	held(object.union(deleting, approved_by_all([])), {"high_risk_needs_approval"})
+}
+
+test_a_repeat_counts_as_an_approval if {
+	repeat := {"context": {"approval": {"id": "rep_1", "approved_by": ["carol@example.com"], "kind": "repeat"}}}
+	allowed(object.union(deleting, repeat))
+}
+
+test_as_many_as_asked_for_say_yes[name] if {
+	some name, [people, effect] in {
+		"two": [["carol@example.com", "dan@example.com"], "allow"],
+		"one": [["carol@example.com"], "hold"],
+		"one twice": [["carol@example.com", "carol@example.com"], "hold"],
+		"one and the user": [["carol@example.com", "alice@example.com"], "hold"],
+	}
+	two := object.union(approvers, {"crm": {"quorum": 2}})
+	decision := answer(object.union(deleting, approved_by_all(people))) with approvers as two
+	decision.effect == effect
+	object.get(decision, ["approval", "quorum"], 2) == 2
+}
+
+test_a_backend_may_want_a_reason_for_every_yes if {
+	always := object.union(approvers, {"crm": {"reason_required": true}})
+	decision := answer(draft_of(updating)) with approvers as always
+	decision.approval == always.crm
 }
 
 test_an_approval_does_not_widen_the_lease if {
@@ -338,6 +380,29 @@ test_unknown_words_count_as_the_worst if {
 	held(object.union(updating, {"request": {"risk": "unrated"}}), {"high_risk_needs_approval"})
 }
 
-test_without_anybody_to_ask_it_is_denied if denied(deleting, {"no_approver_named"}) with approvers as {}
+test_without_anybody_to_ask_it_is_denied[name] if {
+	some name, these in {
+		"no entry": {},
+		"no approvers": {"crm": {"expires_in": 600}},
+		"nobody": {"crm": {"approvers": [], "expires_in": 600}},
+	}
+	every request in [deleting, draft_of(updating)] {
+		denied(request, {"no_approver_named"}) with approvers as these
+	}
+}
+
+test_an_approval_is_worth_nothing_once_nobody_is_named if {
+	approved := object.union(deleting, approved_by("carol@example.com"))
+	denied(approved, {"no_approver_named"}) with approvers as {}
+}
+
+test_what_an_approver_is_shown_is_a_read_of_their_own if {
+	agent := {"id": "agent:leasegate-console", "profile": "leasegate-console"}
+	console := {"lease": {"user": "carol@example.com", "agent": agent}}
+	allowed(object.union(reading, console))
+	denied(object.union(reading, {"lease": {"agent": agent, "user": "bob@example.com"}}), {"user_not_entitled"})
+	writing := object.union(object.union(updating, console), {"lease": {"stage": "observe"}})
+	denied(writing, {"agent_profile_lacks_verb", "stage_observe_is_read_only", "user_not_entitled"})
+}
 
 test_an_empty_input_is_denied if answer({}).effect == "deny"

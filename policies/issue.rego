@@ -254,14 +254,16 @@ backend_of(detail) := split(detail.identifier, ":")[0]
 
 # METADATA
 # title: Needs approval
-# description: The profile wants a yes for this stage, and nobody but the user has said it. A renewal goes on as it is.
+# description: The profile wants a yes for this stage that has not been said. A renewal goes on as it is.
 needs_approval if {
 	input.request.stage in profile.approval.stages
 	not approved
 	not goes_on
 }
 
-approved if {
+approved if count(said_yes) >= object.get(profile.approval, "quorum", 1)
+
+said_yes contains person if {
 	some person in input.context.approved_by
 	person != input.user.id
 }
@@ -273,8 +275,8 @@ goes_on if {
 
 # METADATA
 # title: Approval
-# description: Whom the request waits for, and for how many seconds.
-approval := {"approvers": profile.approval.approvers, "expires_in": profile.approval.expires_in}
+# description: Whom the request waits for, and how.
+approval := object.remove(profile.approval, {"stages"}) if count(profile.approval.approvers) > 0
 
 # METADATA
 # title: Code

@@ -385,6 +385,19 @@ test_a_yes_of_somebody_else_counts[name] if {
 	answer(object.union(drafting, {"context": {"approved_by": people}})).effect == effect
 }
 
+test_as_many_as_asked_for_say_yes[name] if {
+	some name, [people, effect] in {
+		"two": [["carol@example.com", "dan@example.com"], "grant"],
+		"one": [["carol@example.com"], "approve"],
+		"one twice": [["carol@example.com", "carol@example.com"], "approve"],
+		"one and the user": [["carol@example.com", "alice@example.com"], "approve"],
+	}
+	two := object.union(profiles, {"approved": {"approval": {"quorum": 2}}})
+	decision := answer_under(object.union(drafting, {"context": {"approved_by": people}}), two)
+	decision.effect == effect
+	object.get(decision, ["approval", "quorum"], 2) == 2
+}
+
 test_a_yes_does_not_widen if {
 	more := object.union(drafting, {
 		"request": {"details": [detail({"actions": ["delete"]})]},
@@ -404,9 +417,11 @@ test_a_renewal_goes_on_without_another_yes if {
 }
 
 test_without_anybody_to_ask_it_is_denied if {
-	nobody := object.union(support, {"approval": {"stages": ["draft"]}})
-	reasons := {"no_approver_named"}
-	answer_under(drafting, {"approved": nobody}) == {"effect": "deny", "code": "access_denied", "reasons": reasons}
+	every approval in [{"stages": ["draft"]}, {"stages": ["draft"], "approvers": [], "expires_in": 600}] {
+		nobody := object.union(support, {"approval": approval})
+		reasons := {"no_approver_named"}
+		answer_under(drafting, {"approved": nobody}) == {"effect": "deny", "code": "access_denied", "reasons": reasons}
+	}
 }
 
 test_an_empty_input_is_denied if answer({}).effect == "deny"

@@ -1,11 +1,16 @@
 // What every answer of a policy has in common: lists of words, an approval, or something thrown instead. Pure;
 // repairs nothing.
+import { readTerms, type Terms } from '../approval/terms.ts'
 
 /** The fault of a policy that has no answer to an input. */
 export const undefinedDecision = 'the decision is undefined'
 
-/** The fault of an approval that is anything else. */
-export const malformedApproval = 'the approval is not { approvers, expires_in, … } as docs/policy.md has it'
+/** The terms of an approval that somebody can give, or what is wrong with it. */
+export function readApproval(value: unknown): Terms | string {
+  const terms = readTerms(value)
+  if (terms === undefined) return 'the approval is not { approvers, expires_in, … } as docs/policy.md has it'
+  return terms.approvers.length === 0 ? 'the approval names nobody' : terms
+}
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null

@@ -1,7 +1,7 @@
 // What a policy is timed with. In: the operations of the configuration with the policy's data, or the lines of
 // an audit file. Out: texts of policy inputs, by operation. Never more of them than asked for.
 import type { Backend } from '../enforce/operation.ts'
-import { sampleInput } from './sample.ts'
+import { sampleApproval, sampleInput } from './sample.ts'
 import { sampleRequest } from './sample_request.ts'
 import type { Tree } from './sources.ts'
 
@@ -20,7 +20,7 @@ export interface Caller {
 }
 
 /**
- * One request per operation, under a lease for exactly that. Who asks: the first of `data.users` and
+ * One request per operation, under a lease for exactly that, of high risk also once it is approved. Who asks: the first of `data.users` and
  * `data.profiles`, if the policy has these, else the user and profile of the sample input.
  */
 export function inputsOf(backends: readonly Backend[], data: Tree, caller: Caller = {}): InputGroup[] {
@@ -43,9 +43,18 @@ export function inputsOf(backends: readonly Backend[], data: Tree, caller: Calle
         request,
         context: { ...sampleInput.context, provenance: 'trusted' },
       }
-      return { operation: `${backend.name} ${operation.match}`, inputs: [JSON.stringify(input)] }
+      // Such a call is decided on twice: when it is held, and once somebody has said yes.
+      const inputs = operation.risk === 'high' ? [input, approved(input)] : [input]
+      return {
+        operation: `${backend.name} ${operation.match}`,
+        inputs: inputs.map((each) => JSON.stringify(each)),
+      }
     }),
   )
+}
+
+function approved(input: { readonly context: object }): object {
+  return { ...input, context: { ...input.context, approval: sampleApproval } }
 }
 
 function firstKey(value: unknown): string | undefined {

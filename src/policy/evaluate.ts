@@ -3,10 +3,9 @@
 // the worst that comes out is `deny` with its fault. Never repairs an answer it does not fully understand.
 import { createHash } from 'node:crypto'
 import * as sdk from '@open-policy-agent/opa-wasm'
-import { readTerms } from '../approval/terms.ts'
 import type { IssuePolicy } from '../broker/issue_decision.ts'
 import type { Effect, Policy, PolicyAnswer } from '../ports.ts'
-import { describe, isRecord, isTexts, malformedApproval, undefinedDecision } from './answer.ts'
+import { describe, isRecord, isTexts, readApproval, undefinedDecision } from './answer.ts'
 import { issuePolicy } from './issue.ts'
 
 // The part of the SDK used here. Its own types name exports of its CommonJS file that the ESM entry keeps
@@ -147,8 +146,8 @@ export function policyDigest({ wasm, shadow, data }: PolicyModule): string {
 }
 
 /**
- * Reads a result set of either engine, in order: undefined, shape, unknown members, effect, reasons, approval.
- * Anything not understood is `deny` with its fault.
+ * Reads a result set of either engine, in order: undefined, shape, unknown members, effect, reasons, approval, which
+ * `hold` and `draft` have and nothing else has. Anything not understood is `deny` with its fault.
  */
 export function readAnswer(results: unknown): PolicyAnswer {
   const row: unknown = Array.isArray(results) ? results[0] : undefined
@@ -163,9 +162,15 @@ export function readAnswer(results: unknown): PolicyAnswer {
   if (!isTexts(reasons)) return failed('the reasons are not a list of strings')
   // Wasm lists a set in the order of its hash table.
   reasons.sort()
-  if (approval === undefined) return { effect, reasons }
-  const terms = readTerms(approval)
-  return terms === undefined ? failed(malformedApproval) : { effect, reasons, approval: terms }
+  if (effect === 'allow' || effect === 'deny') {
+    return approval === undefined
+      ? { effect, reasons }
+      : failed(`the decision is ${effect} and has an approval`)
+  }
+  // Nobody could ever say yes to it.
+  if (approval === undefined) return failed(`the decision is ${effect} and has no approval`)
+  const terms = readApproval(approval)
+  return typeof terms === 'string' ? failed(terms) : { effect, reasons, approval: terms }
 }
 
 function failed(fault: string): PolicyAnswer {

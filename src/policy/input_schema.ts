@@ -82,8 +82,13 @@ const calls = (description: string, example: number) =>
   about(z.number().int().nonnegative(), description, example)
 
 const approval = z.strictObject({
-  id: text('of the approval', 'apr_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
-  approved_by: about(z.array(z.string()), 'people, each once', ['carol@example.com']),
+  id: text('of the action that was approved, or of the repeat', 'act_01K9ZQ4C6V8B3N5M7P9R1T3W5Y'),
+  approved_by: about(z.array(z.string()), 'people, each once, as leases name users', ['carol@example.com']),
+  kind: about(
+    z.enum(['exact', 'repeat']).default('exact'),
+    '`exact`: a yes to this very call, once. `repeat`: to so many calls of this verb on this resource under this lease',
+    'exact',
+  ),
 })
 
 const left = (description: string, example: number) =>
@@ -111,7 +116,7 @@ const context = z.strictObject({
   ),
   approval: about(
     approval.nullable(),
-    'once somebody has approved exactly this; read for high risk only',
+    'once somebody has said yes: asked again before the call goes through; null: nobody yet',
     null,
   ),
   budget: about(

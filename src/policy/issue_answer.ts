@@ -1,12 +1,11 @@
 // In: the result set of issue policy. Out: what it means, for the broker. Anything not exactly understood is
 // `deny` with its fault: an unknown effect, code or member, a detail that no lease could hold. Pure; repairs nothing.
-import { readTerms as readApprovalTerms } from '../approval/terms.ts'
 import { type DenyCode, denyCodes, type GrantTerms, type IssueAnswer } from '../broker/issue_decision.ts'
 import type { LeaseDetail } from '../lease/allow.ts'
 import { areIssuable, type LeaseConstraints } from '../lease/constraints.ts'
 import { isAction, isIdentifier, isSensitivity } from '../lease/details.ts'
 import { type Stage, stages } from '../lease/lease.ts'
-import { isPositive, isRecord, isTexts, malformedApproval, undefinedDecision } from './answer.ts'
+import { isPositive, isRecord, isTexts, readApproval, undefinedDecision } from './answer.ts'
 
 const maxDetails = 64
 
@@ -32,10 +31,8 @@ export function readIssueAnswer(results: unknown): IssueAnswer {
   if (effect === 'grant') {
     return approval === undefined ? { effect, reasons, grant: terms } : issueFailed('a grant has no approval')
   }
-  const asked = readApprovalTerms(approval)
-  if (asked === undefined) return issueFailed(malformedApproval)
-  if (asked.approvers.length === 0) return issueFailed('the approval names nobody')
-  return { effect, reasons, grant: terms, approval: asked }
+  const asked = readApproval(approval)
+  return typeof asked === 'string' ? issueFailed(asked) : { effect, reasons, grant: terms, approval: asked }
 }
 
 /** A policy that failed: the fault is for the audit record, never for the caller. */

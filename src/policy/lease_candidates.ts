@@ -51,20 +51,30 @@ function grantEdits({ lease, request }: PolicyInput): Edit[] {
   return [...wider, { op: 'append', path: granted, value: { actions: [verb], resource, sensitivity } }]
 }
 
-/** The user's own yes is less than somebody else's, and those whom the answer names come before anybody. */
+/** Those whom the answer names come before anybody; the user is never one of them. */
 function approvalEdits({ input, answer, trace }: Explained): Edit[] {
   const path: Path = ['input', 'context', 'approval']
-  const persons = [
-    input.lease.user,
-    ...(answer.approval?.approvers ?? []),
-    ...constantsWith(path.slice(1), trace),
-    anybodyElse(input),
-  ]
-  return [...new Set(persons)].map((person) => ({
-    op: 'set',
-    path,
-    value: { id: input.context.approval?.id ?? 'apr_proposed', approved_by: [person] },
-  }))
+  const named = answer.approval?.approvers ?? []
+  const persons = [...named, ...constantsWith([...path.slice(1), 'approved_by'], trace), anybodyElse(input)]
+  const quorum = answer.approval?.quorum ?? 1
+  return [...new Set(persons)]
+    .filter((person) => person !== input.lease.user)
+    .map((person) => ({
+      op: 'set',
+      path,
+      value: {
+        id: input.context.approval?.id ?? 'act_proposed',
+        approved_by: peopleWith(person, named, quorum),
+        kind: 'exact',
+      },
+    }))
+}
+
+/** As many different people as have to say yes, this one first. */
+function peopleWith(person: string, named: readonly string[], quorum: number): string[] {
+  const people = new Set([person, ...named].slice(0, quorum))
+  while (people.size < quorum) people.add(`person ${people.size + 1} of ${named[0] ?? person}`)
+  return [...people]
 }
 
 /** Stands for any person who is not the user. */

@@ -49,12 +49,18 @@ export const sampleInput: PolicyInput = {
   },
 }
 
+/** Somebody's yes to exactly this. */
+export const sampleApproval: NonNullable<PolicyInput['context']['approval']> = {
+  id: 'act_01K9ZQ4C6V8B3N5M7P9R1T3W5Y',
+  approved_by: ['carol@example.com'],
+  kind: 'exact',
+}
+
 /**
  * `policies/input.json`, which editors complete and evaluate with: the sample, with an approval and a budget, as they
  * offer only fields that are there.
  */
 export function editorInputText(): string {
-  const approval = { id: 'apr_01K9ZQ4C6V8B3N5M7P9R1T3W5Y', approved_by: ['carol@example.com'] }
   const budget = {
     calls_left: 12,
     bytes_left: 40_000,
@@ -62,6 +68,6 @@ export function editorInputText(): string {
     amount_left_whole: 25,
     lease_rate_left: 5,
   }
-  const context = { ...sampleInput.context, approval, budget }
+  const context = { ...sampleInput.context, approval: sampleApproval, budget }
   return `${JSON.stringify({ ...sampleInput, context }, null, 2)}\n`
 }

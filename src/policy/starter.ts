@@ -52,6 +52,12 @@ ${entitlements(backends, reads)}
   task_required: true
   needs_binding: true
   delegates: false
+leasegate-console: # Keep it: the console reads with it what stands there before a change, with the rights of who looks.
+  version: "1"
+  stages: [observe]
+  backends:
+${entitlements(backends, reads)}
+  calls_per_minute: { lease: 60, agent: 1200 }
 leasegate-drill: # Keep it: leasegate drill revoke calls the canary of a gate with it, and nothing else.
   version: "1"
   stages: [observe]
@@ -83,9 +89,18 @@ ${entitlements(backends, () => true)}
 }
 
 function approvers(backends: readonly Backend[]): string {
-  const rows = backends.map(({ name }) => `${plain(name)}: { approvers: ["group:owners"], expires_in: 600 }`)
-  return `# Whom a request waits for, per backend, and for how many seconds: data.approvers. A backend that is not
-# here has nobody to ask, and what needs a yes is refused (no_approver_named).
+  const rows = backends.map(
+    ({ name }) => `${plain(name)}:
+  approvers: ["group:owners"] # SAMPLE. Of the identity provider, or people as leases name users
+  expires_in: 600
+  quorum: 1
+  repeat: { calls: 5, seconds: 600 }`,
+  )
+  return `# Whom a call or a draft waits for, per backend: data.approvers. A backend that is not here has nobody to ask,
+# and what needs a yes is refused (no_approver_named). expires_in: seconds until nobody can say yes any more. quorum:
+# different people who have to. repeat: at most so many calls in so many seconds with one yes; without it each
+# call waits. reason_required: true asks for a reason for any yes, not only for one to high risk. after_lease: seconds
+# that a released draft is still executed in after its lease has ended; without it, none.
 ${note}
 ${rows.join('\n')}
 `

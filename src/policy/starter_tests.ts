@@ -20,9 +20,19 @@ user := "alice@example.com"
 
 stranger := "nobody@example.com"
 
+# Whom data/approvers.yaml names for every backend.
+approvers := ["group:owners"]
+
 # What policy answers when an agent asks for \`request\` on behalf of \`person\`, under a lease for exactly that:
 # what is left to decide is what data/ says. docs/policy.md explains every field.
-answer(person, request) := decision if {
+answer(person, request) := answer_after(null, person, request)
+
+# The same once somebody has said yes to exactly that.
+answer_once_approved(person, request) := answer_after(approval, person, request) if {
+	approval := {"id": "act_1", "approved_by": ["approver@example.com"], "kind": "exact"}
+}
+
+answer_after(approval, person, request) := decision if {
 	decision := authz.decision with input as {
 		"version": 1,
 		"lease": {
@@ -48,7 +58,7 @@ answer(person, request) := decision if {
 			"recent_calls": {"lease_1m": 0, "agent_1m": 0},
 			# Trusted content asked for it. Under "untrusted", medium risk is held as well.
 			"provenance": "trusted",
-			"approval": null,
+			"approval": approval,
 		},
 	}
 }
@@ -63,6 +73,10 @@ export function operationTests(backends: readonly Backend[]): string {
   return [header, ...tests].join('\n')
 }
 
+const approved = `
+	answer(user, request).approval.approvers == approvers
+	answer_once_approved(user, request).effect == "allow"`
+
 function operationTest(backend: Backend, operation: Operation, name: string): string {
   const held = operation.risk === 'high'
   const [effect, why] = held
@@ -73,7 +87,7 @@ ${name} if {
 	request := {
 ${requestMembers(backend, operation)}
 	}
-	answer(user, request).effect == "${effect}"
+	answer(user, request).effect == "${effect}"${held ? approved : ''}
 	"user_not_entitled" in answer(stranger, request).reasons
 }
 `

@@ -63,7 +63,7 @@ test('a record: what was decided, that the policy has changed since, and what wo
   expect(stdout).toContain('approval_required: A human has to approve this')
   expect(stdout).toMatch(/The policy here is another one: it is sha256:[0-9a-f]{64}/)
   expect(stdout).toMatch(/^HOLD {2}high_risk_needs_approval, untrusted_provenance$/m)
-  expect(stdout).toContain('waits for an approval by group:crm-owners, good for 10m')
+  expect(stdout).toContain('waits for an approval by group:crm-owners within 10m, with a reason')
   expect(stdout).toMatch(/false {2}Approved {2}policies\/authz\.rego:\d+/)
   expect(stdout).toContain('approval: of exactly this request by group:crm-owners')
   expect(await explain('dec_missing')).toMatchObject({

@@ -314,6 +314,17 @@ answer := {"effect": "permit", "reasons": []}`,
     '3:61-71 error decision_invalid: the approval has no member "approver" -> did you mean approvers?',
   ],
   [
+    'somebody to ask about a no, and nobody about what waits',
+    'decision := {"effect": "deny", "reasons": [], "approval": {"approvers": ["a"], "expires_in": 1}} if input.lease.bound\n\nelse := {"effect": "draft", "reasons": []}',
+    '3:13-97 error decision_invalid: the effect "deny" has no approval: nobody would be asked',
+    '5:9-43 error decision_invalid: the effect "draft" needs an approval, with approvers and expires_in',
+  ],
+  [
+    'every member that an approval may have',
+    'decision := {"effect": "hold", "reasons": [], "approval": {"approvers": ["a"], "expires_in": 1, "quorum": 2, "reason_required": true, "after_lease": 0, "repeat": {"calls": 5, "seconds": 600}, "after_leese": 1}}',
+    '3:193-206 error decision_invalid: the approval has no member "after_leese" -> did you mean after_lease?',
+  ],
+  [
     'no reasons',
     'decision := {"effect": "deny"}',
     '3:13-31 error decision_invalid: the decision has no reasons',

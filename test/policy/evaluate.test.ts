@@ -12,6 +12,8 @@ setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
 const input = JSON.stringify(reading)
+const malformed = 'the approval is not { approvers, expires_in, … } as docs/policy.md has it'
+const named = { approvers: ['group:crm-owners'], expires_in: 600 }
 
 /** `reading`, which is allowed, with one more member: JSON text as it is. */
 function withExtra(text: string): string {
@@ -47,12 +49,42 @@ describe('a policy that breaks is a "no"', () => {
     [
       'an approval without approvers',
       { effect: 'hold', reasons: [], approval: { expires_in: 600 } },
-      'the approval is not { approvers, expires_in }',
+      malformed,
     ],
     [
       'an approval that never comes into force',
       { effect: 'hold', reasons: [], approval: { approvers: ['a'], expires_in: 0 } },
-      'the approval is not { approvers, expires_in }',
+      malformed,
+    ],
+    [
+      'an approval on terms we do not know of',
+      { effect: 'draft', reasons: [], approval: { ...named, two_factor: true } },
+      malformed,
+    ],
+    [
+      'an approval that nobody can give',
+      { effect: 'hold', reasons: [], approval: { ...named, approvers: [] } },
+      'the approval names nobody',
+    ],
+    [
+      'a hold for nobody in particular',
+      { effect: 'hold', reasons: [] },
+      'the decision is hold and has no approval',
+    ],
+    [
+      'a draft for nobody in particular',
+      { effect: 'draft', reasons: [] },
+      'the decision is draft and has no approval',
+    ],
+    [
+      'a yes that waits',
+      { effect: 'allow', reasons: [], approval: named },
+      'the decision is allow and has an approval',
+    ],
+    [
+      'a no that waits',
+      { effect: 'deny', reasons: [], approval: null },
+      'the decision is deny and has an approval',
     ],
   ])('%s', async (_name, answer, fault) => {
     const policy = await loadPolicy({ wasm, data: { answer } })
@@ -109,6 +141,14 @@ describe('a module that cannot decide is not loaded', () => {
 })
 
 describe('the policy that ships', () => {
+  const ownersOfTheCrm = {
+    approvers: ['group:crm-owners'],
+    expiresIn: 600,
+    quorum: 1,
+    reasonRequired: true,
+    afterLease: 0,
+    repeat: { calls: 5, seconds: 600 },
+  }
   let policy: Policy
   let wasm: Uint8Array
   let data: Readonly<Record<string, unknown>>
@@ -130,8 +170,22 @@ describe('the policy that ships', () => {
     expect(policy.evaluate(JSON.stringify(deleting))).toEqual({
       effect: 'hold',
       reasons: ['high_risk_needs_approval', 'untrusted_provenance'],
-      approval: { approvers: ['group:crm-owners'], expiresIn: 600 },
+      approval: ownersOfTheCrm,
     })
+  })
+
+  it('keeps writes of stage draft for the same people, and lets them through once they have said yes', () => {
+    const drafting = { ...deleting, lease: { ...deleting.lease, stage: 'draft' } }
+    expect(policy.evaluate(JSON.stringify(drafting))).toEqual({
+      effect: 'draft',
+      reasons: ['stage_draft_writes_are_drafts'],
+      approval: ownersOfTheCrm,
+    })
+    for (const kind of ['exact', 'repeat']) {
+      const approval = { id: 'act_1', approved_by: ['carol@example.com'], kind }
+      const approved = { ...drafting, context: { ...drafting.context, approval } }
+      expect(policy.evaluate(JSON.stringify(approved))).toEqual({ effect: 'allow', reasons: [] })
+    }
   })
 
   it('needs nothing of its host', async () => {

@@ -131,7 +131,7 @@ const rows: readonly Row[] = [
     reasons: ['stage_draft_writes_are_drafts'],
     changes: [
       'set input.lease.stage "execute"',
-      'set input.context.approval {"id":"apr_proposed","approved_by":["alice@example.com"]}',
+      'set input.context.approval {"id":"act_proposed","approved_by":["group:crm-owners"],"kind":"exact"}',
     ],
   },
   {
@@ -140,7 +140,7 @@ const rows: readonly Row[] = [
     effect: 'hold',
     reasons: ['untrusted_provenance'],
     changes: [
-      'set input.context.approval {"id":"apr_proposed","approved_by":["group:crm-owners"]}',
+      'set input.context.approval {"id":"act_proposed","approved_by":["group:crm-owners"],"kind":"exact"}',
       'set input.context.provenance "trusted"',
     ],
   },
@@ -149,7 +149,9 @@ const rows: readonly Row[] = [
     input: deleting,
     effect: 'hold',
     reasons: ['high_risk_needs_approval', 'untrusted_provenance'],
-    changes: ['set input.context.approval {"id":"apr_proposed","approved_by":["group:crm-owners"]}'],
+    changes: [
+      'set input.context.approval {"id":"act_proposed","approved_by":["group:crm-owners"],"kind":"exact"}',
+    ],
   },
   {
     name: 'an agent on probation that deletes: three things at once',
@@ -159,7 +161,7 @@ const rows: readonly Row[] = [
     changes: [
       'append input.lease.granted {"actions":["delete"],"resource":"crm:customer/9821","sensitivity":"restricted"}' +
         ' and set input.lease.agent.profile "support"' +
-        ' and set input.context.approval {"id":"apr_proposed","approved_by":["somebody else"]}',
+        ' and set input.context.approval {"id":"act_proposed","approved_by":["somebody else"],"kind":"exact"}',
     ],
   },
   {

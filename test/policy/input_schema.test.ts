@@ -17,6 +17,13 @@ describe('the schema of the policy input', () => {
     ],
     [
       'an approval',
+      {
+        ...reading,
+        context: { ...reading.context, approval: { id: 'act_1', approved_by: ['x'], kind: 'repeat' } },
+      },
+    ],
+    [
+      'an approval as it was recorded before there were repeats',
       { ...reading, context: { ...reading.context, approval: { id: 'apr_1', approved_by: ['x'] } } },
     ],
   ])('accepts %s', (_name, input) => {
@@ -32,6 +39,13 @@ describe('the schema of the policy input', () => {
     [
       'a negative count',
       { ...reading, context: { ...reading.context, recent_calls: { lease_1m: -1, agent_1m: 0 } } },
+    ],
+    [
+      'an approval of a third kind',
+      {
+        ...reading,
+        context: { ...reading.context, approval: { id: 'act_1', approved_by: ['x'], kind: 'any' } },
+      },
     ],
     ['a repeated query value', { ...reading, request: { ...reading.request, query: { a: ['1', '2'] } } }],
   ])('refuses %s', (_name, input) => {

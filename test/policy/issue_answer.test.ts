@@ -24,6 +24,7 @@ const terms = {
   profileVersion: '9',
 }
 const granting = { effect: 'grant', reasons: [], grant }
+const malformed = 'the approval is not { approvers, expires_in, … } as docs/policy.md has it'
 const approval = { approvers: ['group:crm-owners'], expires_in: 600 }
 const read = (result: unknown) => readIssueAnswer([{ result }])
 
@@ -49,7 +50,14 @@ describe('an answer', () => {
         effect: 'approve',
         reasons: ['a', 'b'],
         grant: terms,
-        approval: { approvers: ['group:crm-owners'], expiresIn: 600 },
+        approval: {
+          approvers: ['group:crm-owners'],
+          expiresIn: 600,
+          quorum: 1,
+          reasonRequired: false,
+          afterLease: 0,
+          repeat: undefined,
+        },
       },
     ],
     [
@@ -84,7 +92,12 @@ describe('an answer', () => {
     ['a deny with a grant', { ...granting, effect: 'deny' }, 'a deny has a grant or an approval'],
     ['an unknown code', { effect: 'deny', reasons: [], code: 'no' }, 'the decision has an unknown code'],
     ['a code that is null', { effect: 'deny', reasons: [], code: null }, 'the decision has an unknown code'],
-    ['nobody asked', { ...granting, effect: 'approve' }, 'the approval is not { approvers, expires_in }'],
+    ['nobody asked', { ...granting, effect: 'approve' }, malformed],
+    [
+      'terms we do not know of',
+      { ...granting, effect: 'approve', approval: { ...approval, two_factor: true } },
+      malformed,
+    ],
     [
       'an approval by nobody',
       { ...granting, effect: 'approve', approval: { ...approval, approvers: [] } },

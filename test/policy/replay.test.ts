@@ -280,7 +280,7 @@ describe('the policy that ships', () => {
             ...context,
             provenance: provenance as 'trusted',
             recent_calls: { lease_1m: calls, agent_1m: calls },
-            approval: approvers === null ? null : { id: 'apr_1', approved_by: approvers },
+            approval: approvers === null ? null : { id: 'act_1', approved_by: approvers, kind: 'exact' },
           },
         }
       },

@@ -44,10 +44,11 @@ function written({ actions, resource, sensitivity }: Granted): string {
 }
 
 function approvalText(value: unknown, input: PolicyInput): string {
-  const [person] = (value as { approved_by: string[] }).approved_by
-  const { user } = input.lease
-  if (person === anybodyElse(input)) return `approval: of exactly this request by somebody other than ${user}`
-  return `approval: of exactly this request by ${person}${person === user ? ', the user' : ''}`
+  const people = (value as { approved_by: string[] }).approved_by
+  const who = people.map((person) =>
+    person === anybodyElse(input) ? `somebody other than ${input.lease.user}` : person,
+  )
+  return `approval: of exactly this request by ${who.join(' and ')}`
 }
 
 function dataText({ op, path, value }: Edit, { data, fileOf }: Edited): string {

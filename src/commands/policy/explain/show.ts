@@ -1,6 +1,6 @@
 // In: an explanation. Out: lines for a person: the effect, the request, the rules with what failed in them, and
 // what would be enough. Names and values come from requests and records: what could steer a terminal is escaped.
-
+import type { Terms } from '../../../approval/terms.ts'
 import { isTree } from '../../../policy/edit.ts'
 import type { Explanation } from '../../../policy/explain.ts'
 import type { PolicyInput } from '../../../policy/input_schema.ts'
@@ -42,10 +42,7 @@ export function sayExplanation(
   if (otherAnswer !== undefined) {
     say(style.red(`  ENGINES DIFFER: OPA's own engine answers ${JSON.stringify(otherAnswer)}`))
   }
-  if (answer.approval !== undefined) {
-    const { approvers, expiresIn } = answer.approval
-    say(`  waits for an approval by ${approvers.join(' or ')}, good for ${duration(expiresIn)}`)
-  }
+  if (answer.approval !== undefined) say(`  ${waitsFor(answer.approval)}`)
   if (uncovered !== undefined)
     sayHeaded('Built-in check', [`${style.red('false')}  ${uncovered.facts.detail}`])
   const telling = trace === undefined || answer.effect === 'allow' ? [] : tellingRules(trace)
@@ -53,6 +50,12 @@ export function sayExplanation(
   if (search !== undefined) sayChanges(search, edited)
   if (trace === undefined) say('  Compiled elsewhere: there are no rules here to tell about.')
   else sayRest(trace, telling, { dir, verbose })
+}
+
+function waitsFor({ approvers, quorum, expiresIn, reasonRequired }: Terms): string {
+  const people = quorum === 1 ? 'an approval by' : `approvals by ${quorum} of`
+  const reason = reasonRequired ? ', with a reason' : ''
+  return `waits for ${people} ${approvers.join(' or ')} within ${duration(expiresIn)}${reason}`
 }
 
 /** Prints what the audit record says. */
