@@ -78,5 +78,5 @@ function operationText(operation: Operation): string {
 function approvalText({ approval }: Evidence): string {
   return approval === undefined
     ? 'null'
-    : JSON.stringify({ id: approval.id, approved_by: approval.approvedBy })
+    : JSON.stringify({ id: approval.id, approved_by: approval.approvedBy, kind: approval.kind })
 }
