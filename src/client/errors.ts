@@ -1,5 +1,6 @@
 // How asking for a lease or using one can end other than well. No error ever holds a token, a proof or a key
 // (test/client/secrets.test.ts).
+import type { ApprovalTask } from './task.ts'
 
 /** One alternative of a lease (RFC 9396), as it is asked for and granted. */
 export interface LeaseDetail {
@@ -49,9 +50,28 @@ export class LeaseRefused extends Error implements RefusalFacts {
   }
 }
 
-/** A human has to say yes first: `decisionId` is what to show them. */
+/** A human has to say yes first, and nobody has in the time that was given. */
 export class ApprovalRequired extends LeaseRefused {
   override readonly name = 'ApprovalRequired'
+  /** What waits: the same call, sent again, goes on with it. Undefined: nothing does. */
+  readonly task: ApprovalTask | undefined
+
+  constructor(detail: string, facts: RefusalFacts, task?: ApprovalTask) {
+    super(detail, facts)
+    this.task = task
+  }
+}
+
+/** A human has said no. */
+export class ApprovalRefused extends LeaseRefused {
+  override readonly name = 'ApprovalRefused'
+  /** In their words; undefined: they gave none. */
+  readonly reason: string | undefined
+
+  constructor(detail: string, facts: RefusalFacts, reason?: string) {
+    super(detail, facts)
+    this.reason = reason
+  }
 }
 
 /** The broker or the gate cannot be reached, or gave an answer that is none of theirs. */

@@ -6,9 +6,13 @@ import type { LeaseDetail } from './errors.ts'
 import { AgentLease } from './lease.ts'
 import { createProver } from './proof.ts'
 import { createTokenEndpoint } from './token_endpoint.ts'
+import type { ApprovalOptions } from './waiting.ts'
 
 export { type ClientAuthentication, type PrivateKey, privateKeyJwt, workloadToken } from './assertion.ts'
+export type { LeaseInit } from './call.ts'
+export type { Draft } from './draft.ts'
 export {
+  ApprovalRefused,
   ApprovalRequired,
   type LeaseDetail,
   LeaseRefused,
@@ -16,6 +20,8 @@ export {
   type RefusalFacts,
 } from './errors.ts'
 export type { AgentLease } from './lease.ts'
+export type { ApprovalTask } from './task.ts'
+export type { ApprovalOptions } from './waiting.ts'
 
 /** Who asks, and where. */
 export interface LeaseClientOptions {
@@ -45,8 +51,10 @@ export interface LeaseRequest {
   readonly stage?: 'observe' | 'draft' | 'execute'
   /** Ask once for the wider lease that a refusal names. Default true. */
   readonly widen?: boolean
-  /** How long to wait for a human where policy wants one, milliseconds. Default 0: not at all. */
+  /** How long to wait for a human where policy wants one for the lease itself, milliseconds. Default 0: not at all. */
   readonly waitForApprovalMs?: number
+  /** How calls that are held wait for a human; false: they do not, and throw `ApprovalRequired`. */
+  readonly approval?: ApprovalOptions | false
 }
 
 export interface LeaseClient {
@@ -65,16 +73,11 @@ export async function createLeaseClient(options: LeaseClientOptions): Promise<Le
     subject_token_type: subjectTokenType,
   })
   return {
-    lease({ task, purpose, resource, allow = [], stage = 'observe', widen = true, waitForApprovalMs = 0 }) {
-      const terms = {
-        task,
-        purpose,
-        stage,
-        resource,
-        widen,
-        details: allow.map(detailOf),
-        approvalMs: waitForApprovalMs,
-      }
+    lease({ allow = [], waitForApprovalMs = 0, ...request }) {
+      const { task, purpose, resource, stage = 'observe', widen = true, approval = {} } = request
+      const details = allow.map(detailOf)
+      const approvalMs = waitForApprovalMs
+      const terms = { task, purpose, resource, stage, widen, approval, details, approvalMs }
       return new AgentLease(terms, { endpoint, prover, broker, subject, fetch })
     },
   }

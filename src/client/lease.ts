@@ -1,205 +1,143 @@
-// One lease of an agent: a `fetch` that carries it. Obtains it when it is first needed, renews it before it ends,
-// proves possession, asks once for a wider one where the gate says which would do, and gives up with a typed
-// error. The token goes to the gate and the broker alone.
-import { union } from './allow.ts'
-import { nowSeconds } from './encoding.ts'
+// One lease of an agent: a `fetch` that carries it. Proves possession, asks once for a wider lease where the gate says
+// which would do, waits where a human has to approve, and gives up with a typed error. The token goes to the gate and
+// the broker alone.
+import { type Call, callOf, type LeaseInit } from './call.ts'
+import { Draft, looking } from './draft.ts'
 import { tellingWhyItEnds } from './ended_stream.ts'
-import { type LeaseDetail, LeaseRefused, LeaseUnavailable } from './errors.ts'
-import type { Prover } from './proof.ts'
+import { ApprovalRequired, type LeaseDetail, type LeaseRefused } from './errors.ts'
 import { gateRefusal } from './refusal.ts'
-import type { Deferred, LeaseToken, TokenEndpoint } from './token_endpoint.ts'
+import { type LeaseParts, type LeaseTerms, LeaseTokens } from './tokens.ts'
+import { type ApprovalOptions, defaultWaitSeconds, refusalIn, watch } from './waiting.ts'
 
-/** What a lease is for. */
-export interface LeaseTerms {
-  readonly task: string
-  readonly purpose: string
-  readonly stage: 'observe' | 'draft' | 'execute'
-  readonly details: readonly LeaseDetail[]
-  /** The gate's origin, or the identifier of one backend: where the token may go. */
-  readonly resource: string
-  /** Ask for the wider lease that a refusal names, once for each set of details. */
-  readonly widen: boolean
-  /** How long to wait for a human, milliseconds; 0: not at all. */
-  readonly approvalMs: number
-}
+type Fields = Readonly<Record<string, string>>
 
-export interface LeaseParts {
-  readonly endpoint: TokenEndpoint
-  readonly prover: Prover
-  readonly broker: string
-  /** The user's or the workflow's token, read anew for each new lease. */
-  readonly subject: () => Promise<Readonly<Record<string, string>>>
-  readonly fetch: typeof globalThis.fetch
-}
-
-const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange'
-const accessToken = 'urn:ietf:params:oauth:token-type:access_token'
-/** Renew when less than this is left, seconds: a slow request still arrives in time. */
-const renewBefore = 30
+/** Where a gate tells what became of what waits. */
+const taskPath = /^\/access\/v1\/requests\/[\w-]+(?:\/cancel|\/response)?$/
 
 /** A lease in use. */
 export class AgentLease {
   readonly #terms: LeaseTerms
   readonly #parts: LeaseParts
-  #details: readonly LeaseDetail[]
-  #current: LeaseToken | undefined
-  /** Concurrent calls share one request for a token. */
-  #coming: Promise<LeaseToken> | undefined
-  #completed = false
+  readonly #tokens: LeaseTokens
 
   constructor(terms: LeaseTerms, parts: LeaseParts) {
     this.#terms = terms
     this.#parts = parts
-    this.#details = terms.details
+    this.#tokens = new LeaseTokens(terms, parts)
   }
 
   /** `lse_…` once there is one. */
   get id(): string | undefined {
-    return this.#current?.leaseId
+    return this.#tokens.current?.leaseId
   }
 
   /** What has been granted; empty before the first call. */
   get granted(): readonly LeaseDetail[] {
-    return this.#current?.details ?? []
+    return this.#tokens.current?.details ?? []
   }
 
   /**
-   * `fetch` under the lease. Resolves with the backend's answer, whatever its status. Throws `LeaseRefused` (or
-   * `ApprovalRequired`) when the gate or the broker says no, `LeaseUnavailable` when the broker cannot be
-   * reached, `TypeError` for an address that the token may not go to. Reading a stream of events throws
-   * `LeaseRefused` too, where the gate ends it because the lease ends.
+   * `fetch` under the lease. Resolves with the backend's answer, whatever its status, or with the 202 of a draft
+   * (`draftOf`). Where a human has to approve, it waits and then sends the very same call once more. Throws
+   * `LeaseRefused` when the gate or the broker says no: `ApprovalRefused` when a human does, `ApprovalRequired` when
+   * nobody has decided in the time that was given; `LeaseUnavailable` when the broker cannot be reached, `TypeError`
+   * for an address that the token may not go to. Reading a stream of events throws `LeaseRefused` too, where the gate
+   * ends it because the lease ends. Aborting it while it waits takes the request for approval back.
    */
-  readonly fetch = async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
-    const request = new Request(input, { ...init, redirect: 'manual' })
-    this.#mayGoTo(request.url)
-    const repeatable = isRepeatable(input, init)
+  readonly fetch = async (input: string | URL | Request, init: LeaseInit = {}): Promise<Response> => {
+    const call = await callOf(input, init, this.#terms.approval)
+    this.#mayGoTo(call.request.url)
+    return tellingWhyItEnds(await this.#answered(call))
+  }
+
+  /** The draft that a 202 of the gate is about; undefined: the answer is the backend's, or no draft. */
+  draftOf({ status, headers }: Response): Draft | undefined {
+    const place = headers.get('location') ?? ''
+    return status === 202 && this.#isTask(place) ? new Draft(place, this.#ask) : undefined
+  }
+
+  /** Ends the lease: the task is done. Afterwards every call is refused, here and at the gate. */
+  complete(): Promise<void> {
+    return this.#tokens.complete()
+  }
+
+  async #answered({ request, repeatable, waits }: Call): Promise<Response> {
+    try {
+      return await this.#send(request, repeatable, waits === undefined ? {} : preferring(waits, request))
+    } catch (error) {
+      if (!(error instanceof ApprovalRequired) || waits === undefined) throw error
+      const id = await this.#approval(error, waits, request.signal)
+      return await this.#send(request, repeatable, { 'lease-approval': id })
+    }
+  }
+
+  /** The id of the approval, once there is one. */
+  async #approval(
+    required: ApprovalRequired,
+    options: ApprovalOptions,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { task } = required
+    if (task === undefined || !this.#isTask(task.statusEndpoint)) throw required
+    try {
+      signal.throwIfAborted()
+      options.onWaiting?.(task)
+      const look = looking(this.#ask, task.statusEndpoint, signal)
+      const isDecided = ({ status }: { readonly status: string }) => status !== 'pending'
+      const seen = await watch(task, { look, isDecided, options, signal })
+      if (seen.status === 'approved') return seen.id
+      throw refusalIn(seen, required) ?? required
+    } catch (error) {
+      // Nobody is there any more to use it.
+      if (signal.aborted) {
+        this.#ask(`${task.statusEndpoint}/cancel`, { method: 'POST' }).catch(() => {})
+      }
+      throw error
+    }
+  }
+
+  readonly #ask = async (url: string, init: RequestInit = {}): Promise<Response> => {
+    if (!this.#isTask(url)) throw new TypeError('that is not where the gate of this lease tells what waits')
+    return this.#send(new Request(url, { ...init, redirect: 'manual' }), true, {})
+  }
+
+  async #send(request: Request, repeatable: boolean, fields: Fields): Promise<Response> {
     const mended = new Set<string>()
     for (;;) {
-      const answer = await this.#send(repeatable ? request.clone() : request)
+      const answer = await this.#sendOnce(repeatable ? request.clone() : request, fields)
       const hasNonce = this.#parts.prover.learn(answer)
       const refusal = await gateRefusal(answer)
-      if (refusal === undefined) return tellingWhyItEnds(answer)
+      if (refusal === undefined) return answer
       const helps = repeatable && !mended.has(refusal.code) && (await this.#mend(refusal, hasNonce))
       if (!helps) throw refusal
       mended.add(refusal.code)
     }
   }
 
-  /** Ends the lease: the task is done. Afterwards every call is refused, here and at the gate. */
-  async complete(): Promise<void> {
-    this.#completed = true
-    const token = this.#current
-    this.#current = undefined
-    if (token !== undefined) await this.#end(token, 'the task is done')
-  }
-
-  async #end({ token, leaseId }: LeaseToken, reason: string): Promise<void> {
-    const { fetch, prover, broker } = this.#parts
-    const url = `${broker.replace(/\/$/, '')}/leases/${leaseId}/complete`
-    const post = async () => {
-      const headers = { ...(await this.#credentials('POST', url, token)), 'content-type': 'application/json' }
-      return fetch(url, { method: 'POST', headers, body: JSON.stringify({ reason }), redirect: 'error' })
-    }
-    let answer = await post()
-    if (prover.learn(answer) && answer.status === 401) answer = await post()
-    if (!answer.ok)
-      throw new LeaseUnavailable(`the broker did not complete the lease: it answered ${answer.status}`)
-  }
-
-  async #send(request: Request): Promise<Response> {
-    const { token } = await this.#token()
+  async #sendOnce(request: Request, fields: Fields): Promise<Response> {
+    const { token } = await this.#tokens.token()
     const headers = new Headers(request.headers)
-    for (const [name, value] of Object.entries(await this.#credentials(request.method, request.url, token))) {
-      headers.set(name, value)
-    }
+    const credentials = await this.#tokens.credentials(request.method, request.url, token)
+    for (const [name, value] of Object.entries({ ...fields, ...credentials })) headers.set(name, value)
     headers.set('lease-task', taskField(this.#terms.task))
     return this.#parts.fetch(new Request(request, { headers }))
   }
 
-  async #credentials(method: string, url: string, token: string): Promise<Record<string, string>> {
-    return { authorization: `DPoP ${token}`, dpop: await this.#parts.prover.prove(method, url, token) }
-  }
-
   /** Whether another attempt can end otherwise: after a nonce, a fresh token or a wider lease. */
-  async #mend(refusal: LeaseRefused, hasNonce: boolean): Promise<boolean> {
-    if (refusal.code === 'proof_nonce_required') return hasNonce
-    if (refusal.code === 'lease_expired') {
-      this.#current = undefined
+  async #mend({ code, missing }: LeaseRefused, hasNonce: boolean): Promise<boolean> {
+    if (code === 'proof_nonce_required') return hasNonce
+    if (code === 'lease_expired') {
+      this.#tokens.forget()
       return true
     }
-    if (refusal.code !== 'outside_lease' || !this.#terms.widen || refusal.missing.length === 0) return false
-    const wider = union(this.#details, refusal.missing)
-    if (wider.length === this.#details.length) return false
-    // What could be done before is kept when the wider lease is refused.
-    const narrower = this.#current
-    this.#current = await this.#obtain(wider)
-    this.#details = wider
-    // Nothing is lost when this fails: the narrower lease runs out by itself.
-    if (narrower !== undefined) await this.#end(narrower, 'a wider lease took its place').catch(() => {})
-    return true
+    return code === 'outside_lease' && this.#tokens.widen(missing)
   }
 
-  /** A token with some life left; asks for one where there is none. */
-  #token(): Promise<LeaseToken> {
-    if (this.#completed) throw new TypeError('this lease is completed: ask for another')
-    const current = this.#current
-    if (current !== undefined && current.expiresAt - nowSeconds() > renewBefore)
-      return Promise.resolve(current)
-    this.#coming ??= this.#next(current).finally(() => {
-      this.#coming = undefined
-    })
-    return this.#coming
-  }
-
-  async #next(current: LeaseToken | undefined): Promise<LeaseToken> {
-    const renewable = current !== undefined && current.expiresAt > nowSeconds()
-    const token = renewable ? await this.#renew(current) : await this.#obtain(this.#details)
-    this.#current = token
-    return token
-  }
-
-  /** A lease that is at its end, not one that was ended, makes room for a new one. */
-  async #renew(current: LeaseToken): Promise<LeaseToken> {
-    const form = { grant_type: exchangeGrant, subject_token: current.token, subject_token_type: accessToken }
-    const token = await this.#parts.endpoint.request({ ...form, resource: this.#terms.resource })
-    if ('code' in token) throw new LeaseUnavailable('the broker deferred a renewal')
-    return token.expiresAt - nowSeconds() > renewBefore ? token : this.#obtain(this.#details)
-  }
-
-  async #obtain(details: readonly LeaseDetail[]): Promise<LeaseToken> {
-    const { task, purpose, stage, resource, approvalMs } = this.#terms
-    const answer = await this.#parts.endpoint.request({
-      grant_type: exchangeGrant,
-      ...(await this.#parts.subject()),
-      ...(details.length > 0 && { authorization_details: JSON.stringify(details) }),
-      ...(approvalMs > 0 && { completion_mode: 'deferred' }),
-      task,
-      purpose,
-      stage,
-      resource,
-    })
-    return 'code' in answer ? this.#decided(answer) : answer
-  }
-
-  /** Waits for a human as long as it was told to, and no longer than the broker keeps the request. */
-  async #decided(deferred: Deferred): Promise<LeaseToken> {
-    const until = Math.min(Date.now() + this.#terms.approvalMs, deferred.expiresAt * 1000)
-    let intervalMs = deferred.intervalSeconds * 1000
-    while (Date.now() + intervalMs <= until) {
-      await new Promise((resolve) => setTimeout(resolve, intervalMs))
-      const answer = await this.#parts.endpoint.poll(deferred)
-      if (typeof answer === 'object') return answer
-      if (answer === 'slow_down') intervalMs += 5000
-    }
-    throw new LeaseRefused('nobody decided in the time that was given', {
-      code: 'authorization_pending',
-      status: 400,
-      reasons: [],
-      nextAction: 'retry',
-      decisionId: undefined,
-      missing: [],
-      retryAfter: undefined,
-    })
+  /** Whether an address is the gate's own, below which it tells what waits under this lease. */
+  #isTask(url: string): boolean {
+    if (!URL.canParse(url)) return false
+    const { origin, pathname, search } = new URL(url)
+    return origin === new URL(this.#terms.resource).origin && taskPath.test(pathname) && search === ''
   }
 
   /** A token is shown to the gate that it was asked for, and to nobody else. */
@@ -222,9 +160,9 @@ function taskField(task: string): string {
   return encodeURIComponent(task.includes(':') ? task : `task:${task}`)
 }
 
-function isRepeatable(input: string | URL | Request, { body }: RequestInit): boolean {
-  if (input instanceof Request) return false
-  return (
-    !(body instanceof ReadableStream) && (typeof body !== 'object' || !(Symbol.asyncIterator in (body ?? {})))
-  )
+/** What keeps the call open while somebody decides (RFC 7240 §4.3), beside what the caller prefers. */
+function preferring({ waitSeconds = defaultWaitSeconds }: ApprovalOptions, { headers }: Request): Fields {
+  const own = headers.get('prefer')
+  if (waitSeconds <= 0) return {}
+  return { prefer: own === null ? `wait=${waitSeconds}` : `${own}, wait=${waitSeconds}` }
 }

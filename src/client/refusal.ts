@@ -1,6 +1,13 @@
 // In: an answer. Out: the gate's own refusal in it, or nothing: an answer of the backend, whatever it says, is
 // the caller's. The gate puts `Lease-Refusal` on its own refusals and takes it off every backend's answer.
-import { ApprovalRequired, type LeaseDetail, LeaseRefused, type RefusalFacts } from './errors.ts'
+import {
+  ApprovalRefused,
+  ApprovalRequired,
+  type LeaseDetail,
+  LeaseRefused,
+  type RefusalFacts,
+} from './errors.ts'
+import { requestedTask } from './task.ts'
 
 /** A problem document (RFC 9457) as it came. */
 type Problem = Readonly<Record<string, unknown>>
@@ -28,7 +35,13 @@ export function refusalOf(problem: Problem, retryAfter?: string): LeaseRefused {
     retryAfter: Number.isFinite(seconds) ? seconds : undefined,
   }
   const text = typeof detail === 'string' ? detail : 'the gate refused this'
-  return code === 'approval_required' ? new ApprovalRequired(text, facts) : new LeaseRefused(text, facts)
+  if (code === 'approval_required') {
+    return new ApprovalRequired(text, facts, requestedTask(problem.access_request))
+  }
+  if (code === 'approval_refused') {
+    return new ApprovalRefused(text, facts, typeof detail === 'string' ? detail : undefined)
+  }
+  return new LeaseRefused(text, facts)
 }
 
 async function problemOf(answer: Response): Promise<Problem> {

@@ -1,0 +1,339 @@
+// `leasegate/client` where a human has to say yes: against a real broker and a real gate, with decisions as they are
+// stored. What waits goes through once it is approved, once and unchanged, and every other end has its own error.
+import type { ServerResponse } from 'node:http'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { Action } from '../../src/approval/action.ts'
+import { Actions } from '../../src/approval/actions.ts'
+import { createSealer } from '../../src/approval/seal.ts'
+import {
+  ApprovalRefused,
+  ApprovalRequired,
+  type ApprovalTask,
+  createLeaseClient,
+  type LeaseClientOptions,
+  type LeaseRequest,
+  type PrivateKey,
+  privateKeyJwt,
+} from '../../src/client/index.ts'
+import type { RecordedRequest } from '../support/backends.ts'
+import { startTestBroker, type TestBroker } from '../support/broker.ts'
+import { eventually } from '../support/gate.ts'
+
+let broker: TestBroker
+/** What the gate was sent, in order: method, path and the fields that are about waiting. */
+const sent: { call: string; prefer: string | null; approval: string | null; key: string | null }[] = []
+/** Takes the place of the network: throws, or lets it pass. */
+let network: ((request: Request) => void) | undefined
+
+beforeAll(async () => {
+  broker = await startTestBroker({
+    answer(request: RecordedRequest, res: ServerResponse) {
+      res.writeHead(200, { 'content-type': 'application/json' }).end(`{"did":"${request.method}"}`)
+    },
+  })
+}, 60_000)
+afterEach(() => {
+  sent.length = 0
+  network = undefined
+})
+afterAll(() => broker.close())
+
+const watched: typeof fetch = async (input, init) => {
+  const request = new Request(input, init)
+  const { headers, method, url, signal } = request
+  if (url.startsWith(broker.gateUrl)) {
+    const call = `${method} ${new URL(url).pathname}`
+    const key = headers.get('idempotency-key')
+    sent.push({ call, prefer: headers.get('prefer'), approval: headers.get('lease-approval'), key })
+    network?.(request)
+  }
+  signal.throwIfAborted()
+  return fetch(request)
+}
+
+async function leaseWith(changes: Partial<LeaseRequest> = {}, options: Partial<LeaseClientOptions> = {}) {
+  const key = broker.keys.get('support-triage')!
+  const jwk = { ...(key.privateKey.export({ format: 'jwk' }) as unknown as PrivateKey), kid: key.kid }
+  const client = await createLeaseClient({
+    broker: broker.brokerUrl,
+    clientId: 'support-triage',
+    authenticate: privateKeyJwt(jwk),
+    subjectToken: () => broker.idToken(),
+    fetch: watched,
+    ...options,
+  })
+  return client.lease({
+    task: 'jira:SUP-4711',
+    purpose: 'remove a customer who asked for it',
+    resource: broker.gateUrl,
+    stage: 'execute',
+    allow: [
+      {
+        type: 'lease',
+        actions: ['delete', 'update'],
+        identifier: 'crm:customer/*',
+        sensitivity: 'restricted',
+        constraints: { max_risk: 'high' },
+      },
+    ],
+    ...changes,
+  })
+}
+
+const customer = (id: number) => `${broker.gateUrl}/crm/customers/${id}`
+const reached = () => broker.backend.requests.length
+const gateCalls = () => sent.filter(({ call }) => call.includes('/crm/'))
+
+/** Writes what somebody has decided, as the control listener does. */
+async function decide(id: string, step: (action: Action) => Action): Promise<void> {
+  const actions = new Actions(
+    (await broker.store()).records,
+    createSealer('not needed for what is not sealed'),
+  )
+  await eventually(async () => {
+    const kept = await actions.get(id)
+    return kept !== undefined && (await actions.change(kept, step(kept.action))) !== undefined
+  }, 'a decision')
+}
+
+const carol = { user: 'carol@example.com', issuer: 'https://login.example', subject: 'carol' }
+const now = () => Math.floor(Date.now() / 1000)
+const approved = (action: Action): Action => ({
+  ...action,
+  state: 'approved',
+  yes: [{ by: carol, as: 'group:crm-owners', at: now(), reason: 'they asked', shownBy: 'session' }],
+})
+const refused = (action: Action): Action => ({
+  ...action,
+  state: 'refused',
+  ended: { by: carol.user, at: now(), reason: 'an invoice is open' },
+})
+
+/** The newest action of a lease, once there is one. */
+async function waiting(lease: { readonly id: string | undefined }): Promise<Action> {
+  const actions = new Actions((await broker.store()).records, createSealer('not needed'))
+  let found: Action | undefined
+  await eventually(async () => {
+    const list = lease.id === undefined ? [] : await actions.list({ lease: lease.id }, { limit: 1 })
+    found = list[0]?.action
+    return found !== undefined
+  }, 'an action that waits')
+  return found!
+}
+
+const failure = (asked: Promise<unknown>): Promise<unknown> =>
+  asked.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+
+describe('a call that is held', () => {
+  test('stays open, and goes through by itself once it is approved', async () => {
+    const lease = await leaseWith()
+    const answer = lease.fetch(customer(1), { method: 'DELETE' })
+    await decide((await waiting(lease)).id, approved)
+    const { status, headers } = await answer
+    expect([status, headers.get('preference-applied')]).toEqual([200, 'wait'])
+    expect(gateCalls().every(({ prefer, approval }) => prefer === 'wait=30' && approval === null)).toBe(true)
+  })
+
+  test('is looked after where the gate does not keep it open, and then sent again as it was', async () => {
+    const lease = await leaseWith({ approval: { waitSeconds: 0 } })
+    const before = reached()
+    const told: ApprovalTask[] = []
+    const answer = lease.fetch(customer(2), {
+      method: 'DELETE',
+      headers: { 'idempotency-key': 'k-2', 'content-type': 'application/json' },
+      body: '{"why":"gdpr"}',
+      approval: { onWaiting: (task) => told.push(task) },
+    })
+    const { id } = await waiting(lease)
+    await decide(id, approved)
+    expect((await answer).status).toBe(200)
+    expect(reached() - before).toBe(1)
+    expect(broker.backend.requests.at(-1)!.body.toString()).toBe('{"why":"gdpr"}')
+    expect(told).toMatchObject([{ id, status: 'pending', statusEndpoint: expect.stringContaining(id) }])
+    expect(told[0]!.expiresAt.getTime()).toBeGreaterThan(Date.now())
+    const calls = gateCalls()
+    expect(calls.at(-1)).toMatchObject({ approval: id, prefer: null, key: 'k-2' })
+    expect(calls.filter(({ approval }) => approval !== null)).toHaveLength(1)
+    expect(sent.some(({ call }) => call === `GET /access/v1/requests/${id}`)).toBe(true)
+  })
+
+  test.each([
+    ['under a lease for one backend', () => ({ resource: `${broker.gateUrl}/crm` }), undefined],
+    ['in a Request with a body', () => ({}), '{"a":1}'],
+  ])('waits %s too', async (_, changes, body) => {
+    const lease = await leaseWith({ ...changes(), approval: { waitSeconds: 0 } })
+    const init = { method: 'DELETE', headers: { 'content-type': 'application/json' } }
+    const answer = lease.fetch(new Request(customer(3), body === undefined ? init : { ...init, body }))
+    await decide((await waiting(lease)).id, approved)
+    expect((await answer).status).toBe(200)
+    expect(broker.backend.requests.at(-1)!.body.toString()).toBe(body ?? '')
+  })
+
+  test('goes on waiting although the gate was not there for a moment', async () => {
+    const lease = await leaseWith({ approval: { waitSeconds: 0 } })
+    const answer = lease.fetch(customer(4), { method: 'DELETE' })
+    const { id } = await waiting(lease)
+    let broken = 0
+    network = ({ method }) => {
+      if (method === 'GET' && broken++ === 0) throw new TypeError('fetch failed')
+    }
+    await eventually(() => broken > 0, 'a look that failed')
+    await decide(id, approved)
+    expect((await answer).status).toBe(200)
+  })
+
+  test.each([
+    ['while it is open', {}],
+    ['while it is looked after', { waitSeconds: 0 }],
+  ])('is refused %s: the agent gets the reason of the human', async (_, approval) => {
+    const lease = await leaseWith({ approval })
+    const before = reached()
+    const error = failure(lease.fetch(customer(5), { method: 'DELETE' }))
+    await decide((await waiting(lease)).id, refused)
+    expect(await error).toBeInstanceOf(ApprovalRefused)
+    expect(await error).toMatchObject({
+      code: 'approval_refused',
+      reason: 'an invoice is open',
+      message: 'approval_refused: an invoice is open',
+      nextAction: 'none',
+      decisionId: expect.stringMatching(/^dec_/),
+    })
+    expect(reached()).toBe(before)
+  })
+
+  test.each<[string, string, (action: Action) => Action]>([
+    ['nobody approved in time', 'approval_expired', (action) => ({ ...action, expiresAt: now() - 1 })],
+    [
+      'was taken back',
+      'approval_withdrawn',
+      (action) => ({ ...action, state: 'withdrawn', ended: { by: 'x', at: now(), reason: '' } }),
+    ],
+  ])('that %s is refused', async (_, code, step) => {
+    const lease = await leaseWith({ approval: { waitSeconds: 0 } })
+    const error = failure(lease.fetch(customer(6), { method: 'DELETE' }))
+    await decide((await waiting(lease)).id, step)
+    expect(await error).toMatchObject({ name: 'LeaseRefused', code, nextAction: 'request' })
+  })
+
+  test('is sent again once only: a connection that breaks then is the caller’s to judge', async () => {
+    const lease = await leaseWith({ approval: { waitSeconds: 0 } })
+    const before = reached()
+    const error = failure(lease.fetch(customer(7), { method: 'DELETE' }))
+    const { id } = await waiting(lease)
+    network = ({ headers }) => {
+      if (headers.get('lease-approval') !== null) throw new TypeError('the connection broke')
+    }
+    await decide(id, approved)
+    expect(await error).toMatchObject({ name: 'TypeError', message: 'the connection broke' })
+    expect(gateCalls().filter(({ approval }) => approval !== null)).toHaveLength(1)
+    network = undefined
+    // The yes is still there for the very same call, once.
+    expect((await lease.fetch(customer(7), { method: 'DELETE' })).status).toBe(200)
+    expect(reached() - before).toBe(1)
+  })
+
+  test('stops waiting at its deadline, and goes on when it is called again', async () => {
+    const lease = await leaseWith()
+    const soon = { waitSeconds: 0, deadline: new Date(Date.now() + 50) }
+    const error = await failure(lease.fetch(customer(8), { method: 'DELETE', approval: soon }))
+    expect(error).toBeInstanceOf(ApprovalRequired)
+    const { task } = error as ApprovalRequired
+    expect(task).toMatchObject({ id: (await waiting(lease)).id, status: 'pending' })
+    await decide(task!.id, approved)
+    expect((await lease.fetch(customer(8), { method: 'DELETE' })).status).toBe(200)
+  })
+
+  test('does not wait where it is told not to', async () => {
+    const lease = await leaseWith({ approval: false })
+    const error = await failure(lease.fetch(customer(9), { method: 'DELETE' }))
+    expect(error).toMatchObject({
+      name: 'ApprovalRequired',
+      code: 'approval_required',
+      nextAction: 'request',
+      task: { id: expect.stringMatching(/^act_/), status: 'pending' },
+    })
+    expect(sent.every(({ prefer }) => prefer === null)).toBe(true)
+    expect(sent.some(({ call }) => call.includes('/access/'))).toBe(false)
+  })
+
+  test('is taken back when the caller gives it up', async () => {
+    const lease = await leaseWith({ approval: { waitSeconds: 0 } })
+    const leaving = new AbortController()
+    const error = failure(
+      lease.fetch(customer(10), {
+        method: 'DELETE',
+        signal: leaving.signal,
+        approval: { onWaiting: () => leaving.abort(new Error('the user went away')) },
+      }),
+    )
+    expect(await error).toMatchObject({ message: 'the user went away' })
+    const actions = new Actions((await broker.store()).records, createSealer('not needed'))
+    const { id } = await waiting(lease)
+    await eventually(async () => (await actions.get(id))?.action.state === 'withdrawn', 'its withdrawal')
+  })
+
+  test('with a stream for a body is refused before it is sent, unless it does not wait', async () => {
+    const lease = await leaseWith()
+    const init = () => ({
+      method: 'PATCH',
+      headers: { 'content-type': 'text/plain' },
+      body: new Blob(['x']).stream(),
+      duplex: 'half' as const,
+    })
+    await expect(lease.fetch(customer(11), init())).rejects.toThrow('approval: false')
+    expect(sent).toEqual([])
+    const refusal = await failure(lease.fetch(customer(11), { ...init(), approval: false }))
+    expect(refusal).not.toBeInstanceOf(TypeError)
+    expect(sent).not.toEqual([])
+  })
+})
+
+describe('a gate that is not to be believed', () => {
+  /** The gate's answers, with another body for what is held. */
+  const lying =
+    (change: (body: Record<string, unknown>) => object): typeof fetch =>
+    async (input, init) => {
+      const answer = await watched(input, init)
+      if (answer.headers.get('lease-refusal') !== 'approval_required') return answer
+      const body = JSON.stringify(change((await answer.json()) as Record<string, unknown>))
+      return Object.defineProperty(new Response(body, answer), 'url', { value: answer.url })
+    }
+
+  test.each<[string, unknown]>([
+    ['another origin', 'https://elsewhere.example/access/v1/requests/act_1'],
+    ['a path of a backend', () => `${broker.gateUrl}/crm/customers/1`],
+    ['a path that climbs', () => `${broker.gateUrl}/access/v1/requests/../../../crm/customers/1`],
+    ['a query', () => `${broker.gateUrl}/access/v1/requests/act_1?x=1`],
+    ['nowhere', 'act_1'],
+    ['a number', 7],
+  ])('does not get a token at %s', async (_, place) => {
+    const status_endpoint = typeof place === 'function' ? place() : place
+    const task = { id: 'act_1', status: 'pending', status_endpoint }
+    const access_request = { task, expires_at: '2099-01-01T00:00:00Z', interval: 1 }
+    const fetch = lying((body) => ({ ...body, access_request }))
+    const lease = await leaseWith({ approval: { waitSeconds: 0 } }, { fetch })
+    expect(await failure(lease.fetch(customer(12), { method: 'DELETE' }))).toBeInstanceOf(ApprovalRequired)
+    expect(sent.filter(({ call }) => !call.includes('/crm/customers/12'))).toEqual([])
+  })
+
+  test.each([
+    ['an unknown word', 'partial'],
+    ['none', undefined],
+  ])('does not say yes with %s for a status', async (_, status) => {
+    const document: typeof fetch = async (input, init) => {
+      const answer = await watched(input, init)
+      if (!answer.url.includes('/access/')) return answer
+      const body = JSON.stringify({ ...((await answer.json()) as object), status })
+      return Object.defineProperty(new Response(body, answer), 'url', { value: answer.url })
+    }
+    const lease = await leaseWith({ approval: { waitSeconds: 0 } }, { fetch: document })
+    const before = reached()
+    expect(await failure(lease.fetch(customer(13), { method: 'DELETE' }))).toMatchObject({
+      name: 'LeaseUnavailable',
+    })
+    expect(reached()).toBe(before)
+  })
+})
