@@ -50,9 +50,12 @@ export class Draft {
     return seen
   }
 
-  /** Puts another body in its place, while nobody has released it. What has been approved so far is void. */
-  async replace(body: string | Uint8Array<ArrayBuffer>, contentType?: string): Promise<ApprovalTask> {
-    const headers: Record<string, string> = contentType === undefined ? {} : { 'content-type': contentType }
+  /** Puts another body in its place, while nobody has released it. Every yes so far is void. */
+  async replace(
+    body: string | Uint8Array<ArrayBuffer>,
+    contentType = 'application/json',
+  ): Promise<ApprovalTask> {
+    const headers = { 'content-type': contentType }
     return taskIn(await this.#ask(this.#url, { method: 'PUT', body, headers }))
   }
 

@@ -3,20 +3,26 @@
 import type { ServerResponse } from 'node:http'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Action } from '../../src/approval/action.ts'
-import { Actions } from '../../src/approval/actions.ts'
-import { createSealer } from '../../src/approval/seal.ts'
 import {
   ApprovalRefused,
   ApprovalRequired,
   type ApprovalTask,
-  createLeaseClient,
   type LeaseClientOptions,
   type LeaseRequest,
-  type PrivateKey,
-  privateKeyJwt,
 } from '../../src/client/index.ts'
 import type { RecordedRequest } from '../support/backends.ts'
 import { startTestBroker, type TestBroker } from '../support/broker.ts'
+import {
+  actionsOf,
+  approved,
+  decide,
+  expired,
+  failure,
+  refused,
+  waitingAction,
+  withdrawn,
+  writingLease,
+} from '../support/client.ts'
 import { eventually } from '../support/gate.ts'
 
 let broker: TestBroker
@@ -51,87 +57,18 @@ const watched: typeof fetch = async (input, init) => {
   return fetch(request)
 }
 
-async function leaseWith(changes: Partial<LeaseRequest> = {}, options: Partial<LeaseClientOptions> = {}) {
-  const key = broker.keys.get('support-triage')!
-  const jwk = { ...(key.privateKey.export({ format: 'jwk' }) as unknown as PrivateKey), kid: key.kid }
-  const client = await createLeaseClient({
-    broker: broker.brokerUrl,
-    clientId: 'support-triage',
-    authenticate: privateKeyJwt(jwk),
-    subjectToken: () => broker.idToken(),
-    fetch: watched,
-    ...options,
-  })
-  return client.lease({
-    task: 'jira:SUP-4711',
-    purpose: 'remove a customer who asked for it',
-    resource: broker.gateUrl,
-    stage: 'execute',
-    allow: [
-      {
-        type: 'lease',
-        actions: ['delete', 'update'],
-        identifier: 'crm:customer/*',
-        sensitivity: 'restricted',
-        constraints: { max_risk: 'high' },
-      },
-    ],
-    ...changes,
-  })
-}
+const leaseWith = (changes: Partial<LeaseRequest> = {}, options: Partial<LeaseClientOptions> = {}) =>
+  writingLease(broker, changes, { fetch: watched, ...options })
 
 const customer = (id: number) => `${broker.gateUrl}/crm/customers/${id}`
 const reached = () => broker.backend.requests.length
 const gateCalls = () => sent.filter(({ call }) => call.includes('/crm/'))
 
-/** Writes what somebody has decided, as the control listener does. */
-async function decide(id: string, step: (action: Action) => Action): Promise<void> {
-  const actions = new Actions(
-    (await broker.store()).records,
-    createSealer('not needed for what is not sealed'),
-  )
-  await eventually(async () => {
-    const kept = await actions.get(id)
-    return kept !== undefined && (await actions.change(kept, step(kept.action))) !== undefined
-  }, 'a decision')
-}
-
-const carol = { user: 'carol@example.com', issuer: 'https://login.example', subject: 'carol' }
-const now = () => Math.floor(Date.now() / 1000)
-const approved = (action: Action): Action => ({
-  ...action,
-  state: 'approved',
-  yes: [{ by: carol, as: 'group:crm-owners', at: now(), reason: 'they asked', shownBy: 'session' }],
-})
-const refused = (action: Action): Action => ({
-  ...action,
-  state: 'refused',
-  ended: { by: carol.user, at: now(), reason: 'an invoice is open' },
-})
-
-/** The newest action of a lease, once there is one. */
-async function waiting(lease: { readonly id: string | undefined }): Promise<Action> {
-  const actions = new Actions((await broker.store()).records, createSealer('not needed'))
-  let found: Action | undefined
-  await eventually(async () => {
-    const list = lease.id === undefined ? [] : await actions.list({ lease: lease.id }, { limit: 1 })
-    found = list[0]?.action
-    return found !== undefined
-  }, 'an action that waits')
-  return found!
-}
-
-const failure = (asked: Promise<unknown>): Promise<unknown> =>
-  asked.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
-
 describe('a call that is held', () => {
   test('stays open, and goes through by itself once it is approved', async () => {
     const lease = await leaseWith()
     const answer = lease.fetch(customer(1), { method: 'DELETE' })
-    await decide((await waiting(lease)).id, approved)
+    await decide(broker, (await waitingAction(broker, lease)).id, approved)
     const { status, headers } = await answer
     expect([status, headers.get('preference-applied')]).toEqual([200, 'wait'])
     expect(gateCalls().every(({ prefer, approval }) => prefer === 'wait=30' && approval === null)).toBe(true)
@@ -147,8 +84,8 @@ describe('a call that is held', () => {
       body: '{"why":"gdpr"}',
       approval: { onWaiting: (task) => told.push(task) },
     })
-    const { id } = await waiting(lease)
-    await decide(id, approved)
+    const { id } = await waitingAction(broker, lease)
+    await decide(broker, id, approved)
     expect((await answer).status).toBe(200)
     expect(reached() - before).toBe(1)
     expect(broker.backend.requests.at(-1)!.body.toString()).toBe('{"why":"gdpr"}')
@@ -167,7 +104,7 @@ describe('a call that is held', () => {
     const lease = await leaseWith({ ...changes(), approval: { waitSeconds: 0 } })
     const init = { method: 'DELETE', headers: { 'content-type': 'application/json' } }
     const answer = lease.fetch(new Request(customer(3), body === undefined ? init : { ...init, body }))
-    await decide((await waiting(lease)).id, approved)
+    await decide(broker, (await waitingAction(broker, lease)).id, approved)
     expect((await answer).status).toBe(200)
     expect(broker.backend.requests.at(-1)!.body.toString()).toBe(body ?? '')
   })
@@ -175,13 +112,13 @@ describe('a call that is held', () => {
   test('goes on waiting although the gate was not there for a moment', async () => {
     const lease = await leaseWith({ approval: { waitSeconds: 0 } })
     const answer = lease.fetch(customer(4), { method: 'DELETE' })
-    const { id } = await waiting(lease)
+    const { id } = await waitingAction(broker, lease)
     let broken = 0
     network = ({ method }) => {
       if (method === 'GET' && broken++ === 0) throw new TypeError('fetch failed')
     }
     await eventually(() => broken > 0, 'a look that failed')
-    await decide(id, approved)
+    await decide(broker, id, approved)
     expect((await answer).status).toBe(200)
   })
 
@@ -192,7 +129,7 @@ describe('a call that is held', () => {
     const lease = await leaseWith({ approval })
     const before = reached()
     const error = failure(lease.fetch(customer(5), { method: 'DELETE' }))
-    await decide((await waiting(lease)).id, refused)
+    await decide(broker, (await waitingAction(broker, lease)).id, refused)
     expect(await error).toBeInstanceOf(ApprovalRefused)
     expect(await error).toMatchObject({
       code: 'approval_refused',
@@ -205,28 +142,24 @@ describe('a call that is held', () => {
   })
 
   test.each<[string, string, (action: Action) => Action]>([
-    ['nobody approved in time', 'approval_expired', (action) => ({ ...action, expiresAt: now() - 1 })],
-    [
-      'was taken back',
-      'approval_withdrawn',
-      (action) => ({ ...action, state: 'withdrawn', ended: { by: 'x', at: now(), reason: '' } }),
-    ],
+    ['nobody approved in time', 'approval_expired', expired],
+    ['was taken back', 'approval_withdrawn', withdrawn],
   ])('that %s is refused', async (_, code, step) => {
     const lease = await leaseWith({ approval: { waitSeconds: 0 } })
     const error = failure(lease.fetch(customer(6), { method: 'DELETE' }))
-    await decide((await waiting(lease)).id, step)
+    await decide(broker, (await waitingAction(broker, lease)).id, step)
     expect(await error).toMatchObject({ name: 'LeaseRefused', code, nextAction: 'request' })
   })
 
-  test('is sent again once only: a connection that breaks then is the caller’s to judge', async () => {
+  test('is sent again once: a connection that breaks then is for the caller to judge', async () => {
     const lease = await leaseWith({ approval: { waitSeconds: 0 } })
     const before = reached()
     const error = failure(lease.fetch(customer(7), { method: 'DELETE' }))
-    const { id } = await waiting(lease)
+    const { id } = await waitingAction(broker, lease)
     network = ({ headers }) => {
       if (headers.get('lease-approval') !== null) throw new TypeError('the connection broke')
     }
-    await decide(id, approved)
+    await decide(broker, id, approved)
     expect(await error).toMatchObject({ name: 'TypeError', message: 'the connection broke' })
     expect(gateCalls().filter(({ approval }) => approval !== null)).toHaveLength(1)
     network = undefined
@@ -241,8 +174,8 @@ describe('a call that is held', () => {
     const error = await failure(lease.fetch(customer(8), { method: 'DELETE', approval: soon }))
     expect(error).toBeInstanceOf(ApprovalRequired)
     const { task } = error as ApprovalRequired
-    expect(task).toMatchObject({ id: (await waiting(lease)).id, status: 'pending' })
-    await decide(task!.id, approved)
+    expect(task).toMatchObject({ id: (await waitingAction(broker, lease)).id, status: 'pending' })
+    await decide(broker, task!.id, approved)
     expect((await lease.fetch(customer(8), { method: 'DELETE' })).status).toBe(200)
   })
 
@@ -270,8 +203,8 @@ describe('a call that is held', () => {
       }),
     )
     expect(await error).toMatchObject({ message: 'the user went away' })
-    const actions = new Actions((await broker.store()).records, createSealer('not needed'))
-    const { id } = await waiting(lease)
+    const actions = await actionsOf(broker)
+    const { id } = await waitingAction(broker, lease)
     await eventually(async () => (await actions.get(id))?.action.state === 'withdrawn', 'its withdrawal')
   })
 

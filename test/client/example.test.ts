@@ -1,4 +1,4 @@
-// The agent in README.md as people run it: a program of its own, against a real broker and a real gate.
+// The agents of examples/ as people run them: programs of their own, against a real broker and a real gate.
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,6 +7,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { packageRoot } from '../../src/version.ts'
 import { startTestBroker, type TestBroker } from '../support/broker.ts'
+import { approved, decide, refused } from '../support/client.ts'
+import { eventually } from '../support/gate.ts'
 
 const example = join(packageRoot, 'examples/agent.ts')
 const dir = mkdtempSync(join(tmpdir(), 'leasegate-example-'))
@@ -22,9 +24,9 @@ afterAll(async () => {
   rmSync(dir, { recursive: true })
 })
 
-function run(userToken: string) {
+function run(userToken: string, program = example) {
   const env = { BROKER: broker.brokerUrl, GATE: broker.gateUrl, USER_TOKEN: userToken }
-  return promisify(execFile)(process.execPath, [example], {
+  return promisify(execFile)(process.execPath, [program], {
     env: { ...process.env, ...env, AGENT_KEY: join(dir, 'key.json') },
   })
 }
@@ -42,6 +44,32 @@ test('the agent says why it is refused, and exits with 1', async () => {
   const { stderr } = await refused.catch((error: { stderr: string }) => error)
   expect(stderr).toContain('invalid_authorization_details')
   expect(stderr).not.toContain(token)
+})
+
+test.each([
+  [
+    'and a human says yes: it is done',
+    approved,
+    { code: 0, stdout: /^waiting act_\S+ \S+Z\n200 /, stderr: '' },
+  ],
+  [
+    'and a human says no: the agent says why, and exits with 1',
+    refused,
+    { code: 1, stdout: /^waiting act_/, stderr: 'a human said no: an invoice is open\n' },
+  ],
+])('an agent asks for a delete, %s', async (_, decision, { code, stdout, stderr }) => {
+  const running = run(broker.idToken(), join(packageRoot, 'examples/delete.ts'))
+  let said = ''
+  running.child.stdout!.on('data', (text) => {
+    said += text
+  })
+  const ended = running.then(
+    (output) => ({ ...output, code: 0 }),
+    (error: { code: number; stdout: string; stderr: string }) => error,
+  )
+  await eventually(() => said.includes('waiting'), 'the agent that waits')
+  await decide(broker, /act_\w+/.exec(said)![0], decision)
+  expect(await ended).toMatchObject({ code, stdout: expect.stringMatching(stdout), stderr })
 })
 
 test('README.md shows the very file, in 20 lines or so', () => {
