@@ -6,12 +6,12 @@ import { agentName, type Binding, type Lease } from '../lease/lease.ts'
 import type { Verifier } from '../lease/verify.ts'
 import type { LeaseRecord, Leases } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { hasRole, notAllowed, type Role } from './caller.ts'
 import type { ObservedCall } from './observed.ts'
-import type { Operator } from './operators.ts'
 
 /** Somebody who has proven who they are: an operator by their token, an agent by one of its credentials. */
 export type Caller =
-  | { readonly kind: 'operator'; readonly name: string; readonly operator: Operator }
+  | { readonly kind: 'operator'; readonly name: string; readonly tenant: string | undefined }
   | { readonly kind: 'agent'; readonly name: string; readonly client: AgentClient }
 
 /** What agents are proven with. */
@@ -20,10 +20,20 @@ export interface CallerParts {
   readonly senders: SenderVerifier
 }
 
-/** Refuses with `invalid_client` who is neither (RFC 7662 §2.1, RFC 7009 §2.1). */
-export async function callerOf(call: ObservedCall, parts: CallerParts): Promise<Caller | Refusal> {
-  const { operator, form, sender, trail, now } = call
-  if (operator !== undefined) return { kind: 'operator', name: operator.name, operator }
+/**
+ * Refuses with `invalid_client` who is neither (RFC 7662 §2.1, RFC 7009 §2.1), with `operator_not_allowed` an operator
+ * who has none of the roles.
+ */
+export async function callerOf(
+  call: ObservedCall,
+  parts: CallerParts,
+  roles: readonly Role[],
+): Promise<Caller | Refusal> {
+  const { caller, form, sender, trail, now } = call
+  if (caller !== undefined) {
+    const { person, tenant } = caller
+    return hasRole(caller, roles) ? { kind: 'operator', name: person.user, tenant } : notAllowed(roles)
+  }
   const client = await parts.clients.authenticate(form, sender, now)
   if (isRefusal(client)) return client
   const unproven = client.key && (await refuseKey(client.key, call, parts.senders))
@@ -78,7 +88,7 @@ export async function tokenOf(
 /** Agents know their own tokens and those of leases that they handed on; operators those of their tenant. */
 function mayKnow(caller: Caller, lease: Lease, record: LeaseRecord): boolean {
   if (caller.kind === 'operator') {
-    const { tenant } = caller.operator
+    const { tenant } = caller
     return tenant === undefined || tenant === record.tenant
   }
   const { clientId, agent, tenant } = caller.client.entry

@@ -4,8 +4,17 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Form, SenderFacts } from '../broker/parties.ts'
 import type { TlsFiles } from '../config.ts'
-import { isRefusal, type Refusal, type RefusalCode, refuse } from '../refusals.ts'
-import { type Caller, callerOf } from './caller.ts'
+import {
+  isRefusal,
+  type Refusal,
+  type RefusalCode,
+  type RefusalFacts,
+  refusals,
+  refuse,
+} from '../refusals.ts'
+import { type Caller, callerOf, hasRole, notAllowed, type Role } from './caller.ts'
+import { csrfHeader } from './console/same_site.ts'
+import { answerHeaders } from './console/security_headers.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
 import { endAnswer } from './ending.ts'
 import { type Operator, operatorOf } from './operators.ts'
@@ -25,8 +34,6 @@ export interface ControlCall {
   readonly sender: SenderFacts
   /** Lower-case names; the first value of each. */
   readonly header: (name: string) => string | undefined
-  /** Undefined on an endpoint that anybody may call. */
-  readonly operator: Operator | undefined
   /** Who calls, by token or by session; undefined on an endpoint that anybody may call. */
   readonly caller: Caller | undefined
   /** Address of the connection's other end. */
@@ -34,7 +41,7 @@ export interface ControlCall {
 }
 
 /** What is known of a call before its body is read. */
-export type RefusedCall = Pick<ControlCall, 'params' | 'operator' | 'peer'>
+export type RefusedCall = Pick<ControlCall, 'params' | 'caller' | 'peer'>
 
 export interface ControlAnswer {
   readonly status: number
@@ -42,14 +49,30 @@ export interface ControlAnswer {
   readonly body?: object | string
   /** Lower-case names. `cache-control: no-store` unless told otherwise. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Values of `Set-Cookie`. */
+  readonly cookies?: readonly string[]
+}
+
+/** People who are signed in, as the listener asks about them. */
+export interface People {
+  /** Sessions that a `Cookie` header names. */
+  sessionsIn(cookie: string | undefined): readonly string[]
+  /**
+   * Whose session it is; undefined: nobody's, or it is over. Refuses with `cross_site` a request that another page
+   * may have sent, with `evidence_unavailable` where the store has no answer.
+   */
+  callerOf(session: string, req: IncomingMessage): Promise<Caller | Refusal | undefined>
 }
 
 export interface Endpoint {
   readonly method: 'GET' | 'POST'
   /** `/leases/{id}`: a part in braces is any one segment. */
   readonly path: string
-  /** `open`: anybody may call, or the endpoint itself finds out who calls (OAuth). */
-  readonly access: 'open' | 'operator'
+  /**
+   * The roles of which a caller needs one; an admin has them all. `open`: anybody may call, or the endpoint itself
+   * finds out who calls (OAuth); there `caller` may have any role.
+   */
+  readonly access: 'open' | readonly Role[]
   /** `jwt`: a security event token (RFC 8935 §2.1). */
   readonly takes: 'nothing' | 'json' | 'form' | 'jwt'
   /** How a refusal is written: RFC 9457, RFC 6749 §5.2 or RFC 8935 §2.3. */
@@ -64,6 +87,8 @@ export interface Endpoint {
 export interface ControlParts {
   readonly endpoints: readonly Endpoint[]
   readonly operators: readonly Operator[]
+  /** Absent: nobody signs in here. */
+  readonly people?: People | undefined
   /** What the endpoints are published under: scheme, authority and perhaps a path, without a slash at the end. */
   readonly publicUrl: string
   /** Absent: plain HTTP. */
@@ -93,6 +118,9 @@ export function createControlListener(parts: ControlParts): Server {
   })
 }
 
+/** Where people begin to sign in. */
+export const signInPath = '/console/sign-in'
+
 interface Found {
   readonly endpoint: Endpoint
   readonly params: Readonly<Record<string, string>>
@@ -105,32 +133,51 @@ async function serve(
 ): Promise<ControlAnswer | Refusal> {
   // Read now: a request that its sender has given up has no socket any more.
   const peer = req.socket.remoteAddress ?? ''
-  const operator = operatorOf(req.headers.authorization, parts.operators)
-  const ready = await prepare(req, found, operator, parts.publicUrl)
+  const isOpen = found.length > 0 && found.every(({ endpoint }) => endpoint.access === 'open')
+  const caller = await findCaller(req, isOpen, parts)
+  const ready = isRefusal(caller) ? caller : await prepare(req, found, caller, parts.publicUrl)
   if (!isRefusal(ready)) return ready.endpoint.serve({ ...ready.call, peer })
   const { endpoint, params } = found[0] ?? {}
-  endpoint?.refused?.(ready, { params: params ?? {}, operator, peer })
+  endpoint?.refused?.(ready, { params: params ?? {}, caller: isRefusal(caller) ? undefined : caller, peer })
   return ready
 }
 
-/** Finds the endpoint for the method, checks who calls and reads the body. */
+/** Who calls; undefined: nobody in particular, which is enough where everybody may. */
+async function findCaller(
+  req: IncomingMessage,
+  isOpen: boolean,
+  { operators, people }: ControlParts,
+): Promise<Caller | Refusal | undefined> {
+  const sessions = people?.sessionsIn(req.headers.cookie) ?? []
+  const credentials = (req.headersDistinct.authorization ?? []).length + sessions.length
+  if (credentials > 1) return refuse('credential_ambiguous', { detail: 'send one token or one session' })
+  const operator = operatorOf(req.headers.authorization, operators)
+  if (operator !== undefined) return callerOf(operator)
+  const [session] = sessions
+  // A page that is for everybody is so for other sites' visitors too: only who shows the value is that person there.
+  const shows = !isOpen || req.headers[csrfHeader] !== undefined
+  const person = session !== undefined && shows ? await people?.callerOf(session, req) : undefined
+  if (person !== undefined || isOpen) return person
+  return session !== undefined || req.headers['sec-fetch-site'] !== undefined
+    ? refuse('sign_in_required', { answer: { sign_in: signInPath } })
+    : refuse('operator_required', { detail: 'send the operator token as `Authorization: Bearer …`' })
+}
+
+/** Finds the endpoint for the method, checks what the caller may do and reads the body. */
 async function prepare(
   req: IncomingMessage,
   found: readonly Found[],
-  operator: Operator | undefined,
+  caller: Caller | undefined,
   publicUrl: string,
 ): Promise<{ readonly endpoint: Endpoint; readonly call: Omit<ControlCall, 'peer'> } | Refusal> {
   const here = found.find(({ endpoint }) => endpoint.method === req.method)
-  const isOpen = found.length > 0 && found.every(({ endpoint }) => endpoint.access === 'open')
-  if ((req.headersDistinct.authorization ?? []).length > 1) return refuse('credential_ambiguous')
-  if (!isOpen && operator === undefined) {
-    return refuse('operator_required', { detail: 'send the operator token as `Authorization: Bearer …`' })
-  }
   if (here === undefined) {
     if (found.length === 0) return refuse('operation_unmapped', { detail: 'no such endpoint' })
     return refuse('method_not_allowed', { allow: found.map(({ endpoint }) => endpoint.method) })
   }
   const { endpoint, params } = here
+  const { access } = endpoint
+  if (access !== 'open' && !(caller !== undefined && hasRole(caller, access))) return notAllowed(access)
   const json = endpoint.takes === 'json' ? await readJson(req) : undefined
   if (isRefusal(json)) return json
   const form = endpoint.takes === 'form' ? await readForm(req) : new Map()
@@ -146,8 +193,7 @@ async function prepare(
     jwt,
     sender: senderOf(req, `${publicUrl}${url.pathname}`),
     header: (name: string) => req.headersDistinct[name]?.[0],
-    operator,
-    caller: operator && callerOf(operator),
+    caller,
   }
   return { endpoint, call }
 }
@@ -206,12 +252,21 @@ function sendRefusal(
     ...ofEndpoint,
     ...(errors === 'problem' && { 'content-type': 'application/problem+json' }),
     ...(errors === 'set' && { 'content-language': 'en' }),
-    ...(status === 401 && { 'www-authenticate': 'Bearer' }),
+    ...(status === 401 && { 'www-authenticate': challengeOf(code, facts.answer) }),
     ...(allow !== undefined && { allow: allow.join(', ') }),
     ...(nonce !== undefined && { 'dpop-nonce': nonce }),
     ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
   }
   send(res, { status, body, headers }, {})
+}
+
+/** RFC 6750 §3, RFC 9470 §3. What a fresh sign-in has to be like stands in the body under the same names. */
+function challengeOf(code: RefusalCode, { acr_values, max_age }: RefusalFacts['answer'] = {}): string {
+  if (code !== 'reauthentication_required') return 'Bearer'
+  const wanted = [`error="${refusals[code].error}"`]
+  if (acr_values !== undefined) wanted.push(`acr_values="${acr_values}"`)
+  if (max_age !== undefined) wanted.push(`max_age="${max_age}"`)
+  return `Bearer ${wanted.join(', ')}`
 }
 
 /** What `error_description` may hold (RFC 6749 §5.2). */
@@ -221,10 +276,16 @@ function oauthText(text: string): string {
 
 function send(
   res: ServerResponse,
-  { status, body, headers = {} }: ControlAnswer,
+  { status, body, headers = {}, cookies = [] }: ControlAnswer,
   ofEndpoint: Readonly<Record<string, string>>,
 ): void {
-  const all: Record<string, string> = { 'cache-control': 'no-store', ...ofEndpoint, ...headers }
+  const all: Record<string, string | string[]> = {
+    'cache-control': 'no-store',
+    ...answerHeaders,
+    ...ofEndpoint,
+    ...headers,
+  }
+  if (cookies.length > 0) all['set-cookie'] = [...cookies]
   if (body !== undefined && all['content-type'] === undefined) all['content-type'] = 'application/json'
   if (!res.req.complete) all.connection = 'close'
   const text = typeof body === 'object' ? `${JSON.stringify(body)}\n` : body

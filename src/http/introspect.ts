@@ -5,6 +5,7 @@ import { accessTokenTypes, maxTokenLength, readCompact } from '../lease/compact.
 import { own } from '../lease/text.ts'
 import type { Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { readers } from './caller.ts'
 import {
   type Caller,
   type CallerParts,
@@ -46,7 +47,7 @@ export function introspectionEndpoints(parts: IntrospectionParts): Endpoint[] {
 }
 
 async function introspect(call: ObservedCall, parts: IntrospectionParts): Promise<ControlAnswer | Refusal> {
-  const caller = await callerOf(call, parts)
+  const caller = await callerOf(call, parts, readers)
   if (isRefusal(caller)) return caller
   const token = call.form.get('token')
   if (token === undefined) return refuse('invalid_request', { detail: 'send the token as `token`' })

@@ -11,9 +11,9 @@ import type { BrokerObserver } from '../broker/observer.ts'
 import { isObject } from '../lease/text.ts'
 import type { LeaseRecord, Store } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { changers, hasRole, isWithin, notAllowed, readers } from './caller.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { type HolderParts, proveHolder } from './lease_holder.ts'
-import { isWithin } from './operators.ts'
 import { type OrderedCall, type OrderParts, ordered } from './ordered.ts'
 import { orUnavailable } from './store_answer.ts'
 
@@ -28,7 +28,7 @@ export interface LeaseParts extends OrderParts {
 
 /** `GET /leases`, `GET /leases/{id}`, and one `POST` for each thing that can be done with a lease. */
 export function leaseEndpoints(parts: LeaseParts): Endpoint[] {
-  const common = { access: 'operator', takes: 'nothing', errors: 'problem' } as const
+  const common = { access: readers, takes: 'nothing', errors: 'problem' } as const
   return [
     { ...common, method: 'GET', path: '/leases', serve: (call) => orUnavailable(list(call, parts)) },
     { ...common, method: 'GET', path: '/leases/{id}', serve: (call) => orUnavailable(show(call, parts)) },
@@ -38,7 +38,7 @@ export function leaseEndpoints(parts: LeaseParts): Endpoint[] {
         method: 'POST',
         path: `/leases/{id}/${verb}`,
         // The one that an agent may do: with its lease token, which `change` looks at.
-        access: verb === 'complete' && parts.holder !== undefined ? 'open' : 'operator',
+        access: verb === 'complete' && parts.holder !== undefined ? 'open' : changers,
         takes: 'json',
         ...ordered(verb, parts, (call) => change(verb, call, parts)),
       }),
@@ -46,17 +46,17 @@ export function leaseEndpoints(parts: LeaseParts): Endpoint[] {
   ]
 }
 
-async function list({ query, operator }: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
+async function list({ query, caller }: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
   const search = readLeaseQuery(query)
   if (isRefusal(search)) return search
-  const tenant = operator?.tenant
+  const tenant = caller?.tenant
   const limited = tenant === undefined ? search : { ...search, tenant }
   const leases = await findLeases(limited, parts.store, parts.clock() / 1000)
   return { status: 200, body: { leases: leases.map((known) => leaseView(known)) } }
 }
 
 async function show(call: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {
-  const record = await readOwn(call, parts, (found) => isWithin(call.operator, found))
+  const record = await readOwn(call, parts, (found) => isWithin(call.caller, found))
   if (isRefusal(record)) return record
   const now = parts.clock() / 1000
   const known = await describeLease(record, parts.store, now)
@@ -70,20 +70,22 @@ async function change(
 ): Promise<ControlAnswer | Refusal> {
   const reason = readReason(call.json)
   if (isRefusal(reason)) return reason
-  const { operator, order, now } = call
+  const { caller, order, now } = call
+  // An open endpoint has not asked what a caller may do.
+  if (caller !== undefined && !hasRole(caller, changers)) return notAllowed(changers)
   order.scope = 'lease'
   // Whose the lease is comes before anything about it, for agents as for operators.
   const holder =
-    operator === undefined
+    caller === undefined
       ? await proveHolder(call, parts.holder, { now, revocations: parts.store.revocations })
       : undefined
   if (isRefusal(holder)) return holder
   order.agent = holder?.agent
   const record = await readOwn(call, parts, (found) =>
-    holder === undefined ? isWithin(operator, found) : holder.holds(found),
+    holder === undefined ? isWithin(caller, found) : holder.holds(found),
   )
   if (isRefusal(record)) return record
-  const by = operator?.name ?? record.agent
+  const by = caller?.person.user ?? record.agent
   const changed = await changeLease(record, { verb, by, reason, now }, parts.store)
   if (isRefusal(changed)) return changed
   order.repeated = changed.version === record.version

@@ -41,11 +41,6 @@ export function operatorOf(
   return found
 }
 
-/** Whether a lease is one that an operator sees and ends. Nobody's, where nobody asks. */
-export function isWithin(operator: Operator | undefined, { tenant }: { readonly tenant: string }): boolean {
-  return operator !== undefined && (operator.tenant === undefined || operator.tenant === tenant)
-}
-
 function digestOf(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }

@@ -30,12 +30,12 @@ export function ordered(
   { observer, clock }: OrderParts,
   serve: (call: OrderedCall) => Promise<ControlAnswer | Refusal>,
 ): Required<Pick<Endpoint, 'serve' | 'refused'>> {
-  const begin = ({ params, operator, peer }: RefusedCall, body: unknown): OrderTrail => ({
+  const begin = ({ params, caller, peer }: RefusedCall, body: unknown): OrderTrail => ({
     decisionId: newId('dec_', clock()),
     startedAt: clock(),
     verb,
     peer,
-    operator: operator?.name,
+    operator: caller?.person.user,
     agent: undefined,
     lease: params.id,
     body,

@@ -5,8 +5,8 @@ import { revokeAll } from '../broker/lifecycle.ts'
 import type { RevocationAsk } from '../broker/revocation.ts'
 import { type RevocationScope, revocationScopes } from '../lease/lease.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { type Caller, changers, isWithin } from './caller.ts'
 import type { ControlAnswer, Endpoint } from './control.ts'
-import { isWithin, type Operator } from './operators.ts'
 import { type OrderedCall, type OrderParts, ordered } from './ordered.ts'
 
 /** The endpoint. */
@@ -15,7 +15,7 @@ export function revocationEndpoints(parts: OrderParts): Endpoint[] {
     {
       method: 'POST',
       path: '/revocations',
-      access: 'operator',
+      access: changers,
       takes: 'json',
       errors: 'problem',
       ...ordered('revoke', parts, (call) => revoke(call, parts.store)),
@@ -25,13 +25,13 @@ export function revocationEndpoints(parts: OrderParts): Endpoint[] {
 
 /** `{ "lease": "lse_…", "reason": "…" }`: exactly one scope, a reason, optionally `issuer` and `by`. */
 async function revoke(
-  { json, operator, order, now }: OrderedCall,
+  { json, caller, order, now }: OrderedCall,
   store: OrderParts['store'],
 ): Promise<ControlAnswer | Refusal> {
-  const ask = readAsk(json, operator?.name ?? 'operator')
+  const ask = readAsk(json, caller?.person.user ?? 'operator')
   if (isRefusal(ask)) return ask
   order.scope = ask.scope
-  const problem = await beyondTenant(ask, operator, store)
+  const problem = await beyondTenant(ask, caller, store)
   if (problem !== undefined) return problem
   const revoked = await revokeAll(ask, store, now)
   if (isRefusal(revoked)) return revoked
@@ -44,17 +44,17 @@ async function revoke(
 /** The same answer for a lease that nobody knows and for another tenant's. */
 async function beyondTenant(
   { scope, value, by }: RevocationAsk,
-  operator: Operator | undefined,
+  caller: Caller | undefined,
   { leases }: OrderParts['store'],
 ): Promise<Refusal | undefined> {
-  if (operator?.tenant === undefined) return undefined
-  if (scope !== 'lease' || by !== operator.name) {
+  if (caller?.tenant === undefined) return undefined
+  if (scope !== 'lease' || by !== caller.person.user) {
     return refuse('operator_not_allowed', {
       detail: 'an operator of a tenant revokes single leases, under their own name',
     })
   }
   const record = await leases.get(value)
-  return record !== undefined && isWithin(operator, record) ? undefined : refuse('lease_unknown')
+  return record !== undefined && isWithin(caller, record) ? undefined : refuse('lease_unknown')
 }
 
 function readAsk(body: unknown, caller: string) {

@@ -3,6 +3,7 @@
 import { revokeToken } from '../broker/revocation.ts'
 import type { Revocations } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { changers } from './caller.ts'
 import { type CallerParts, callerOf, type TokenParts, tokenOf } from './callers.ts'
 import type { ControlAnswer, Endpoint } from './control.ts'
 import { type ObservedCall, type ObservedParts, observed } from './observed.ts'
@@ -32,7 +33,7 @@ export function tokenRevocationEndpoints(parts: TokenRevocationParts): Endpoint[
 
 /** `token_type_hint` says where to look first; there is one place, so it is not read (RFC 7009 §2.1). */
 async function revoke(call: ObservedCall, parts: TokenRevocationParts): Promise<ControlAnswer | Refusal> {
-  const caller = await callerOf(call, parts)
+  const caller = await callerOf(call, parts, changers)
   if (isRefusal(caller)) return caller
   const token = call.form.get('token')
   if (token === undefined) return refuse('invalid_request', { detail: 'send the token as `token`' })

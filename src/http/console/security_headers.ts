@@ -1,0 +1,34 @@
+// Headers that keep other sites away from what the control listener answers. In: nothing. Out: constants; no answer of
+// the listener goes without them. Never: a source from elsewhere, an inline script.
+
+/** Of every answer, data and refusals too: nothing of it is run, framed, sniffed or read from another site. */
+export const answerHeaders: Readonly<Record<string, string>> = {
+  'content-security-policy':
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-frame-options': 'DENY',
+  'x-content-type-options': 'nosniff',
+  // Without any referrer, browsers would send `Origin: null` with a form (Fetch, "append a request Origin header").
+  'referrer-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+}
+
+/** No inline script or style; forms go to this origin alone. */
+const pages: Readonly<Record<string, string>> = {
+  'content-security-policy': [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+  ].join('; '),
+  'cross-origin-opener-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=()',
+}
+
+/** Of pages, beside `answerHeaders`; over https for a year of https alone (RFC 6797). `url`: `console.url`. */
+export function pageHeaders(url: string): Readonly<Record<string, string>> {
+  return url.startsWith('https:') ? { ...pages, 'strict-transport-security': 'max-age=31536000' } : pages
+}
