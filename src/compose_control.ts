@@ -2,6 +2,7 @@
 // process is, not yet bound. ADD AN ENDPOINT to the list of its role. Decides nothing.
 import type { Server } from 'node:http'
 import { composeBroker } from './compose_broker.ts'
+import { composeConsole } from './compose_console.ts'
 import { sendNotices } from './compose_notify.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import { surroundings } from './config/blast_radius.ts'
@@ -21,19 +22,23 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
   const broker = parts.roles.broker ? composeBroker(parts, closers) : undefined
   const orders = { store, observer, clock: Date.now }
   const holder = broker === undefined ? {} : { holder: broker.holder }
-  return createControlListener({
+  const console = composeConsole(parts, () => server)
+  const server = createControlListener({
     endpoints: [
       // What operators call on any process: a revocation may be sent to whichever is at hand.
       ...revocationEndpoints(orders),
+      ...console.endpoints,
       ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
       statusEndpoint(orders),
       ...(broker?.endpoints ?? []),
     ],
     operators: await openOperators(config.control),
+    people: console.people,
     publicUrl: config.broker.issuer,
     tls: config.tls.control,
     onBug: (error) => log.error({ err: error }, 'a bug on the control listener; answered 500'),
   })
+  return server
 }
 
 /** Everybody who may call the control listener; a token file that is not there yet is made. */
@@ -42,7 +47,7 @@ async function openOperators({ tokenFile, operators }: Config['control']): Promi
     name: 'operator',
     tokenFile,
     tenant: undefined,
-    roles: ['operator', 'auditor'],
+    roles: ['admin'],
     groups: [],
   } as const
   const all = [first, ...operators]

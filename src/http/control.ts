@@ -13,7 +13,8 @@ import {
   refuse,
 } from '../refusals.ts'
 import { type Caller, callerOf, hasRole, notAllowed, type Role } from './caller.ts'
-import { csrfHeader } from './console/same_site.ts'
+import { signInPath } from './console/place.ts'
+import { csrfHeader, type Origins } from './console/same_site.ts'
 import { answerHeaders } from './console/security_headers.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
 import { endAnswer } from './ending.ts'
@@ -34,6 +35,8 @@ export interface ControlCall {
   readonly sender: SenderFacts
   /** Lower-case names; the first value of each. */
   readonly header: (name: string) => string | undefined
+  /** Where a browser says that it comes from. */
+  readonly origins: Origins
   /** Who calls, by token or by session; undefined on an endpoint that anybody may call. */
   readonly caller: Caller | undefined
   /** Address of the connection's other end. */
@@ -118,9 +121,6 @@ export function createControlListener(parts: ControlParts): Server {
   })
 }
 
-/** Where people begin to sign in. */
-export const signInPath = '/console/sign-in'
-
 interface Found {
   readonly endpoint: Endpoint
   readonly params: Readonly<Record<string, string>>
@@ -193,6 +193,7 @@ async function prepare(
     jwt,
     sender: senderOf(req, `${publicUrl}${url.pathname}`),
     header: (name: string) => req.headersDistinct[name]?.[0],
+    origins: { method: req.method, headers: req.headers },
     caller,
   }
   return { endpoint, call }

@@ -9,8 +9,8 @@ export const recordKinds = [
   'response', // approval/actions.ts: the sealed answer to an executed draft
   'repeat', // approval/repeats.ts: a bounded repeat that somebody granted
   'approver', // approval/habits.ts: how somebody decides
-  'session', // console/sessions.ts: somebody who is signed in
-  'passkey', // console/passkeys.ts: a passkey of somebody
+  'session', // http/console/sessions.ts: somebody who is signed in
+  'passkey', // http/console/passkeys.ts: a passkey of somebody
   'notice', // notify/: what somebody is still to be told
   'gate', // http/presence.ts: a process that is up
 ] as const

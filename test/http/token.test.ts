@@ -482,7 +482,7 @@ describe('what goes wrong behind it', () => {
       sender: { proofs: [], certificate: undefined, method: 'POST', url: 'x' },
       peer: '127.0.0.1',
       ...{ params: {}, query: new URLSearchParams(), json: undefined, jwt: '', header: () => undefined },
-      ...{ caller: undefined },
+      ...{ caller: undefined, origins: { method: 'POST', headers: {} } },
     })
 
   test('a store that cannot write: no token, and the client may try again', async () => {

@@ -8,7 +8,7 @@ export const csrfHeader = 'leasegate-csrf'
 
 /** What of a request says where it comes from. */
 export interface Origins {
-  readonly method: string | undefined
+  readonly method?: string | undefined
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
