@@ -86,6 +86,8 @@ describe('each package behind one door', () => {
     ['prom-client', 'telemetry/registry.ts'],
     ['jose', 'lease/jose.ts'],
     ['standardwebhooks', 'notify/standard.ts'],
+    ['openid-client', 'http/console/openid.ts'],
+    ['@simplewebauthn/server', 'http/console/webauthn.ts'],
   ])('%s is imported by one file', (name, place) => {
     const importers = imports
       .filter(({ of }) => of === name || of.startsWith(`${name}/`))

@@ -15,8 +15,20 @@ const redirectUri = 'http://127.0.0.1/callback'
 const logoutUri = 'http://127.0.0.1/logout'
 const resource = 'urn:leasegate'
 
+/** The client that the console is: it comes back to any port of this machine (RFC 8252 §7.3). */
+export const consoleClient = {
+  id: 'leasegate-console',
+  secret: 'a-secret-between-the-provider-and-the-console',
+}
+/** The stronger way in which alice logs in where she is asked to. */
+export const strongAcr = 'urn:corp:loa:2'
+
 export interface TestProvider {
   readonly issuer: string
+  /** What it says of alice from now on, beside `sub`. */
+  account: Record<string, unknown>
+  /** In which way she logs in from now on; undefined: it does not say. */
+  acr: string | undefined
   /** Fresh tokens of a new login of alice. */
   login(): Promise<{ readonly idToken: string; readonly accessToken: string }>
   /** Tells its client that the login session of an ID token is over (OpenID Connect Back-Channel Logout). */
@@ -24,21 +36,31 @@ export interface TestProvider {
   close(): void
 }
 
-/** Starts one; `logoutTo`: where it sends logout tokens. */
-export async function startIdentityProvider(logoutTo: () => string = () => logoutUri): Promise<TestProvider> {
+/**
+ * Starts one; `logoutTo`: where it sends logout tokens; `conform`: claims of scopes are at the userinfo endpoint alone
+ * (OpenID Connect Core §5.4).
+ */
+export async function startIdentityProvider(
+  logoutTo: () => string = () => logoutUri,
+  { conform = false } = {},
+): Promise<TestProvider> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const provider = new Provider(issuer, configuration(logoutTo))
+  const alice: Pick<TestProvider, 'account' | 'acr'> = {
+    account: { email: 'alice@example.com', email_verified: true, groups: ['support'] },
+    acr: undefined,
+  }
+  const provider = new Provider(issuer, configuration(logoutTo, alice, conform))
   const callback = provider.callback()
   server.on('request', (req: IncomingMessage, res: ServerResponse) => {
     if (req.url?.startsWith('/interaction/') !== true) return callback(req, res)
-    interact(provider, req, res).catch(() => res.writeHead(500).end())
+    interact(provider, alice, req, res).catch(() => res.writeHead(500).end())
   })
-  return {
+  return Object.assign(alice, {
     issuer,
     login: () => login(issuer),
-    async logout(idToken) {
+    async logout(idToken: string) {
       const { sub, sid } = JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString())
       await (await provider.Client.find(clientId)).backchannelLogout(sub, sid)
     },
@@ -46,12 +68,11 @@ export async function startIdentityProvider(logoutTo: () => string = () => logou
       server.closeAllConnections()
       server.close()
     },
-  }
+  })
 }
 
-function configuration(logoutTo: () => string) {
+function configuration(logoutTo: () => string, alice: Pick<TestProvider, 'account'>, conform: boolean) {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const account = { email: 'alice@example.com', email_verified: true, groups: ['support'] }
   return {
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'idp-1', alg: 'RS256', use: 'sig' }] },
     // Its own refuses to call this machine.
@@ -68,10 +89,20 @@ function configuration(logoutTo: () => string) {
         backchannel_logout_uri: logoutUri,
         backchannel_logout_session_required: true,
       },
+      {
+        client_id: consoleClient.id,
+        client_secret: consoleClient.secret,
+        application_type: 'native',
+        redirect_uris: ['http://127.0.0.1/console/callback', 'http://localhost/console/callback'],
+      },
     ],
-    claims: { openid: ['sub'], email: ['email', 'email_verified', 'groups'] },
-    conformIdTokenClaims: false,
-    findAccount: (_: unknown, id: string) => ({ accountId: id, claims: () => ({ sub: id, ...account }) }),
+    claims: { openid: ['sub'], email: ['email', 'email_verified', 'groups', 'corp'] },
+    conformIdTokenClaims: conform,
+    acrValues: [strongAcr],
+    findAccount: (_: unknown, id: string) => ({
+      accountId: id,
+      claims: () => ({ sub: id, ...alice.account }),
+    }),
     interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
     features: {
       devInteractions: { enabled: false },
@@ -90,14 +121,21 @@ function configuration(logoutTo: () => string) {
 }
 
 /** Logs alice in and grants whatever is asked for. */
-async function interact(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const { prompt, session } = await provider.interactionDetails(req, res)
+async function interact(
+  provider: Provider,
+  { acr }: Pick<TestProvider, 'acr'>,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const { prompt, session, params } = await provider.interactionDetails(req, res)
   if (prompt.name === 'login') {
-    return provider.interactionFinished(req, res, { login: { accountId: 'usr_alice' } })
+    return provider.interactionFinished(req, res, {
+      login: { accountId: 'usr_alice', ...(acr !== undefined && { acr }) },
+    })
   }
-  const grant = new provider.Grant({ accountId: session?.accountId ?? '', clientId })
+  const grant = new provider.Grant({ accountId: session?.accountId ?? '', clientId: params.client_id })
   grant.addOIDCScope('openid email')
-  grant.addResourceScope(resource, 'lease')
+  if (params.client_id === clientId) grant.addResourceScope(resource, 'lease')
   await provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } })
 }
 

@@ -23,6 +23,7 @@ declare module 'oidc-provider' {
       res: ServerResponse,
     ): Promise<{
       readonly prompt: { readonly name: string }
+      readonly params: { readonly client_id: string }
       readonly session?: { readonly accountId: string }
     }>
     interactionFinished(

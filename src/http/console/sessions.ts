@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Person } from '../../approval/action.ts'
 import type { Config } from '../../config.ts'
 import { isObject } from '../../lease/text.ts'
-import type { Records, StoredRecord } from '../../ports.ts'
+import { type Records, type RecordWrite, type StoredRecord, Unavailable } from '../../ports.ts'
 import { isRefusal, type Refusal } from '../../refusals.ts'
 import type { Caller, Role } from '../caller.ts'
 import type { People } from '../control.ts'
@@ -47,6 +47,7 @@ export interface SessionParts {
 
 /** How much of the idle time may pass before a session is marked as used again: not every read is a write. */
 const touchShare = 0.1
+const attempts = 8
 
 export class Sessions implements People {
   readonly #parts: SessionParts
@@ -104,20 +105,24 @@ export class Sessions implements People {
   async begin(signedIn: SignedIn, replaced: readonly string[] = []): Promise<string> {
     const value = randomBytes(32).toString('base64url')
     const now = this.#now()
-    const ended = await Promise.all(replaced.slice(0, 1).map((each) => this.#removal(each)))
-    const kept = { ...signedIn, createdAt: now, seenAt: now }
-    const begun = await this.#parts.records.write([this.#write(idOf(value), kept, 0), ...ended.flat()])
-    // Marked as used, or ended, in between: once more.
-    if (!begun) return this.begin(signedIn, replaced)
+    const begun = this.#write(idOf(value), { ...signedIn, createdAt: now, seenAt: now }, 0)
+    await this.#replace(replaced[0], [begun])
     return this.#cookie.set(value, this.#parts.console.sessionMs / 1000)
   }
 
   /** Ends a session, everywhere and at once. Out: the line that takes the cookie away. Throws `Unavailable`. */
   async end(value: string): Promise<string> {
-    while (!(await this.#parts.records.write(await this.#removal(value)))) {
-      // Marked as used in between: it is read again.
-    }
+    await this.#replace(value, [])
     return this.#cookie.clear
+  }
+
+  /** Ends one session and writes another in one step; again, where somebody has just marked it as used. */
+  async #replace(ended: string | undefined, begun: readonly RecordWrite[]): Promise<void> {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const removal = ended === undefined ? [] : await this.#removal(ended)
+      if (await this.#parts.records.write([...begun, ...removal])) return
+    }
+    throw new Unavailable('others keep writing the same session')
   }
 
   async #removal(value: string) {

@@ -26,6 +26,9 @@ export interface Credential {
 /** Whether a challenge (base64url) is one that was made for this. */
 export type KnowsChallenge = (challenge: string) => boolean
 
+/** Ed25519, ES256, RS256: what authenticators have (COSE). */
+const algorithms = [-8, -7, -257]
+
 /** The relying party: the host of the console (WebAuthn §5.1.3, "rp.id"). */
 function relyingParty({ url }: Place): string {
   return new URL(url).hostname
@@ -49,6 +52,7 @@ export function registrationOptions(
     userID: Uint8Array.from(ask.handle),
     challenge: Uint8Array.from(ask.challenge),
     attestationType: 'none',
+    supportedAlgorithmIDs: algorithms,
     excludeCredentials: ask.known.map(({ id, transports }) => ({ id, transports: [...transports] })),
     authenticatorSelection: { residentKey: 'preferred', userVerification: 'required' },
   })
@@ -81,6 +85,7 @@ export async function readRegistration(
       expectedChallenge: knows,
       expectedOrigin: place.url,
       expectedRPID: relyingParty(place),
+      supportedAlgorithmIDs: algorithms,
       requireUserVerification: true,
     })
     if (!verified) return undefined
