@@ -30,7 +30,7 @@ export function statusEndpoint(parts: StatusParts): Endpoint {
   return {
     method: 'GET',
     path: '/status',
-    access: 'operator',
+    access: ['operator', 'auditor'],
     takes: 'nothing',
     errors: 'problem',
     serve({ caller }) {
