@@ -17,6 +17,7 @@ const commands: CommandTable = {
   revoke: async () => (await import('./commands/revoke.ts')).addRevokeCommand,
   drill: async () => (await import('./commands/drill.ts')).addDrillCommands,
   'blast-radius': async () => (await import('./commands/blast_radius.ts')).addBlastRadiusCommand,
+  console: async () => (await import('./commands/console.ts')).addConsoleCommand,
   policy: async () => (await import('./commands/policy.ts')).addPolicyCommands,
   config: async () => (await import('./commands/config.ts')).addConfigCommands,
 }

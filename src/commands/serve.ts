@@ -79,13 +79,18 @@ export function sayStarted(config: Config, gate: RunningGate): void {
 }
 
 function sharedFacts(
-  { audit, tls }: Config,
+  { audit, console, tls }: Config,
   { control, metrics, policyDigest }: Running,
 ): [string, string][] {
   return [
     ['control', `${tls.control === undefined ? 'http' : 'https'}://${control.host}:${control.port}`],
+    ['console', consoleFact(console)],
     ['metrics', `http://${metrics.host}:${metrics.port}/metrics  /healthz  /readyz`],
     ['policy', policyDigest()],
     ['audit', audit.file],
   ]
+}
+
+function consoleFact({ url, signIn }: Config['console']): string {
+  return signIn === undefined ? `${url}/console  to sign in, run: leasegate console` : `${url}/console`
 }

@@ -1,13 +1,12 @@
 // How a drill revokes: at the control listener as an operator does, or in the state store as `leasegate revoke`
 // does. In: the configuration. Out: the way that works, and which it is. Never prints the operator token.
-import { readFileSync } from 'node:fs'
 import { changeLease, revokeAll } from '../../broker/lifecycle.ts'
-import { listenerUrl } from '../../config/listeners.ts'
 import type { Config } from '../../config.ts'
 import type { RevocationScope } from '../../lease/lease.ts'
 import { isObject } from '../../lease/text.ts'
 import type { Store } from '../../ports.ts'
 import { isRefusal } from '../../refusals.ts'
+import { causeOf, controlUrl, readOperatorToken } from '../control_listener.ts'
 import { failure, requireLease } from '../lease/with_store.ts'
 import { operator } from '../terminal.ts'
 
@@ -28,7 +27,7 @@ const timeoutMs = 5_000
  */
 export async function openRevoker(config: Config, store: Store, given?: string): Promise<Revoker> {
   const url = (given ?? controlUrl(config)).replace(/\/$/, '')
-  const token = readToken(config.control.tokenFile)
+  const token = readOperatorToken(config)
   if (token === undefined) {
     return throughStore(store, `${config.control.tokenFile}: no operator token here`)
   }
@@ -50,22 +49,6 @@ export async function openRevoker(config: Config, store: Store, given?: string):
     throw new Error(`${url} answers ${status} to GET /leases: name the control listener with --control`)
   }
   return control
-}
-
-/** Where a process on this machine reaches it; over TLS under the name that its certificate has. */
-function controlUrl({ tls, listen: { control }, broker }: Config): string {
-  if (tls.control !== undefined) return broker.issuer
-  const loopback = { '0.0.0.0': '127.0.0.1', '::': '::1' }[control.host]
-  return listenerUrl({ ...control, host: loopback ?? control.host })
-}
-
-/** Unlike a gate's start, this makes none. */
-function readToken(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch {
-    return undefined
-  }
 }
 
 class Control implements Revoker {
@@ -131,10 +114,4 @@ function throughStore(store: Store, why: string): Revoker {
       if (isRefusal(changed)) throw failure(changed)
     },
   }
-}
-
-/** `fetch` hides what went wrong behind "fetch failed". */
-function causeOf(error: unknown): string {
-  const { cause, message } = error as Error
-  return (cause as NodeJS.ErrnoException | undefined)?.code ?? message
 }

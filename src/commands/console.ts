@@ -1,0 +1,71 @@
+// `leasegate console`: asks a gate that runs for a link with which somebody signs in once. The link is printed and kept
+// nowhere; whoever has it is that person.
+import { userInfo } from 'node:os'
+import type { Command } from 'commander'
+import type { Config } from '../config.ts'
+import { isObject } from '../lease/text.ts'
+import { causeOf, controlUrl, readOperatorToken } from './control_listener.ts'
+import { loadStateConfig } from './state_config.ts'
+import { say, sayJson, style, UsageError } from './terminal.ts'
+
+const timeoutMs = 5_000
+
+/** Adds `console`. */
+export function addConsoleCommand(program: Command): void {
+  const collect = (value: string, before: string[]) => [...before, value]
+  program
+    .command('console')
+    .description('make a link that signs somebody in to the console, once, within ten minutes')
+    .option('--user <user>', 'whom, as leases name users (default: you, as an administrator)')
+    .option('--group <group>', 'a group of theirs, as policy names approvers; may be repeated', collect, [])
+    .option('--role <role>', 'operator, auditor or admin; may be repeated', collect, [])
+    .option('--control <url>', 'control listener to ask (default: that of the configuration)')
+    .option('-c, --config <file>', 'configuration file', 'config.yaml')
+    .option('--json', 'for programs')
+    .action(makeLink)
+}
+
+interface ConsoleOptions {
+  readonly user?: string
+  readonly group: string[]
+  readonly role: string[]
+  readonly control?: string
+  readonly config: string
+  readonly json?: boolean
+}
+
+async function makeLink(options: ConsoleOptions): Promise<void> {
+  const { user, group, role } = options
+  const config = loadStateConfig(options.config)
+  const isOwn = user === undefined && role.length === 0
+  const ask = { user: user ?? userInfo().username, groups: group, roles: isOwn ? ['admin'] : role }
+  const link = await askFor(ask, config, options.control)
+  if (options.json === true) return sayJson(link)
+  say(link.url)
+  say(style.dim(`signs in ${ask.user} once, within ten minutes: send it to nobody else`))
+}
+
+async function askFor(ask: object, config: Config, given: string | undefined) {
+  const token = readOperatorToken(config)
+  if (token === undefined) {
+    throw new Error(`${config.control.tokenFile}: no operator token here; a gate makes it on its first start`)
+  }
+  const url = `${(given ?? controlUrl(config)).replace(/\/$/, '')}/console/links`
+  if (!URL.canParse(url))
+    throw new UsageError(`--control ${given}: write a URL such as http://127.0.0.1:8081`)
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(ask),
+    redirect: 'error',
+    signal: AbortSignal.timeout(timeoutMs),
+  }).catch((error) => {
+    throw new Error(`${url} cannot be reached: ${causeOf(error)}; is the gate running?`)
+  })
+  const answer: unknown = await response.json().catch(() => undefined)
+  const { url: link, expires_at, detail } = isObject(answer) ? answer : {}
+  if (response.status === 400) throw new UsageError(String(detail))
+  if (!response.ok || typeof link !== 'string')
+    throw new Error(`${url} answers ${response.status}: ${detail}`)
+  return { url: link, expires_at }
+}
