@@ -39,6 +39,8 @@ export interface Yes {
   readonly reason: string
   /** What showed that it was them: their session, or a passkey for this very action. */
   readonly shownBy: 'session' | 'passkey' | 'token'
+  /** What they let be repeated; it comes about as far as everybody who says yes lets it (repeats.ts). */
+  readonly repeat?: { readonly calls: number; readonly seconds: number }
 }
 
 /** What the gate decided on, as far as it may be shown in lists; bytes and query are in the sealed call. */
