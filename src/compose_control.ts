@@ -7,12 +7,18 @@ import { sendNotices } from './compose_notify.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
+import { actionOrderEndpoints } from './http/action_orders.ts'
+import { type ActionParts, plainConfirmation } from './http/action_parts.ts'
+import { actionEndpoints } from './http/actions.ts'
 import { createControlListener } from './http/control.ts'
 import { leaseEndpoints } from './http/leases.ts'
 import { type Operator, operator } from './http/operators.ts'
+import { repeatEndpoints } from './http/repeats.ts'
 import { revocationEndpoints } from './http/revocations.ts'
 import { statusEndpoint } from './http/status.ts'
 import { openSecretFile } from './secret_file.ts'
+import { createDecisionObserver } from './telemetry/approval.ts'
+import { watchPending } from './telemetry/pending.ts'
 
 /** The control listener; the caller binds it. */
 export async function composeControl(parts: Parts, closers: Closers): Promise<Server> {
@@ -21,6 +27,7 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
   // A gate without a broker has no keys to publish and nothing to issue.
   const broker = parts.roles.broker ? composeBroker(parts, closers) : undefined
   const orders = { store, observer, clock: Date.now }
+  const decisions = composeDecisions(parts, closers)
   const holder = broker === undefined ? {} : { holder: broker.holder }
   const console = composeConsole(parts, () => server)
   const server = createControlListener({
@@ -28,6 +35,9 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
       // What operators call on any process: a revocation may be sent to whichever is at hand.
       ...revocationEndpoints(orders),
       ...console.endpoints,
+      ...actionEndpoints(decisions),
+      ...actionOrderEndpoints(decisions),
+      ...repeatEndpoints(decisions),
       ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
       statusEndpoint(orders),
       ...(broker?.endpoints ?? []),
@@ -39,6 +49,34 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
     onBug: (error) => log.error({ err: error }, 'a bug on the control listener; answered 500'),
   })
   return server
+}
+
+/** What people decide with. */
+function composeDecisions(
+  { config, store, actions, notices, audit, metrics, identity, log }: Parts,
+  closers: Closers,
+): ActionParts {
+  const pending = watchPending({ actions, deferrals: store.deferrals, log })
+  closers.push(() => pending.close())
+  metrics.approvalsPending(pending.count)
+  const { records, leases, revocations } = store
+  const { maxStalenessMs } = config.state
+  return {
+    sources: {
+      actions,
+      records,
+      leases,
+      revocations,
+      maxStalenessMs,
+      noticesOf: (action) => notices.writes('approval.decided', action),
+    },
+    store,
+    clock: Date.now,
+    observer: createDecisionObserver({ audit, metrics }),
+    tenantOf: (clientId) => identity?.agents.byClientId(clientId)?.tenant,
+    confirmation: plainConfirmation,
+    nudge: () => {},
+  }
 }
 
 /** Everybody who may call the control listener; a token file that is not there yet is made. */

@@ -1,4 +1,5 @@
 // The part of compose.ts that makes the gate: parts in, the agents' listener out, not yet bound. Decides nothing.
+import { repeatApprovals } from './approval/repeated.ts'
 import { approvalsOf } from './approval/use.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import type { Config } from './config.ts'
@@ -60,6 +61,7 @@ function composeGate(parts: Parts, recent: RecentCallCounter, waiting: WaitingRo
   const { config, store, keys, policy, proofs, observer, metrics, log } = parts
   const { publicOrigin, backends, issuers, limits } = config
   const left = new LeftMemory(Date.now)
+  const repeats = repeatApprovals(store.records)
   const verifier = createVerifier({ issuers, keys, statusLists: createStatusLists({ keys }) })
   const { maxStalenessMs } = config.state
   const audiences = audiencesOf(config, parts.backends)
@@ -97,7 +99,7 @@ function composeGate(parts: Parts, recent: RecentCallCounter, waiting: WaitingRo
     policy: () => policy.current,
     humans: {
       actions: parts.actions,
-      findRepeat: async () => undefined,
+      findRepeat: repeats.find,
       noticesOf: (action) => parts.notices.writes('approval.requested', action),
       newActionId: (nowMs) => newId('act_', nowMs),
       waiting,
@@ -113,7 +115,7 @@ function composeGate(parts: Parts, recent: RecentCallCounter, waiting: WaitingRo
         metrics.budgetNotGivenBack()
         log.warn({ err: error }, 'what a call had spent could not be given back')
       },
-      approvals: approvalsOf(parts.actions, async () => false),
+      approvals: approvalsOf(parts.actions, repeats.use),
       revocations: store.revocations,
       intents: observer,
       recent,

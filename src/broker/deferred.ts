@@ -16,6 +16,7 @@ import type { Proposal } from './proposal.ts'
 export interface ApprovalTerms {
   readonly approvers: readonly string[]
   readonly expiresIn: number
+  readonly reasonRequired?: boolean
 }
 
 /** A proposal that a human has approved. */
@@ -72,6 +73,7 @@ export async function defer(
     clientId: asker.client.entry.clientId,
     key: asker.binding?.thumbprint ?? '',
     approvers: approval.approvers,
+    reasonRequired: approval.reasonRequired === true,
     request: JSON.stringify(proposal),
     createdAt,
     expiresAt,
@@ -95,7 +97,7 @@ export async function resume(code: string, asker: Asker, parts: BrokerParts): Pr
   const id = digestOf(code)
   const found = await deferrals.get(id)
   if (found === undefined || !isOf(found, asker) || found.state === 'redeemed') return unknownCode()
-  if (found.state === 'denied') return refuse('access_denied', { detail: 'a human has said no' })
+  if (found.state === 'denied') return refuse('access_denied', { detail: saidNo(found) })
   if (parts.now() >= found.expiresAt) return refuse('expired_token')
   if (found.state === 'pending') return pending(id, parts)
   const proposal = JSON.parse(found.request) as Proposal
@@ -103,6 +105,11 @@ export async function resume(code: string, asker: Asker, parts: BrokerParts): Pr
   if (problem !== undefined) return problem
   const by = found.settled === undefined ? [] : [found.settled.by]
   return { proposal, approved: { by, redeem: () => deferrals.redeem(id) } }
+}
+
+function saidNo({ settled }: Deferral): string {
+  const reason = settled?.reason ?? ''
+  return reason === '' ? 'a human has said no' : `a human has said no: ${reason}`
 }
 
 /** The refusal of a code that leads nowhere, or no longer. */

@@ -2,6 +2,7 @@
 // it, exchange.ts acts on it, policies/issue.rego decides.
 import type { LeaseDetail } from '../lease/allow.ts'
 import type { Stage, Task } from '../lease/lease.ts'
+import type { ApprovalTerms } from './deferred.ts'
 
 /** Everything the decision to issue reads; policy/issue_input.ts makes its JSON text. Seconds. */
 export interface IssueQuestion {
@@ -74,7 +75,7 @@ export type IssueAnswer =
       readonly effect: 'approve'
       readonly reasons: readonly string[]
       readonly grant: GrantTerms
-      readonly approval: { readonly approvers: readonly string[]; readonly expiresIn: number }
+      readonly approval: ApprovalTerms
     }
   | {
       readonly effect: 'deny'

@@ -1,6 +1,15 @@
 // Which leases somebody means, and what is known of them. In: a search, the store ports, the time. Out: leases
 // with their state, calls and relatives. The command line and the API ask here. Changes nothing.
-import type { Budgets, LeaseFilter, LeaseRecord, Leases, Revocations, StoredState } from '../ports.ts'
+import { listRepeats } from '../approval/repeats.ts'
+import type {
+  Budgets,
+  LeaseFilter,
+  LeaseRecord,
+  Leases,
+  Records,
+  Revocations,
+  StoredState,
+} from '../ports.ts'
 import { budgetLeft } from './budget_left.ts'
 import { type LifeState, leaseState } from './lease_state.ts'
 import type { KnownLease } from './lease_view.ts'
@@ -67,22 +76,30 @@ function withUsage(
   return Promise.all(states.map(async (each) => ({ ...each, usage: await leases.usage(each.record) })))
 }
 
+/** What a whole description reads beside that. */
+export interface DescriptionSources extends LeaseSources {
+  readonly budgets: Pick<Budgets, 'look'>
+  readonly records: Records
+}
+
 /** All that is known of a lease; its children among the newest leases of its user. Throws `Unavailable`. */
 export async function describeLease(
   record: LeaseRecord,
-  { leases, revocations, budgets }: LeaseSources & { readonly budgets: Pick<Budgets, 'look'> },
+  { leases, revocations, budgets, records }: DescriptionSources,
   now: number,
 ): Promise<KnownLease> {
   const { id, user, tenant } = record
   const state = leaseState(record, revocations, now)
   // What is over has nothing left, and its counters may be forgotten.
   const goesOn = state.state === 'active' || state.state === 'suspended'
-  const [usage, relatives, budget] = await Promise.all([
+  const [usage, relatives, budget, granted] = await Promise.all([
     leases.usage(record),
     // Whoever a lease is handed on to still acts for the same user.
     leases.list({ user, limit: searchDepth }),
     goesOn ? budgetLeft(record, budgets) : [],
+    listRepeats(records, id, { limit: searchDepth }),
   ])
   const children = relatives.filter((each) => each.tenant === tenant && each.ancestors.includes(id))
-  return { record, state, usage, budget, children: children.map((each) => each.id) }
+  const repeats = { granted: granted.filter((each) => each.issuer === record.issuer), at: now }
+  return { record, state, usage, budget, repeats, children: children.map((each) => each.id) }
 }

@@ -1,5 +1,7 @@
 // A lease as people and programs read it: the six questions in one document, in the words of the API. In: the
 // record, what it is worth now, the calls under it, its relatives. Out: plain data. Pure; holds no secret.
+import { repeatView } from '../approval/repeat_view.ts'
+import type { Repeat } from '../approval/repeats.ts'
 import type { LeaseRecord, LeaseUsage } from '../ports.ts'
 import type { BlastRadius } from './blast_radius.ts'
 import type { BudgetRow } from './budget_left.ts'
@@ -13,6 +15,8 @@ export interface KnownLease {
   readonly usage: LeaseUsage | undefined
   /** What is left of its limits; undefined: they were not looked at. */
   readonly budget?: readonly BudgetRow[]
+  /** Bounded repeats that were granted under it, and what they were worth then; undefined: they were not looked for. */
+  readonly repeats?: { readonly granted: readonly Repeat[]; readonly at: number }
   /** Ids of leases that were handed on from it; undefined: they were not looked for. */
   readonly children?: readonly string[]
 }
@@ -21,7 +25,10 @@ export interface KnownLease {
  * The document: who, which agent, what, why, when, what happened; with `radius`, how much could still happen. Times
  * are seconds since 1970.
  */
-export function leaseView({ record, state, usage, budget, children }: KnownLease, radius?: BlastRadius) {
+export function leaseView(
+  { record, state, usage, budget, repeats, children }: KnownLease,
+  radius?: BlastRadius,
+) {
   const { id, issuer, tenant, session, decision } = record
   return {
     id,
@@ -44,6 +51,7 @@ export function leaseView({ record, state, usage, budget, children }: KnownLease
     },
     what_happened: whatHappened(usage),
     ...(budget !== undefined && { budget }),
+    ...(repeats !== undefined && { repeats: repeats.granted.map((each) => repeatView(each, repeats.at)) }),
     revoked: revokedBy(state),
     suspended: suspendedBy(state),
     decision: decision === undefined ? null : decisionOf(decision),

@@ -18,7 +18,7 @@ import { type OrderedCall, type OrderParts, ordered } from './ordered.ts'
 import { orUnavailable } from './store_answer.ts'
 
 export interface LeaseParts extends OrderParts {
-  readonly store: OrderParts['store'] & Pick<Store, 'budgets'>
+  readonly store: OrderParts['store'] & Pick<Store, 'budgets' | 'records'>
   readonly observer: Pick<BrokerObserver, 'changed' | 'ordered'>
   /** What surrounds leases at a time, seconds since 1970, for their blast radius. */
   readonly around: (now: number) => Surroundings

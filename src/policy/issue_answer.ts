@@ -32,7 +32,13 @@ export function readIssueAnswer(results: unknown): IssueAnswer {
     return approval === undefined ? { effect, reasons, grant: terms } : issueFailed('a grant has no approval')
   }
   const asked = readApproval(approval)
-  return typeof asked === 'string' ? issueFailed(asked) : { effect, reasons, grant: terms, approval: asked }
+  if (typeof asked === 'string') return issueFailed(asked)
+  // A request is settled by one person, once: terms that it could not keep must not look kept.
+  if (asked.quorum !== 1) return issueFailed('the approval of a lease is one person’s: leave quorum out')
+  if (asked.repeat !== undefined || asked.afterLease !== 0) {
+    return issueFailed('the approval of a lease has no repeat and no after_lease')
+  }
+  return { effect, reasons, grant: terms, approval: asked }
 }
 
 /** A policy that failed: the fault is for the audit record, never for the caller. */

@@ -139,6 +139,8 @@ export interface Deferral {
   readonly key: string
   /** Who has to say yes: people and `group:` names, from policy. */
   readonly approvers: readonly string[]
+  /** Whether a yes needs a reason; absent: it does not. */
+  readonly reasonRequired?: boolean
   /** What was asked for, as the broker needs it to decide again (broker/deferred.ts). Holds no token. */
   readonly request: string
   readonly createdAt: number

@@ -59,6 +59,7 @@ type CounterSetters = Pick<
   | 'revocationRequest'
   | 'leaseIssued'
   | 'notice'
+  | 'approvalDecision'
   | 'shadowDifference'
   | 'workerRestarted'
 >
@@ -75,6 +76,7 @@ export function createCounters(registry: MetricRegistry): CounterSetters {
   const notGivenBack = registry.counter(metricTable.budgetNotGivenBack)
   const asked = registry.counter(metricTable.brokerRequests)
   const ordered = registry.counter(metricTable.revocationRequests)
+  const decided = registry.counter(metricTable.approvalDecisions)
   const issued = registry.counter(metricTable.leasesIssued)
   const notices = registry.counter(metricTable.notices)
   for (const result of ['sent', 'failed', 'given_up', 'gone']) notices({ result }, 0)
@@ -85,6 +87,7 @@ export function createCounters(registry: MetricRegistry): CounterSetters {
     revocationRequest: (verb, scope, result) => ordered({ verb, scope: scope ?? 'none', result }),
     leaseIssued: () => issued(),
     notice: (result) => notices({ result }),
+    approvalDecision: (verb, result) => decided({ verb, result }),
     policyReload: (result) => reloads({ result }),
     agentsReload: (result) => agents({ result }),
     policyFault: () => faults(),

@@ -15,6 +15,7 @@ type GaugeSetters = Pick<
   | 'storeUp'
   | 'revocationMalformed'
   | 'auditFault'
+  | 'approvalsPending'
   | 'policyConverged'
   | 'bundleAge'
   | 'blastRadius'
@@ -47,6 +48,7 @@ export function createGauges(registry: MetricRegistry, version: string): GaugeSe
     clockOffset: number(metricTable.clockOffset),
     noticesWaiting: number(metricTable.noticesWaiting),
     bundleAge: number(metricTable.bundleAge),
+    approvalsPending: number(metricTable.approvalsPending),
     storeUp: flag(metricTable.storeUp),
     auditFault: flag(metricTable.auditFault),
     policyConverged: flag(metricTable.policyConverged),

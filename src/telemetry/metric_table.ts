@@ -154,6 +154,25 @@ export const metricTable = {
     labels: [],
     help: 'New leases; a renewal is none.',
   },
+  approvalDecisions: {
+    name: 'leasegate_approval_decisions_total',
+    type: 'counter',
+    labels: ['verb', 'result'],
+    help: 'Attempts to approve, refuse, withdraw or revoke a repeat by what became of them: done, repeated or the refusal.',
+  },
+  approvalWait: {
+    name: 'leasegate_approval_wait_seconds',
+    type: 'histogram',
+    labels: ['outcome'],
+    help: 'Time from asking a human to their answer: approved or refused.',
+  },
+  approvalsPending: {
+    name: 'leasegate_approvals_pending',
+    type: 'gauge',
+    labels: [],
+    help: 'Actions and token requests that wait for a human, in the whole store; half a minute old at most, 2000 at most.',
+    across: 'max',
+  },
   budgetNotGivenBack: {
     name: 'leasegate_budget_not_given_back_total',
     type: 'counter',

@@ -1,5 +1,6 @@
 // Every metric of the gate. In: what happened. Out: /metrics. Never: a label value from a request. Each comes from
 // the configuration or from a table of the code; what is in neither is counted as "none".
+import type { DecisionVerb } from '../approval/observer.ts'
 import type { LifecycleVerb } from '../broker/lifecycle.ts'
 import type { StepName } from '../enforce/gate.ts'
 import type { Backend } from '../enforce/operation.ts'
@@ -22,7 +23,7 @@ export interface DecisionLabels {
   readonly code: RefusalCode | undefined
 }
 
-/** What became of an order about leases. */
+/** What became of an order about leases, or of an attempt to decide. */
 export type OrderResult = 'done' | 'repeated' | RefusalCode
 
 /** What became of an attempt to tell somebody. */
@@ -47,6 +48,7 @@ export interface Metrics {
   storeUp(read: () => boolean): void
   revocationMalformed(read: Revocations['malformed']): void
   auditFault(read: () => boolean): void
+  approvalsPending(read: () => number): void
   policyConverged(read: () => boolean): void
   bundleAge(readSeconds: () => number): void
   /** Points by agent; agents come from the configuration. */
@@ -67,6 +69,10 @@ export interface Metrics {
   leaseIssued(): void
   /** One attempt to tell somebody about an action. */
   notice(result: NoticeResult): void
+  /** One attempt of a person to decide. Every label is a word of the code. */
+  approvalDecision(verb: DecisionVerb, result: OrderResult): void
+  /** From asking a human to their answer, seconds. */
+  approvalWait(outcome: 'approved' | 'refused', seconds: number): void
   /** A policy in shadow: both are read at each scrape. `running` is undefined while none is wanted. */
   shadow(
     source: string,
@@ -86,6 +92,9 @@ export interface Metrics {
 /** Fine where policy and verification are (10 µs to 1 ms), coarse above. */
 const stepBuckets = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1, 5]
 const requestBuckets = [5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+/** People: from a glance to a week. */
+const waitBuckets = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400, 604_800]
 
 /** In the order of the pipeline. */
 const steps: readonly StepName[] = [
@@ -117,6 +126,7 @@ export function createMetrics(options: {
       durations.request.observe(backend !== undefined && known.has(backend) ? backend : 'none', seconds)
     },
     step: (name, seconds) => durations.step.observe(name, seconds),
+    approvalWait: (outcome, seconds) => durations.approvalWait.observe(outcome, seconds),
     upstream: (backend, seconds) => durations.upstream.observe(backend, seconds),
     snapshot: async () => [...(await registry.snapshot()), ...histograms()],
     render: async () => {
@@ -127,10 +137,15 @@ export function createMetrics(options: {
 }
 
 function createDurations(backends: readonly string[]) {
-  const { request, step, upstream } = metricTable
+  const { request, step, upstream, approvalWait } = metricTable
   return {
     request: new DurationHistogram({ ...request, values: backends, buckets: requestBuckets }),
     step: new DurationHistogram({ ...step, values: steps, buckets: stepBuckets }),
     upstream: new DurationHistogram({ ...upstream, values: backends, buckets: requestBuckets }),
+    approvalWait: new DurationHistogram({
+      ...approvalWait,
+      values: ['approved', 'refused'],
+      buckets: waitBuckets,
+    }),
   }
 }

@@ -30,7 +30,7 @@ export function orderFacts(trail: OrderTrail, refusal: Refusal | undefined): obj
 }
 
 /** The members as they came, however odd; what is no object stands under `body`. */
-function shownBody(body: unknown): object {
+export function shownBody(body: unknown): object {
   if (!isObject(body)) return { body: shownValue(body) }
   const members = Object.entries(body).slice(0, maxMembers)
   return Object.fromEntries(members.map(([name, value]) => [shown(name), shownValue(value)]))
@@ -40,8 +40,8 @@ function shownValue(value: unknown): string {
   return shown(typeof value === 'string' ? value : JSON.stringify(value))
 }
 
-/** Control characters are escaped where the record becomes JSON. */
-function shown(text: string): string {
+/** At most 256 characters, without tokens. Control characters are escaped where the record becomes JSON. */
+export function shown(text: string): string {
   const clean = withoutTokens(text)
   return clean.length <= maxText ? clean : `${clean.slice(0, maxText - 1)}…`
 }

@@ -9,9 +9,18 @@ import { foldName } from '../../src/approval/people.ts'
 import { changeLease } from '../../src/broker/lifecycle.ts'
 import { type Records, Unavailable } from '../../src/ports.ts'
 import { isRefusal, refuse } from '../../src/refusals.ts'
-import { alice, carol, dave, now, openWorld, person, type StoreKind, terms } from '../support/waiting_actions.ts'
 import { accepted, codeOf } from '../support/evidence.ts'
 import { leaseRecord } from '../support/leases.ts'
+import {
+  alice,
+  carol,
+  dave,
+  now,
+  openWorld,
+  person,
+  type StoreKind,
+  terms,
+} from '../support/waiting_actions.ts'
 
 const erin = person('erin@example.com', { groups: [] })
 

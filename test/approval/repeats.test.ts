@@ -15,9 +15,9 @@ import {
 } from '../../src/approval/repeats.ts'
 import type { Backend, Operation } from '../../src/enforce/operation.ts'
 import { isRefusal } from '../../src/refusals.ts'
-import { carol, dave, now, openWorld, type StoreKind, terms } from '../support/waiting_actions.ts'
 import { accepted } from '../support/evidence.ts'
 import { leaseRecord } from '../support/leases.ts'
+import { carol, dave, now, openWorld, type StoreKind, terms } from '../support/waiting_actions.ts'
 
 const most = { calls: 5, seconds: 600 }
 const repeatable = { ...terms, repeat: most }

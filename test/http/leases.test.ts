@@ -159,6 +159,7 @@ describe('GET /leases/{id}', () => {
         changed: by,
       },
       budget: [],
+      repeats: [],
       what_happened: {
         ...{ calls: 3, verbs: { read: 2, update: 1 }, refusals: 1 },
         ...{ bytes_in: 10, bytes_out: 2048, last_used_at: now - 5 },

@@ -1,5 +1,6 @@
 // A lease as people read it in a terminal. In: what is known of it, the time. Out: labels and values. Pure; passes
 // no control character on.
+import { type Repeat, repeatState } from '../../approval/repeats.ts'
 import type { BlastRadius } from '../../broker/blast_radius.ts'
 import type { BudgetRow } from '../../broker/budget_left.ts'
 import type { LeaseState } from '../../broker/lease_state.ts'
@@ -28,7 +29,7 @@ export function grantFacts(record: LeaseRecord, now: number): Fact[] {
 
 /** Everything: the six questions, where it comes from, and its life as a timeline. */
 export function leaseFacts(known: KnownLease, now: number, radius?: BlastRadius): Fact[] {
-  const { record, usage, budget = [], children = [] } = known
+  const { record, usage, budget = [], repeats, children = [] } = known
   const { login, binding, decision, session, delegatedBy, ancestors } = record
   const loggedIn = login === undefined ? '' : style.dim(`  ${shown(login.subject)} at ${shown(login.issuer)}`)
   const facts: readonly (Fact | undefined)[] = [
@@ -51,6 +52,7 @@ export function leaseFacts(known: KnownLease, now: number, radius?: BlastRadius)
     ...several('handed on', children),
     ['happened', happened(usage)],
     budget.length > 0 ? ['left', budget.map(leftText).join(', ')] : undefined,
+    ...several('repeats', repeats?.granted.map((each) => repeatText(each, now)) ?? []),
     ...(radius === undefined ? [] : several('could', radiusTexts(radius))),
     ...several('when', timeline(known, now)),
   ]
@@ -113,6 +115,15 @@ export function happened(usage: LeaseUsage | undefined): string {
     `${bytes(bytesIn)} in, ${bytes(bytesOut)} out`,
   ]
   return parts.join('; ')
+}
+
+/** `delete crm:customer/9821: 3 of 5 calls, 9m left, by carol@example.com`. */
+function repeatText(repeat: Repeat, now: number): string {
+  const { verb, resource, calls, callsLeft, expiresAt, by } = repeat
+  const state = repeatState(repeat, now)
+  const left = state === 'active' ? `${duration(expiresAt - now)} left` : style.dim(state.replace('_', ' '))
+  const people = by.map(shown).join(', ')
+  return `${shown(verb)} ${shown(resource)}: ${callsLeft} of ${count(calls, 'call')}, ${left}, by ${people}`
 }
 
 /** `18 of 20 calls`, `240.00 of 250.00`, `1.9 KiB of 2.0 MiB`, `19 calls at once (20/1m)`. */
