@@ -58,7 +58,7 @@ export function keyedRecords(
       return (await redis.run('leasegateRecords', ...args)) === 1
     }
     const { written, missing } = await acknowledged(...args)
-    if (written === 1 && missing !== undefined) throw tooFew(missing, 'it may count as done')
+    if (written === 1 && missing !== undefined) throw tooFew(missing, 'look before you send it again')
     return written === 1
   }
   return {

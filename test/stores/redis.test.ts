@@ -94,8 +94,6 @@ describe('the Redis store', () => {
       store.budgets.spend([total('k')]),
       store.budgets.look([rate('k')]),
       store.budgets.giveBack([total('k')]),
-      store.records.get('action', 'a'),
-      store.records.list('action', 'all', { limit: 1 }),
       store.replay.use('j', at + 60, at),
       store.policySets.active(),
       store.policySets.get('sha256:00'),

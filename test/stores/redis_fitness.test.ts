@@ -217,7 +217,7 @@ describe('acknowledged by replicas', async () => {
     await (await openAt(primary)).records.write([recordWrite('act_2', { text: 'approved' })])
     await alone()
     const used = recordWrite('act_2', { expect: 1, text: 'used' })
-    const message = 'written, but 0 of 1 replicas have it: it may count as done'
+    const message = 'written, but 0 of 1 replicas have it: look before you send it again'
     await expect(records.write([used])).rejects.toMatchObject({ name: 'Unavailable', message, told: message })
     expect(await records.write([used])).toBe(false)
     expect(await records.get('action', 'act_2')).toMatchObject({ version: 2, text: 'used' })
