@@ -1,8 +1,6 @@
 // `GET /status`: which processes are up on this store, and how each of them is. In: a call of an operator or an
 // auditor. Out: what they say of themselves. Never of a lease or of an agent.
 import type { Store } from '../ports.ts'
-import { refuse } from '../refusals.ts'
-import { hasRole } from './caller.ts'
 import type { Endpoint } from './control.ts'
 import { type GateStatus, readGates, storeTime } from './presence.ts'
 import { orUnavailable } from './store_answer.ts'
@@ -33,11 +31,6 @@ export function statusEndpoint(parts: StatusParts): Endpoint {
     access: ['operator', 'auditor'],
     takes: 'nothing',
     errors: 'problem',
-    serve({ caller }) {
-      if (caller === undefined || !hasRole(caller, ['operator', 'auditor'])) {
-        return refuse('operator_not_allowed', { detail: 'this is for operators and auditors' })
-      }
-      return orUnavailable(readStatus(parts).then((body) => ({ status: 200, body })))
-    },
+    serve: () => orUnavailable(readStatus(parts).then((body) => ({ status: 200, body }))),
   }
 }
