@@ -20,11 +20,12 @@ export function sqlRecords(sql: Sql, now: () => number): Records {
       })
     },
     async list(kind, list, { limit, before = Number.MAX_VALUE }) {
+      if (!(limit >= 1)) return []
       const rows = sql.all(
         `SELECT records.id, version, text FROM record_lists JOIN records USING (kind, id)
           WHERE kind = ? AND list = ? AND record_lists.at < ? AND records.keep_until > ?
           ORDER BY record_lists.at DESC, id DESC LIMIT ?`,
-        ...[kind, list, before, now() / 1000, Math.max(0, Math.floor(limit))],
+        ...[kind, list, before, now() / 1000, Math.min(Number.MAX_SAFE_INTEGER, Math.floor(limit))],
       )
       return rows.map(recordOf)
     },

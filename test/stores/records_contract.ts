@@ -141,6 +141,8 @@ function lists(open: Open): void {
     expect(await of(port, 'l', { before: 20, limit: 1 })).toEqual(['a'])
     expect(await of(port, 'l', { before: 1e-7 })).toEqual([])
     for (const limit of [0, -1, Number.NaN]) expect(await of(port, 'l', { limit })).toEqual([])
+    expect(await of(port, 'l', { limit: Number.POSITIVE_INFINITY })).toEqual(all)
+    expect(await of(port, 'l', { limit: 1.5 })).toEqual(['c'])
     await port.write([put('a', { at: 40, expect: 1, lists: ['l'] })])
     expect(await of(port, 'l', { limit: 2 })).toEqual(['a', 'c'])
   })
