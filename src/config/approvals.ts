@@ -133,8 +133,12 @@ export function approvalRelations(root: unknown, scope: RelationScope): void {
     const path = written === undefined ? ['console', 'sign_in'] : ['console', 'url']
     scope.report(path, 'write an https console.url, or set tls.control: sessions need https')
   }
+  const told = new Set<string>()
   for (const { path, value } of select(root, ['notify', '*'])) {
     const format = textAt(value, ['format']) ?? 'standard'
+    const place = `${format} ${textAt(value, ['url'])}`
+    if (told.has(place)) scope.report(path, 'merge it with the one before: a place is told once, by one key')
+    told.add(place)
     const hasSecret = at(value, ['secret']) !== undefined
     if (format === 'standard' && !hasSecret) scope.report(path, 'add secret: standard webhooks are signed')
     if (format === 'slack' && hasSecret) scope.report([...path, 'secret'], 'remove it: Slack checks none')

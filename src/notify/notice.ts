@@ -24,8 +24,6 @@ export interface NoticeData {
   readonly user: string
   /** RFC 3339. */
   readonly expires_at: string
-  /** A page of the console. Opening it decides nothing. */
-  readonly url: string
 }
 
 /** A notice that waits. Times are seconds since 1970. */
@@ -73,12 +71,28 @@ export function withoutNotice({ id, version }: Pick<StoredRecord, 'id' | 'versio
   return { kind: 'notice', id, expect: version, text: undefined, expiresAt: 0, at: 0 }
 }
 
-/** Undefined: another release has written something else there. */
+/** Undefined: nothing that this release has written. */
 export function readNotice({ text }: StoredRecord): Notice | undefined {
-  const notice: unknown = JSON.parse(text)
+  const notice = parsed(text)
   if (!isObject(notice) || !isObject(notice.data)) return undefined
-  const { event, to, at, until, attempts } = notice
+  const { event, to, at, until, attempts, data } = notice
   const isRead = typeof event === 'string' && typeof to === 'string' && Number.isSafeInteger(attempts)
   if (!isRead || !Number.isFinite(at) || !Number.isFinite(until)) return undefined
+  const { action, agent, user, expires_at } = data
+  if (![action, agent, user, expires_at].every((each) => typeof each === 'string')) return undefined
+  if (!Object.values(data).every((each) => each === null || typeof each === 'string')) return undefined
   return notice as Record<string, unknown> & Notice
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** A page of the console. Opening it decides nothing. Of our own configuration, whatever the store holds. */
+export function pageOf({ data }: Notice, consoleUrl: string): string {
+  return `${consoleUrl}/console#/inbox/${encodeURIComponent(data.action)}`
 }

@@ -5,8 +5,6 @@ import { type Destination, type NoticeData, noticeWrite, placeOf } from './notic
 
 export interface NoticesParts {
   readonly destinations: readonly Destination[]
-  /** Scheme and authority under which people reach the console. */
-  readonly consoleUrl: string
   /** Milliseconds since 1970. */
   readonly clock: () => number
 }
@@ -15,7 +13,7 @@ export interface NoticesParts {
 const newsSeconds = 3600
 
 /** Notices for `destinations`. */
-export function createNotices({ destinations, consoleUrl, clock }: NoticesParts): Notices {
+export function createNotices({ destinations, clock }: NoticesParts): Notices {
   const places = destinations.map((each) => ({ place: placeOf(each), events: each.events }))
   return {
     writes(event, subject) {
@@ -24,7 +22,7 @@ export function createNotices({ destinations, consoleUrl, clock }: NoticesParts)
       const nowMs = clock()
       const at = nowMs / 1000
       const until = event === 'approval.requested' ? subject.expiresAt : at + newsSeconds
-      const data = dataOf(event, subject, consoleUrl)
+      const data = dataOf(event, subject)
       return told.map(({ place: to }) => {
         const fresh = { id: newId('msg_', nowMs), expect: 0, dueAt: at }
         return noticeWrite(fresh, { event, at, until, to, attempts: 0, data })
@@ -34,7 +32,7 @@ export function createNotices({ destinations, consoleUrl, clock }: NoticesParts)
 }
 
 /** Member by member: what an action gets to hold one day does not go out by itself. */
-function dataOf(event: NoticeEvent, subject: NoticeSubject, consoleUrl: string): NoticeData {
+function dataOf(event: NoticeEvent, subject: NoticeSubject): NoticeData {
   const { id, kind, state, what, lease, expiresAt } = subject
   return {
     action: id,
@@ -48,6 +46,5 @@ function dataOf(event: NoticeEvent, subject: NoticeSubject, consoleUrl: string):
     agent: lease.agent.id,
     user: lease.user,
     expires_at: new Date(expiresAt * 1000).toISOString(),
-    url: `${consoleUrl}/console#/inbox/${encodeURIComponent(id)}`,
   }
 }

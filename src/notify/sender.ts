@@ -5,7 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Records, StoredRecord } from '../ports.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { type Destination, noticeWrite, placeOf, readNotice, waitingList, withoutNotice } from './notice.ts'
+import {
+  type Destination,
+  type Notice,
+  noticeWrite,
+  pageOf,
+  placeOf,
+  readNotice,
+  waitingList,
+  withoutNotice,
+} from './notice.ts'
 import { type Posted, post } from './post.ts'
 import { slackBody } from './slack.ts'
 import { type Sign, signer, standardBody } from './standard.ts'
@@ -13,6 +22,10 @@ import { type Sign, signer, standardBody } from './standard.ts'
 export interface SenderParts {
   readonly records: Records
   readonly destinations: readonly Destination[]
+  /** Scheme and authority under which people reach the console. */
+  readonly consoleUrl: string
+  /** Whether there is still something to decide about an action. */
+  readonly isPending: (action: string) => Promise<boolean>
   /** Milliseconds since 1970. */
   readonly clock: () => number
   readonly metrics: Pick<Metrics, 'notice' | 'noticesWaiting'>
@@ -41,10 +54,10 @@ const counted = 100
 /** Sends until it is closed; `close` ends attempts under way, and another process makes them again. */
 export function startSender(parts: SenderParts): { close(): Promise<void> } {
   const stop = new AbortController()
-  const waiting = new Map<string, number>()
+  const waiting = new Map<Destination, number>()
   parts.metrics.noticesWaiting(() => [...waiting.values()].reduce((sum, each) => sum + each, 0))
   const lines = parts.destinations.map((destination) =>
-    new Line(destination, parts, stop.signal).serve((place, count) => waiting.set(place, count)),
+    new Line(destination, parts, stop.signal).serve((count) => waiting.set(destination, count)),
   )
   return {
     async close() {
@@ -74,51 +87,56 @@ class Line {
     this.#stop = stop
   }
 
-  /** Until it is to stop, or the place is gone. */
-  async serve(count: (place: string, waiting: number) => void): Promise<void> {
-    const list = waitingList(this.#place)
+  /** Until it is to stop, or the place is gone. At most `atOnce` in each pause, however much waits. */
+  async serve(count: (waiting: number) => void): Promise<void> {
     while (!this.#stop.aborted && !this.#isGone) {
-      const worked = await this.#work(list, count).catch((error: Error) => {
-        this.#parts.log.warn({ err: error }, 'notices wait: the state store has a fault')
-        return false
+      await this.#work(count).catch((error: Error) => {
+        this.#parts.log.warn({ err: error }, 'notices wait: they could not be looked through')
       })
       // Awaited as what it is: a pause, cut short at the end.
-      if (!worked) await sleep(this.#pace.pollMs, undefined, { signal: this.#stop }).catch(() => {})
+      await sleep(this.#pace.pollMs, undefined, { signal: this.#stop }).catch(() => {})
     }
-    count(this.#place, 0)
+    count(0)
   }
 
-  /** Whether there was something to do. */
-  async #work(list: string, count: (place: string, waiting: number) => void): Promise<boolean> {
+  async #work(count: (waiting: number) => void): Promise<void> {
     const { records, clock } = this.#parts
-    count(this.#place, (await records.list('notice', list, { limit: counted })).length)
+    const list = waitingList(this.#place)
+    count((await records.list('notice', list, { limit: counted })).length)
     const due = await records.list('notice', list, { limit: atOnce, before: clock() / 1000 })
-    const taken = await Promise.all(due.map((record) => this.#take(record)))
-    return taken.includes(true)
+    await Promise.all(due.map((record) => this.#take(record)))
   }
 
-  /** Moves it on and then sends it; false: another process was faster. */
-  async #take(record: StoredRecord): Promise<boolean> {
-    const { records, clock } = this.#parts
+  /** Moves it on and then sends it, unless another process was faster. */
+  async #take(record: StoredRecord): Promise<void> {
+    const { records, clock, consoleUrl } = this.#parts
     const read = readNotice(record)
-    if (read === undefined) return records.write([withoutNotice(record)])
+    if (read === undefined || !(await this.#isOfUse(read))) {
+      await records.write([withoutNotice(record)])
+      return
+    }
     const notice = { ...read, attempts: read.attempts + 1 }
     const { id, version: expect } = record
     // Due again once this attempt has ended, whatever became of it: a process that is killed has no say in it. Clocks
     // that are further apart than the back-off may send twice, under one id.
     const dueAt = (clock() + this.#pace.timeoutMs + this.#backOffMs(notice.attempts)) / 1000
-    if (!(await records.write([noticeWrite({ id, expect, dueAt }, notice)]))) return false
-    const body = this.#sign === undefined ? slackBody(notice) : standardBody(notice)
+    if (!(await records.write([noticeWrite({ id, expect, dueAt }, notice)]))) return
+    const page = pageOf(notice, consoleUrl)
+    const body = this.#sign === undefined ? slackBody(notice, page) : standardBody(notice, page)
     const headers = this.#sign?.(id, body, clock()) ?? {}
     const { url } = this.#destination
     const posted = await post({ url, headers, body }, { timeoutMs: this.#pace.timeoutMs, stop: this.#stop })
     // An attempt that this process ended itself says nothing about the place.
-    if (posted !== 'sent' && this.#stop.aborted) return true
+    if (posted !== 'sent' && this.#stop.aborted) return
     const isLast = dueAt >= notice.until
     this.#tell(posted, { id, attempt: notice.attempts, isLast })
     const isOver = posted === 'sent' || posted === 'gone' || isLast
     if (isOver) await records.write([withoutNotice({ id, version: expect + 1 })])
-    return true
+  }
+
+  /** Nobody is asked for what has been decided or taken back: an agent cannot flood people with that. */
+  async #isOfUse({ event, data }: Notice): Promise<boolean> {
+    return event !== 'approval.requested' || data.kind === 'lease' || this.#parts.isPending(data.action)
   }
 
   /** 5 s, 10 s, 20 s, … 5 min. */

@@ -2,13 +2,13 @@
 // agent can choose stands in code, escaped: it is never markup, a link or a mention, and never hides a character.
 import type { Notice } from './notice.ts'
 
-/** `text` for what shows one line, such as a phone; one block for the rest. */
-export function slackBody({ event, data }: Notice): string {
-  const { verb, backend, operation, risk, sensitivity, agent, user, url } = data
+/** `text` for what shows one line, such as a phone; one block for the rest, with a link to `url`. */
+export function slackBody({ event, data }: Notice, url: string): string {
+  const { verb, backend, operation, risk, sensitivity, agent, user } = data
   const what = data.kind === 'lease' ? 'a lease' : `${code(verb)} on ${code(backend)}`
   const line = `${titleOf(event, data)}: ${what}, by ${code(agent)} for ${code(user)}`
   const facts = operation === null ? [] : [`${code(operation)}, risk ${code(risk)}, ${code(sensitivity)}`]
-  const link = `<${escaped(url)}|Open it in the console>, until ${data.expires_at}`
+  const link = `<${escaped(url)}|Open it in the console>, until ${escaped(data.expires_at)}`
   return JSON.stringify({
     text: line,
     blocks: [

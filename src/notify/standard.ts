@@ -3,9 +3,9 @@
 import { Webhook } from 'standardwebhooks'
 import type { Notice } from './notice.ts'
 
-/** Type, time and data of the event; the same at every attempt. */
-export function standardBody({ event, at, data }: Notice): string {
-  return JSON.stringify({ type: event, timestamp: new Date(at * 1000).toISOString(), data })
+/** Type, time and data of the event, with the page to open; the same at every attempt. */
+export function standardBody({ event, at, data }: Notice, url: string): string {
+  return JSON.stringify({ type: event, timestamp: new Date(at * 1000).toISOString(), data: { ...data, url } })
 }
 
 /** The header fields of one attempt; `nowMs` is of the attempt, so that a receiver can refuse a replay. */

@@ -83,6 +83,11 @@ test.each([
   ['a user in it', `url: "https://me:x@hooks.example/x", ${signed}`, 'write an https URL'],
   ['no secret', 'url: "https://hooks.example/x"', 'add secret: standard webhooks are signed'],
   ['a secret for Slack', `url: "https://hooks.example/x", format: slack, ${signed}`, 'Slack checks none'],
+  [
+    'a place that is named twice',
+    `url: "https://hooks.example/x", ${signed} }\n  - { url: "https://hooks.example/x", ${signed}`,
+    'merge it with the one before',
+  ],
   ['no event', `url: "https://hooks.example/x", ${signed}, events: []`, 'name at least one event'],
   [
     'an event that there is not',

@@ -12,6 +12,8 @@ const { records } = await openEmbedded({ path, maxStalenessMs: 2000 })
 startSender({
   records,
   destinations: [placeAt(url)],
+  consoleUrl: 'https://leasegate.example',
+  isPending: async () => true,
   clock: Date.now,
   metrics: createMetrics({ backends: [], version: '1' }),
   log: createLogger({ level: 'error' }),

@@ -19,13 +19,15 @@ import { action, unspoken } from './subjects.ts'
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
 const events: Destination['events'] = ['approval.requested', 'approval.decided', 'draft.executed']
-const bound = { timeout: 20_000, interval: 20 }
+const bound = { timeout: 10_000, interval: 20 }
 /** Impatient, so that tests of a few attempts end. */
 const pace: Pace = { timeoutMs: 2_000, backOffMs: 20, maxBackOffMs: 40, pollMs: 20 }
 
 let dir: string
 let store: Store
 const closers: (() => unknown)[] = []
+/** Actions that nobody has to decide any more. */
+const decided = new Set<string>()
 const open = () => openEmbedded({ path: join(dir, 'leasegate.db'), maxStalenessMs: 2000 })
 
 beforeEach(async () => {
@@ -60,7 +62,10 @@ function sender(destinations: readonly Destination[], { records } = store, over:
   const lines: string[] = []
   const metrics = createMetrics({ backends: [], version: '1' })
   const log = createLogger({ level: 'debug', target: { write: (line) => lines.push(line) } })
-  const parts = { records, destinations, clock: Date.now, metrics, log, pace: { ...pace, ...over } }
+  const consoleUrl = 'https://leasegate.example'
+  const isPending = async (id: string) => !decided.has(id)
+  const shared = { records, destinations, consoleUrl, isPending, clock: Date.now, metrics, log }
+  const parts = { ...shared, pace: { ...pace, ...over } }
   const started = startSender(parts)
   closers.push(() => started.close())
   const metric = async (name: string) => {
@@ -71,7 +76,7 @@ function sender(destinations: readonly Destination[], { records } = store, over:
 }
 
 async function tell(destinations: readonly Destination[], subject = action(), event?: NoticeEvent) {
-  const notices = createNotices({ destinations, consoleUrl: 'https://leasegate.example', clock: Date.now })
+  const notices = createNotices({ destinations, clock: Date.now })
   const writes = notices.writes(event ?? 'approval.requested', subject)
   expect(await store.records.write(writes)).toBe(true)
   return writes
@@ -247,11 +252,57 @@ test('a place that hangs holds up nobody else', async () => {
   const hangs = await receiver(() => {})
   const place = await receiver(yes)
   const places = [standard(hangs), standard(place)]
-  const { metric } = sender(places, store, { timeoutMs: 60_000 })
   for (let each = 0; each < 8; each++) await tell(places)
+  const { metric } = sender(places, store, { timeoutMs: 60_000 })
   await expect.poll(() => place.received.length, bound).toBe(8)
   expect(hangs.received).toHaveLength(4)
-  expect(await metric('leasegate_notices_waiting')).toMatch(/ 8$/)
+  await expect.poll(() => metric('leasegate_notices_waiting'), bound).toMatch(/ 8$/)
+})
+
+test.each([
+  ['approval.requested', 'hold', 'nobody is told'],
+  ['approval.requested', 'draft', 'nobody is told'],
+  ['approval.requested', 'lease', 'it is told'],
+  ['approval.decided', 'hold', 'it is told'],
+  ['draft.executed', 'draft', 'it is told'],
+] as const)('%s of a %s about which there is nothing left to decide: %s', async (event, kind, what) => {
+  const place = await receiver(yes)
+  const subject = { ...action({ id: 'act_decided' }), kind }
+  decided.add(subject.id)
+  closers.push(() => decided.clear())
+  const notices = createNotices({ destinations: [standard(place)], clock: Date.now })
+  expect(await store.records.write(notices.writes(event, subject))).toBe(true)
+  sender([standard(place)])
+  await expect.poll(() => waitingFor(standard(place)), bound).toEqual([])
+  expect(place.received).toHaveLength(what === 'it is told' ? 1 : 0)
+})
+
+test.each([
+  ['is no JSON', /^.*$/s, '{"event":'],
+  ['is no object', /^.*$/s, '[]'],
+  ['has no data', /"data":\{.*\}/s, '"data":null'],
+  ['has a number for a name', /"agent":"[^"]+"/, '"agent":7'],
+  ['has no number of attempts', /"attempts":0/, '"attempts":null'],
+])('a stored notice that %s is told to nobody, and holds up nobody', async (_, pattern, instead) => {
+  const place = await receiver(yes)
+  const notices = createNotices({ destinations: [standard(place)], clock: Date.now })
+  const [whole] = notices.writes('approval.requested', action())
+  for (let each = 0; each < 8; each++) {
+    const altered = { ...whole!, id: `msg_altered_${each}`, text: whole!.text!.replace(pattern, instead) }
+    expect(await store.records.write([altered])).toBe(true)
+  }
+  sender([standard(place)])
+  await tell([standard(place)])
+  await expect.poll(() => waitingFor(standard(place)), bound).toEqual([])
+  expect(place.received).toHaveLength(1)
+})
+
+test('however much waits, no place is told more than four times in a pause', async () => {
+  const place = await receiver(yes)
+  for (let each = 0; each < 9; each++) await tell([standard(place)])
+  sender([standard(place)], store, { pollMs: 600_000 })
+  await expect.poll(() => waitingFor(standard(place)), bound).toHaveLength(5)
+  expect(place.received).toHaveLength(4)
 })
 
 test('of two processes exactly one sends each', async () => {

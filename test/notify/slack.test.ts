@@ -14,9 +14,9 @@ const place: Destination = {
   secret: '',
   events: ['approval.requested', 'approval.decided', 'draft.executed'],
 }
+const page = 'https://leasegate.example/console#/inbox/act_01KAHFX2D9V0R5T3M8Q6ZJ7W4E'
 const notices = createNotices({
   destinations: [place],
-  consoleUrl: 'https://leasegate.example',
   clock: Date.now,
 })
 
@@ -29,7 +29,7 @@ function message({ agent = 'support-triage', user = 'alice@example.com', ...over
     text: body,
     blocks,
     ...flags
-  } = JSON.parse(slackBody(readNotice({ id: 'msg_1', version: 1, text: write?.text ?? '' })!))
+  } = JSON.parse(slackBody(readNotice({ id: 'msg_1', version: 1, text: write?.text ?? '' })!, page))
   return { line: String(body), block: String(blocks[0].text.text), blocks, flags }
 }
 
@@ -105,7 +105,7 @@ test('a request for a lease is about no operation', () => {
   const [write] = notices.writes('approval.requested', { ...rest, kind: 'lease' })
   const notice = readNotice({ id: 'msg_1', version: 1, text: write?.text ?? '' })!
   expect(notice.data).toMatchObject({ kind: 'lease', verb: null, backend: null, operation: null })
-  expect(JSON.parse(slackBody(notice)).text).toBe(
+  expect(JSON.parse(slackBody(notice, page)).text).toBe(
     'Approval wanted: a lease, by `support-triage` for `alice@example.com`',
   )
 })
