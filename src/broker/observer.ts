@@ -41,6 +41,8 @@ export interface OrderTrail {
   readonly peer: string
   /** Name of the operator who proved to be one. */
   readonly operator: string | undefined
+  /** The person who is signed in. */
+  readonly person: { readonly user: string; readonly issuer: string; readonly subject: string } | undefined
   /** Only once proven: the agent that ends its own lease. */
   agent: string | undefined
   /** The id in the path, known or not. */

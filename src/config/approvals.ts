@@ -133,6 +133,14 @@ export function approvalRelations(root: unknown, scope: RelationScope): void {
     const path = written === undefined ? ['console', 'sign_in'] : ['console', 'url']
     scope.report(path, 'write an https console.url, or set tls.control: sessions need https')
   }
+  const passkeys = textAt(root, ['console', 'passkeys'])
+  if (passkeys !== undefined && passkeys !== 'never' && url !== undefined && isAddress(url)) {
+    const path = written === undefined ? ['console', 'passkeys'] : ['console', 'url']
+    scope.report(
+      path,
+      'write a console.url with a name, such as http://localhost:8081: passkeys are of names',
+    )
+  }
   const told = new Set<string>()
   for (const { path, value } of select(root, ['notify', '*'])) {
     const format = textAt(value, ['format']) ?? 'standard'
@@ -143,6 +151,11 @@ export function approvalRelations(root: unknown, scope: RelationScope): void {
     if (format === 'standard' && !hasSecret) scope.report(path, 'add secret: standard webhooks are signed')
     if (format === 'slack' && hasSecret) scope.report([...path, 'secret'], 'remove it: Slack checks none')
   }
+}
+
+/** The host of a passkey's relying party has to be a domain (WebAuthn §5.1.3). */
+function isAddress(url: string): boolean {
+  return URL.canParse(url) && /^(\[.*\]|[\d.]+)$/.test(new URL(url).hostname)
 }
 
 function isTrustworthy(url: string): boolean {

@@ -31,6 +31,9 @@ async function revoke(
   const ask = readAsk(json, caller?.person.user ?? 'operator')
   if (isRefusal(ask)) return ask
   order.scope = ask.scope
+  if (caller?.by === 'session' && ask.by !== caller.person.user) {
+    return badAsk('leave by out: the record is of whoever is signed in')
+  }
   const problem = await beyondTenant(ask, caller, store)
   if (problem !== undefined) return problem
   const revoked = await revokeAll(ask, store, now)

@@ -10,12 +10,12 @@ const maxMembers = 8
 
 /** The members of the record, but for time and event. */
 export function orderFacts(trail: OrderTrail, refusal: Refusal | undefined): object {
-  const { operator, agent, lease, body } = trail
+  const { lease, body } = trail
   return {
     decision_id: trail.decisionId,
     verb: trail.verb,
     lease_id: lease ?? null,
-    asked_by: operator === undefined ? (agent === undefined ? null : { agent }) : { operator },
+    asked_by: askedBy(trail),
     asked: body === undefined ? null : shownBody(body),
     decision: {
       effect: refusal === undefined ? 'allow' : 'deny',
@@ -27,6 +27,13 @@ export function orderFacts(trail: OrderTrail, refusal: Refusal | undefined): obj
     duration_ms: Math.max(0, Math.round(Date.now() - trail.startedAt)),
     peer: { ip: trail.peer },
   }
+}
+
+/** Who proved to be somebody; null: nobody did. */
+function askedBy({ operator, person, agent }: OrderTrail): object | null {
+  if (operator !== undefined) return { operator }
+  if (person !== undefined) return { user: person.user, issuer: person.issuer, subject: person.subject }
+  return agent === undefined ? null : { agent }
 }
 
 /** The members as they came, however odd; what is no object stands under `body`. */

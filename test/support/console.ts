@@ -73,9 +73,10 @@ export async function startTestConsole(
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const at = { url, store, sessions, passkeys, place, clock, told, bugs, state }
+  const at = { url, file, store, sessions, passkeys, place, clock, told, bugs, state }
   return {
     ...at,
+    config: console,
     confirmation: createConfirmation({ console, passkeys, clock }),
     /** While it runs, the store is gone. */
     async withoutStore<R>(run: () => Promise<R>): Promise<R> {

@@ -102,11 +102,12 @@ async function finish(call: ControlCall, parts: SignInParts): Promise<ControlAns
   const attempt = await keptAttempt(call, parts, now)
   // The same words for every one of them: this browser has not begun the sign-in that it comes back from.
   if (attempt === undefined || call.query.get('state') !== attempt.state) return fail(notBegunHere)
-  const used = createHash('sha256').update(attempt.state).digest('base64url')
-  if (!(await store.replay.use(`sign-in:${used}`, attempt.until, now))) return fail(notBegunHere)
   const back = new URL(`${place.url}${callbackPath}?${call.query}`)
   const signedIn = await provider.finish(back, attempt)
   if (signedIn instanceof SignInFault) return fail(signedIn)
+  // Last, so that nobody but people whom the provider knows fills the memory of what was used.
+  const used = createHash('sha256').update(attempt.state).digest('base64url')
+  if (!(await store.replay.use(`sign-in:${used}`, attempt.until, now))) return fail(notBegunHere)
   const cookie = await sessions.begin(signedIn, sessions.sessionsIn(call.header('cookie')))
   observer.signedIn(signedIn, attempt.stepUp ? 'step_up' : 'provider', call.peer)
   return { status: 303, headers: { location: attempt.to }, cookies: [...cookies, cookie] }

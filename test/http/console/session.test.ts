@@ -2,8 +2,10 @@
 // requests it is good for, and what each role may do.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Role } from '../../../src/http/caller.ts'
+import { Sessions } from '../../../src/http/console/sessions.ts'
 import { leaseEndpoints } from '../../../src/http/leases.ts'
 import { revocationEndpoints } from '../../../src/http/revocations.ts'
+import { openEmbedded } from '../../../src/stores/embedded.ts'
 import { adminToken, Browser, startTestConsole, type TestConsole, tokenOf } from '../../support/console.ts'
 
 let console: TestConsole
@@ -191,7 +193,14 @@ describe('a session ends', () => {
     const elsewhere = new Browser(console.url)
     elsewhere.cookies.set(console.url, new Map([['leasegate', browser.session!]]))
     expect((await elsewhere.fetch('/leases')).status).toBe(200)
+    const other = await openEmbedded({ path: console.file, maxStalenessMs: 2_000 })
+    const { place, clock } = console
+    const process = new Sessions({ records: other.records, console: console.config, place, clock })
+    expect(await process.find(browser.session!)).toMatchObject({ person: { user: 'alice@example.com' } })
+    const value = browser.session!
     const answer = await browser.order('/sign-out', {})
+    expect(await process.find(value)).toBeUndefined()
+    await other.close()
     expect([answer.status, browser.session]).toEqual([204, undefined])
     expect(await codeOf(await elsewhere.fetch('/leases'))).toEqual([401, 'sign_in_required'])
     expect(console.told.at(-1)).toMatchObject(['signedOut', { user: 'alice@example.com' }, '127.0.0.1'])
@@ -291,6 +300,8 @@ describe('a request that comes by cookie', () => {
   test('is the record of that person', async () => {
     const answer = await browser.order('/revocations', { lease: 'lse_2', reason: 'leaked' })
     expect(await answer.json()).toMatchObject({ by: 'alice@example.com' })
+    const pretended = { lease: 'lse_3', reason: 'leaked', by: 'bob@example.com' }
+    expect((await browser.order('/revocations', pretended)).status).toBe(400)
   })
 })
 
