@@ -11,12 +11,13 @@ import { Passkeys } from './http/console/passkeys.ts'
 import { placeOf } from './http/console/place.ts'
 import { Sessions } from './http/console/sessions.ts'
 import { signInEndpoints } from './http/console/sign_in.ts'
-import type { Endpoint, People } from './http/control.ts'
+import type { Endpoint } from './http/control.ts'
 import { createSignInObserver } from './telemetry/people.ts'
 
 /** What people add to the control listener. */
 export interface ComposedConsole {
-  readonly people: People
+  /** Also asked whether somebody who listens for long is still signed in. */
+  readonly people: Sessions
   /** Before those of pages in the list: their paths are more exact. */
   readonly endpoints: readonly Endpoint[]
   /** Asked before a yes is written. */

@@ -1,5 +1,6 @@
 // `leasegate console` as people run it, against a gate that runs: the link signs in once, and what it says where there
 // is none to make.
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RecordingBackend, startRecordingBackend } from '../support/backends.ts'
 import { Browser } from '../support/console.ts'
@@ -59,6 +60,36 @@ test('with a user it is of them, with what is said and nothing else', async () =
   })
   expect((await browser.fetch('/leases')).status).toBe(403)
   expect((await follow(link.url)).session).toBeUndefined()
+})
+
+test('the audit file says who made a link and who came, and holds no link and no cookie', async () => {
+  const link = (await run('--user', 'lee@example.com')).stdout.split('\n')[0]!
+  const browser = await follow(link)
+  await browser.learn()
+  await browser.order('/revocations', { agent: 'triage', reason: 'not for an approver' })
+  await browser.order('/sign-out', {})
+  await follow(link)
+  const who = { user: 'lee@example.com', issuer: 'leasegate:links', subject: 'lee@example.com' }
+  const expected = [
+    {
+      event: 'console_link',
+      for: { user: 'lee@example.com', groups: [], roles: [] },
+      asked_by: { operator: 'operator' },
+    },
+    { event: 'sign_in', who, by: 'link', decision: { effect: 'allow' }, peer: { ip: '127.0.0.1' } },
+    { event: 'revocation_request', asked_by: who, decision: { code: 'operator_not_allowed' } },
+    { event: 'sign_out', who },
+    { event: 'sign_in', who: null, decision: { effect: 'deny', cause: 'link_unusable' } },
+  ]
+  const text = () => readFileSync(place.path('data/audit.jsonl'), 'utf8')
+  await expect.poll(text, { timeout: 20_000 }).toContain('link_unusable')
+  const records = text()
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string })
+  expect(records.slice(-5)).toMatchObject(expected)
+  expect(text()).not.toContain(new URL(link).searchParams.get('token'))
+  expect(text()).not.toContain(browser.csrf)
 })
 
 test.each([

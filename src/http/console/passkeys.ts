@@ -7,6 +7,7 @@ import type { Sealer } from '../../approval/seal.ts'
 import { isObject } from '../../lease/text.ts'
 import type { Records, Replay, StoredRecord } from '../../ports.ts'
 import { type Refusal, refuse } from '../../refusals.ts'
+import { parseObject } from './kept.ts'
 import type { Place } from './place.ts'
 import {
   assertionOptions,
@@ -218,9 +219,13 @@ function writeOf(id: string, passkey: KeptPasskey, expect: number) {
 
 /** Undefined for what nobody here has written. */
 function read({ text }: StoredRecord): KeptPasskey | undefined {
-  const kept: unknown = JSON.parse(text)
-  const isWhole = isObject(kept) && typeof kept.owner === 'string' && typeof kept.counter === 'number'
-  return isWhole ? (kept as Record<string, unknown> & KeptPasskey) : undefined
+  const kept = parseObject(text)
+  const { id, publicKey, owner, counter, transports, createdAt, usedAt } = kept ?? {}
+  const isNamed = [id, publicKey, owner].every((each) => typeof each === 'string')
+  const isCounted = [counter, createdAt, usedAt].every((each) => typeof each === 'number')
+  return isNamed && isCounted && Array.isArray(transports)
+    ? (kept as Record<string, unknown> & KeptPasskey)
+    : undefined
 }
 
 /** The same for every reason: whoever tries answers learns nothing about passkeys. */

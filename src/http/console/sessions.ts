@@ -12,6 +12,7 @@ import type { Caller, Role } from '../caller.ts'
 import type { People } from '../control.ts'
 import { orUnavailable } from '../store_answer.ts'
 import { type Cookie, cookieOf } from './cookies.ts'
+import { parseObject } from './kept.ts'
 import type { Place } from './place.ts'
 import { refuseCrossSite } from './same_site.ts'
 
@@ -71,20 +72,25 @@ export class Sessions implements People {
 
   /** Whoever has this cookie, wherever the request comes from. Throws `Unavailable`. */
   async find(value: string): Promise<Session | undefined> {
-    const record = await this.#parts.records.get('session', idOf(value))
-    const kept = record && read(record)
-    if (record === undefined || kept === undefined) return undefined
+    // What was never a cookie of ours costs the store nothing.
+    const found = /^[\w-]{43}$/.test(value) ? await this.#read(idOf(value)) : undefined
+    if (found === undefined) return undefined
+    const { record, kept, expiresAt } = found
     const now = this.#now()
-    const expiresAt = kept.createdAt + this.#parts.console.sessionMs / 1000
-    const idleUntil = kept.seenAt + this.#parts.console.idleMs / 1000
-    // Negated, so that a time which is no number is over.
-    if (!(now < expiresAt) || !(now < idleUntil) || kept.person.issuer !== this.#issuer()) return undefined
     if (now - kept.seenAt > (this.#parts.console.idleMs / 1000) * touchShare) {
       // Lost to another request that marks it as well, or to a sign-out, which is to stand.
       await this.#parts.records.write([this.#write(record.id, { ...kept, seenAt: now }, record.version)])
     }
     const { seenAt: _, ...signedIn } = kept
-    return { ...signedIn, id: record.id, csrf: csrfOf(value), expiresAt: Math.min(expiresAt, idleUntil) }
+    return { ...signedIn, id: record.id, csrf: csrfOf(value), expiresAt }
+  }
+
+  /**
+   * Whether a caller is still signed in, for answers that go on for long; looking on is no use of a session. A program
+   * is, as long as this process runs. Throws `Unavailable`.
+   */
+  async isSignedIn({ by, session }: Caller): Promise<boolean> {
+    return by === 'token' || (session !== undefined && (await this.#read(session.id)) !== undefined)
   }
 
   /** With the roles that the configuration gives them now. */
@@ -125,6 +131,18 @@ export class Sessions implements People {
     throw new Unavailable('others keep writing the same session')
   }
 
+  /** A session that is not over, and when it is. */
+  async #read(id: string) {
+    const record = await this.#parts.records.get('session', id)
+    const kept = record && read(record)
+    if (record === undefined || kept === undefined) return undefined
+    const { sessionMs, idleMs } = this.#parts.console
+    const expiresAt = Math.min(kept.createdAt + sessionMs / 1000, kept.seenAt + idleMs / 1000)
+    // An end which is no number is over.
+    const lasts = this.#now() < expiresAt && kept.person.issuer === this.#issuer()
+    return lasts ? { record, kept, expiresAt } : undefined
+  }
+
   async #removal(value: string) {
     const record = await this.#parts.records.get('session', idOf(value))
     const now = this.#now()
@@ -153,11 +171,20 @@ type KeptSession = SignedIn & { readonly createdAt: number; readonly seenAt: num
 
 /** Undefined for what nobody here has written. */
 function read({ text }: StoredRecord): KeptSession | undefined {
-  const kept: unknown = JSON.parse(text)
-  const { person, roles, createdAt, seenAt } = isObject(kept) ? kept : {}
-  const isWhole = isObject(person) && Array.isArray(roles) && Array.isArray(person.groups)
-  const isDated = typeof createdAt === 'number' && typeof seenAt === 'number'
+  const kept = parseObject(text)
+  const { person, roles, createdAt, seenAt, authTime } = kept ?? {}
+  const isPerson = isObject(person) && [person.user, person.issuer, person.subject].every(isText)
+  const isWhole = isPerson && areTexts(person.groups) && areTexts(roles)
+  const isDated = [createdAt, seenAt, authTime].every((time) => typeof time === 'number')
   return isWhole && isDated ? (kept as Record<string, unknown> & KeptSession) : undefined
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function areTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isText)
 }
 
 /** Roles of a person by name or by group: a name that looks like a group is nobody's. */

@@ -189,6 +189,17 @@ describe('a session ends', () => {
     for (let minutes = 0; minutes < 8 * 60; minutes += 20) expect(await statusAfter(minutes * 60)).toBe(200)
     expect(await statusAfter(8 * 3600 + 1)).toBe(401)
   })
+  test('for who listens on as well, and listening does not keep it up', async () => {
+    const caller = console.sessions.caller((await console.sessions.find(browser.session!))!)
+    expect(await console.sessions.isSignedIn(caller)).toBe(true)
+    console.state.ahead = 1_700
+    expect(await console.sessions.isSignedIn(caller)).toBe(true)
+    console.state.ahead = 1_801
+    expect(await console.sessions.isSignedIn(caller)).toBe(false)
+    console.state.ahead = 0
+    await browser.order('/sign-out', {})
+    expect(await console.sessions.isSignedIn(caller)).toBe(false)
+  })
   test('when they sign out: everywhere, at once, and the cookie goes', async () => {
     const elsewhere = new Browser(console.url)
     elsewhere.cookies.set(console.url, new Map([['leasegate', browser.session!]]))
@@ -224,6 +235,17 @@ describe('a session ends', () => {
       expect(await codeOf(await stranger.fetch('/leases'))).toEqual([401, 'sign_in_required'])
     }
   })
+  test.each(['', 'x', 'null', '[]', '{}', '{"person":{"user":"root"}}', '{"roles":["admin"]}'])(
+    'when its record is %o: nobody guesses who that is',
+    async (text) => {
+      const { id } = (await console.sessions.find(browser.session!))!
+      const { records } = console.store
+      const { version } = (await records.get('session', id))!
+      const expiresAt = Date.now() / 1000 + 600
+      await records.write([{ kind: 'session', id, expect: version, text, expiresAt, at: 1 }])
+      expect(await codeOf(await browser.fetch('/leases'))).toEqual([401, 'sign_in_required'])
+    },
+  )
   test('what the store holds is no cookie', async () => {
     const stolen = new Browser(console.url)
     const session = await console.sessions.find(browser.session!)
