@@ -16,9 +16,9 @@ export function foldName(name: string): string {
   let folded = name
   // Twice, as Unicode's own caseless match does (The Unicode Standard, D146): a fold can bring out a form to fold.
   for (let round = 0; round < 2; round++) {
-    folded = folded.normalize('NFKD').toUpperCase().normalize('NFKD').toLowerCase()
+    folded = folded.normalize('NFKD').replace(unseen, '').toUpperCase().normalize('NFKD').toLowerCase()
   }
-  return folded.normalize('NFKC').replace(unseen, '')
+  return folded.replace(unseen, '').normalize('NFKC')
 }
 
 /** Whether two are one: by name, or by what the identity provider calls them. */
