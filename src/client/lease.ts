@@ -2,7 +2,7 @@
 // which would do, waits where a human has to approve, and gives up with a typed error. The token goes to the gate and
 // the broker alone.
 import { type Call, callOf, type LeaseInit } from './call.ts'
-import { Draft, looking } from './draft.ts'
+import { type AskGate, Draft, looking } from './draft.ts'
 import { tellingWhyItEnds } from './ended_stream.ts'
 import { ApprovalRequired, type LeaseDetail, type LeaseRefused } from './errors.ts'
 import { gateRefusal } from './refusal.ts'
@@ -11,14 +11,24 @@ import { type ApprovalOptions, defaultWaitSeconds, refusalIn, watch } from './wa
 
 type Fields = Readonly<Record<string, string>>
 
+/** A call on its way: `tokens` is the lease that it goes under, another one once that has been widened. */
+interface Sending {
+  readonly request: Request
+  readonly repeatable: boolean
+  readonly fields: Fields
+  tokens: LeaseTokens
+}
+
 /** Where a gate tells what became of what waits. */
-const taskPath = /^\/access\/v1\/requests\/[\w-]+(?:\/cancel|\/response)?$/
+const taskPath = /^\/access\/v1\/requests\/[\w-]+$/
 
 /** A lease in use. */
 export class AgentLease {
   readonly #terms: LeaseTerms
   readonly #parts: LeaseParts
-  readonly #tokens: LeaseTokens
+  #tokens: LeaseTokens
+  /** Narrower leases that something still waits under. */
+  readonly #narrower: LeaseTokens[] = []
 
   constructor(terms: LeaseTerms, parts: LeaseParts) {
     this.#terms = terms
@@ -51,86 +61,113 @@ export class AgentLease {
   }
 
   /** The draft that a 202 of the gate is about; undefined: the answer is the backend's, or no draft. */
-  draftOf({ status, headers }: Response): Draft | undefined {
-    const place = headers.get('location') ?? ''
-    return status === 202 && this.#isTask(place) ? new Draft(place, this.#ask) : undefined
+  draftOf(answer: Response): Draft | undefined {
+    const place = this.#draftPlace(answer)
+    const leaseId = answer.headers.get('lease-id')
+    const tokens = this.#narrower.find(({ current }) => current?.leaseId === leaseId) ?? this.#tokens
+    return place === undefined ? undefined : new Draft(place, this.#asking(tokens))
   }
 
   /** Ends the lease: the task is done. Afterwards every call is refused, here and at the gate. */
-  complete(): Promise<void> {
-    return this.#tokens.complete()
+  async complete(): Promise<void> {
+    await Promise.all([this.#tokens, ...this.#narrower].map((tokens) => tokens.complete()))
   }
 
   async #answered({ request, repeatable, waits }: Call): Promise<Response> {
+    const fields = waits === undefined ? {} : preferring(waits, request)
+    const sending: Sending = { request, repeatable, fields, tokens: this.#tokens }
     try {
-      return await this.#send(request, repeatable, waits === undefined ? {} : preferring(waits, request))
+      const answer = await this.#send(sending)
+      if (this.#draftPlace(answer) !== undefined) sending.tokens.isWaitedUnder = true
+      return answer
     } catch (error) {
       if (!(error instanceof ApprovalRequired) || waits === undefined) throw error
-      const id = await this.#approval(error, waits, request.signal)
-      return await this.#send(request, repeatable, { 'lease-approval': id })
+      sending.tokens.isWaitedUnder = true
+      const id = await this.#approval(error, waits, sending)
+      return await this.#send({ ...sending, fields: { 'lease-approval': id } })
     }
   }
 
   /** The id of the approval, once there is one. */
-  async #approval(
-    required: ApprovalRequired,
-    options: ApprovalOptions,
-    signal: AbortSignal,
-  ): Promise<string> {
+  async #approval(required: ApprovalRequired, options: ApprovalOptions, sending: Sending): Promise<string> {
     const { task } = required
+    const { signal } = sending.request
+    const ask = this.#asking(sending.tokens)
     if (task === undefined || !this.#isTask(task.statusEndpoint)) throw required
     try {
       signal.throwIfAborted()
       options.onWaiting?.(task)
-      const look = looking(this.#ask, task.statusEndpoint, signal)
+      const look = looking(ask, task.statusEndpoint, signal)
       const isDecided = ({ status }: { readonly status: string }) => status !== 'pending'
       const seen = await watch(task, { look, isDecided, options, signal })
       if (seen.status === 'approved') return seen.id
       throw refusalIn(seen, required) ?? required
     } catch (error) {
       // Nobody is there any more to use it.
-      if (signal.aborted) {
-        this.#ask(`${task.statusEndpoint}/cancel`, { method: 'POST' }).catch(() => {})
-      }
+      if (signal.aborted) ask(`${task.statusEndpoint}/cancel`, { method: 'POST' }).catch(() => {})
       throw error
     }
   }
 
-  readonly #ask = async (url: string, init: RequestInit = {}): Promise<Response> => {
-    if (!this.#isTask(url)) throw new TypeError('that is not where the gate of this lease tells what waits')
-    return this.#send(new Request(url, { ...init, redirect: 'manual' }), true, {})
+  /** Asks the gate what becomes of what waits under this very lease. */
+  #asking(tokens: LeaseTokens): AskGate {
+    return async (url, init = {}) => {
+      const request = new Request(url, { ...init, redirect: 'manual' })
+      return this.#send({ request, repeatable: true, fields: {}, tokens })
+    }
   }
 
-  async #send(request: Request, repeatable: boolean, fields: Fields): Promise<Response> {
+  async #send(sending: Sending): Promise<Response> {
     const mended = new Set<string>()
     for (;;) {
-      const answer = await this.#sendOnce(repeatable ? request.clone() : request, fields)
+      const answer = await this.#sendOnce(sending)
       const hasNonce = this.#parts.prover.learn(answer)
       const refusal = await gateRefusal(answer)
       if (refusal === undefined) return answer
-      const helps = repeatable && !mended.has(refusal.code) && (await this.#mend(refusal, hasNonce))
-      if (!helps) throw refusal
+      const mendable = sending.repeatable && !mended.has(refusal.code)
+      if (!mendable || !(await this.#mend(refusal, hasNonce, sending))) throw refusal
       mended.add(refusal.code)
     }
   }
 
-  async #sendOnce(request: Request, fields: Fields): Promise<Response> {
-    const { token } = await this.#tokens.token()
+  async #sendOnce({ request: whole, repeatable, fields, tokens }: Sending): Promise<Response> {
+    const request = repeatable ? whole.clone() : whole
+    const { token } = await tokens.token()
     const headers = new Headers(request.headers)
-    const credentials = await this.#tokens.credentials(request.method, request.url, token)
+    const credentials = await tokens.credentials(request.method, request.url, token)
     for (const [name, value] of Object.entries({ ...fields, ...credentials })) headers.set(name, value)
     headers.set('lease-task', taskField(this.#terms.task))
     return this.#parts.fetch(new Request(request, { headers }))
   }
 
   /** Whether another attempt can end otherwise: after a nonce, a fresh token or a wider lease. */
-  async #mend({ code, missing }: LeaseRefused, hasNonce: boolean): Promise<boolean> {
+  async #mend({ code, missing }: LeaseRefused, hasNonce: boolean, sending: Sending): Promise<boolean> {
     if (code === 'proof_nonce_required') return hasNonce
     if (code === 'lease_expired') {
-      this.#tokens.forget()
+      sending.tokens.forget()
       return true
     }
-    return code === 'outside_lease' && this.#tokens.widen(missing)
+    if (code !== 'outside_lease') return false
+    await this.#widen(missing)
+    // Another call may have widened it meanwhile.
+    const helps = sending.tokens !== this.#tokens
+    sending.tokens = this.#tokens
+    return helps
+  }
+
+  async #widen(missing: readonly LeaseDetail[]): Promise<void> {
+    const narrower = this.#tokens
+    const wider = await narrower.wider(missing)
+    if (wider === undefined) return
+    this.#tokens = wider
+    if (narrower.isWaitedUnder) this.#narrower.push(narrower)
+    else await narrower.replaced()
+  }
+
+  /** Where the gate keeps the draft that an answer is about. */
+  #draftPlace({ status, headers }: Response): string | undefined {
+    const place = headers.get('location') ?? ''
+    return status === 202 && this.#isTask(place) ? place : undefined
   }
 
   /** Whether an address is the gate's own, below which it tells what waits under this lease. */

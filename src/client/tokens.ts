@@ -41,16 +41,19 @@ const renewBefore = 30
 export class LeaseTokens {
   readonly #terms: LeaseTerms
   readonly #parts: LeaseParts
-  #details: readonly LeaseDetail[]
+  /** What it is asked for with. */
+  readonly #details: readonly LeaseDetail[]
   #current: LeaseToken | undefined
   /** Concurrent calls share one request for a token. */
   #coming: Promise<LeaseToken> | undefined
   #completed = false
+  /** Something waits for a human under this very lease: what is approved for it is good under no other. */
+  isWaitedUnder = false
 
-  constructor(terms: LeaseTerms, parts: LeaseParts) {
+  constructor(terms: LeaseTerms, parts: LeaseParts, details = terms.details) {
     this.#terms = terms
     this.#parts = parts
-    this.#details = terms.details
+    this.#details = details
   }
 
   /** Undefined before the first call. */
@@ -126,18 +129,21 @@ export class LeaseTokens {
     this.#current = undefined
   }
 
-  /** A wider lease takes the place of this one; false: there is nothing wider to ask for. */
-  async widen(missing: readonly LeaseDetail[]): Promise<boolean> {
-    if (!this.#terms.widen || missing.length === 0) return false
-    const wider = union(this.#details, missing)
-    if (wider.length === this.#details.length) return false
-    // What could be done before is kept when the wider lease is refused.
-    const narrower = this.#current
-    this.#current = await this.#obtain(wider)
-    this.#details = wider
+  /** A wider lease, obtained; undefined: there is nothing wider to ask for. This one stays as it is. */
+  async wider(missing: readonly LeaseDetail[]): Promise<LeaseTokens | undefined> {
+    if (!this.#terms.widen || missing.length === 0) return undefined
+    const details = union(this.#details, missing)
+    if (details.length === this.#details.length) return undefined
+    const wider = new LeaseTokens(this.#terms, this.#parts, details)
+    await wider.token()
+    return wider
+  }
+
+  /** A wider lease has taken its place. */
+  async replaced(): Promise<void> {
+    const token = this.#current
     // Nothing is lost when this fails: the narrower lease runs out by itself.
-    if (narrower !== undefined) await this.#end(narrower, 'a wider lease took its place').catch(() => {})
-    return true
+    if (token !== undefined) await this.#end(token, 'a wider lease took its place').catch(() => {})
   }
 
   /** Ends the lease, here and at the broker. */

@@ -26,6 +26,8 @@ export interface Watched {
 export const defaultWaitSeconds = 30
 /** After its end a task is looked at for so long, in case that this clock is ahead of the gate's. */
 const graceMs = 60_000
+/** Whatever the gate asks for: a timer of more than 24 days would go off at once. */
+const longestPauseMs = 300_000
 
 /** Looks until it has been decided, or the time is up: then it may still be undecided. Rejects when aborted. */
 export async function watch(task: ApprovalTask, watched: Watched): Promise<ApprovalTask> {
@@ -37,7 +39,7 @@ export async function watch(task: ApprovalTask, watched: Watched): Promise<Appro
   while (!isDecided(seen)) {
     const leftMs = until - Date.now()
     if (!(leftMs > 0)) return seen
-    await pause(Math.min(pauseSeconds * 1000, leftMs), signal)
+    await pause(Math.min(pauseSeconds * 1000, leftMs, longestPauseMs), signal)
     try {
       const left = Math.max(0, Math.floor((until - Date.now()) / 1000))
       seen = await look(Math.min(waitSeconds, left))
@@ -84,7 +86,7 @@ const refusals = {
   denied: ['approval_refused', 'a human has refused this'],
   expired: ['approval_expired', 'nobody approved this in time'],
   cancelled: ['approval_withdrawn', 'the request for approval was taken back'],
-  failed: ['approval_failed', 'it was released and refused, or nobody knows whether the backend has seen it'],
+  failed: ['approval_used', 'it was released and refused, or nobody knows whether the backend has seen it'],
 } as const
 
 /** The error for what was not approved, or did not come about although it was; undefined: that is not so. */

@@ -16,6 +16,7 @@ import {
   actionsOf,
   approved,
   decide,
+  deleting,
   expired,
   failure,
   refused,
@@ -190,6 +191,23 @@ describe('a call that is held', () => {
     })
     expect(sent.every(({ prefer }) => prefer === null)).toBe(true)
     expect(sent.some(({ call }) => call.includes('/access/'))).toBe(false)
+  })
+
+  test('waits on under its own lease when another call needs a wider one', async () => {
+    const narrow = { ...deleting, identifier: 'crm:customer/20' } as const
+    const lease = await leaseWith({ approval: { waitSeconds: 0 }, allow: [narrow] })
+    const answer = lease.fetch(customer(20), { method: 'DELETE' })
+    const { id, lease: held } = await waitingAction(broker, lease)
+    await lease.fetch(customer(21))
+    expect(lease.id).not.toBe(held.id)
+    await decide(broker, id, approved)
+    const { status, headers } = await answer
+    expect([status, headers.get('lease-id')]).toEqual([200, held.id])
+    const wider = lease.id!
+    await lease.complete()
+    const { leases } = await broker.store()
+    const states = [held.id, wider].map(async (each) => (await leases.get(each))?.state)
+    expect(await Promise.all(states)).toEqual(['completed', 'completed'])
   })
 
   test('is taken back when the caller gives it up', async () => {

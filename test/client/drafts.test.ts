@@ -6,7 +6,16 @@ import type { Action } from '../../src/approval/action.ts'
 import { type AgentLease, ApprovalRefused, type Draft } from '../../src/client/index.ts'
 import type { RecordedRequest } from '../support/backends.ts'
 import { startTestBroker, type TestBroker } from '../support/broker.ts'
-import { approved, decide, expired, failure, refused, withdrawn, writingLease } from '../support/client.ts'
+import {
+  approved,
+  decide,
+  deleting,
+  expired,
+  failure,
+  refused,
+  withdrawn,
+  writingLease,
+} from '../support/client.ts'
 
 let broker: TestBroker
 let lease: AgentLease
@@ -115,6 +124,20 @@ test('a draft whose lease is over when it is released tells so', async () => {
   const kept = own.draftOf(await own.fetch(url, { method: 'PATCH', headers: json, body: '{}' }))!
   await broker.revoke({ lease: own.id!, reason: 'leaked' })
   await expect(kept.wait()).rejects.toMatchObject({ code: 'lease_revoked' })
+})
+
+test('a draft stays what it is when another call needs a wider lease', async () => {
+  const narrow = { ...deleting, identifier: 'crm:customer/78' }
+  const own = await writingLease(broker, { stage: 'draft', allow: [narrow] })
+  const url = `${broker.gateUrl}/crm/customers/78`
+  const kept = await own.fetch(url, { method: 'PATCH', headers: json, body: '{"city":"Narvik"}' })
+  const first = own.id
+  await own.fetch(url)
+  expect(own.id).not.toBe(first)
+  const draft = own.draftOf(kept)!
+  await decide(broker, draft.id, approved)
+  expect(await draft.wait()).toMatchObject({ outcome: { status: 200 } })
+  expect(await (await draft.response()).json()).toEqual({ city: 'Narvik' })
 })
 
 test('waiting for a draft ends at the deadline, and when the caller gives it up', async () => {

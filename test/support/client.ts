@@ -14,6 +14,15 @@ import {
 import type { TestBroker } from './broker.ts'
 import { eventually } from './gate.ts'
 
+/** Every customer to change and to delete. */
+export const deleting = {
+  type: 'lease',
+  actions: ['delete', 'update'],
+  identifier: 'crm:customer/*',
+  sensitivity: 'restricted',
+  constraints: { max_risk: 'high' },
+} as const
+
 /** A lease that may change and delete every customer, under the client's own `fetch` or another. */
 export async function writingLease(
   broker: TestBroker,
@@ -29,19 +38,12 @@ export async function writingLease(
     subjectToken: () => broker.idToken(),
     ...options,
   })
-  const detail = {
-    type: 'lease',
-    actions: ['delete', 'update'],
-    identifier: 'crm:customer/*',
-    sensitivity: 'restricted',
-    constraints: { max_risk: 'high' },
-  } as const
   return client.lease({
     task: 'jira:SUP-4711',
     purpose: 'remove a customer who asked for it',
     resource: broker.gateUrl,
     stage: 'execute',
-    allow: [detail],
+    allow: [deleting],
     ...changes,
   })
 }
