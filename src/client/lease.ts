@@ -29,6 +29,8 @@ export class AgentLease {
   #tokens: LeaseTokens
   /** Narrower leases that something still waits under. */
   readonly #narrower: LeaseTokens[] = []
+  /** The lease of each draft, by its place. */
+  readonly #drafts = new Map<string, LeaseTokens>()
 
   constructor(terms: LeaseTerms, parts: LeaseParts) {
     this.#terms = terms
@@ -63,9 +65,8 @@ export class AgentLease {
   /** The draft that a 202 of the gate is about; undefined: the answer is the backend's, or no draft. */
   draftOf(answer: Response): Draft | undefined {
     const place = this.#draftPlace(answer)
-    const leaseId = answer.headers.get('lease-id')
-    const tokens = this.#narrower.find(({ current }) => current?.leaseId === leaseId) ?? this.#tokens
-    return place === undefined ? undefined : new Draft(place, this.#asking(tokens))
+    if (place === undefined) return undefined
+    return new Draft(place, this.#asking(this.#drafts.get(place) ?? this.#tokens))
   }
 
   /** Ends the lease: the task is done. Afterwards every call is refused, here and at the gate. */
@@ -78,7 +79,11 @@ export class AgentLease {
     const sending: Sending = { request, repeatable, fields, tokens: this.#tokens }
     try {
       const answer = await this.#send(sending)
-      if (this.#draftPlace(answer) !== undefined) sending.tokens.isWaitedUnder = true
+      const draft = this.#draftPlace(answer)
+      if (draft !== undefined) {
+        sending.tokens.isWaitedUnder = true
+        this.#drafts.set(draft, sending.tokens)
+      }
       return answer
     } catch (error) {
       if (!(error instanceof ApprovalRequired) || waits === undefined) throw error
