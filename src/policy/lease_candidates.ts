@@ -54,7 +54,7 @@ function grantEdits({ lease, request }: PolicyInput): Edit[] {
 /** Those whom the answer names come before anybody; the user is never one of them. */
 function approvalEdits({ input, answer, trace }: Explained): Edit[] {
   const path: Path = ['input', 'context', 'approval']
-  const named = answer.approval?.approvers ?? []
+  const named = (answer.approval?.approvers ?? []).filter((person) => person !== input.lease.user)
   const persons = [...named, ...constantsWith([...path.slice(1), 'approved_by'], trace), anybodyElse(input)]
   const quorum = answer.approval?.quorum ?? 1
   return [...new Set(persons)]

@@ -172,7 +172,7 @@ describe('what policy sees', () => {
         source_ip: '10.1.2.3',
         recent_calls: { lease_1m: 4, agent_1m: 40 },
         provenance: 'trusted',
-        approval: { id: 'act_1', approved_by: ['bob@example.com'] },
+        approval: { id: 'act_1', approved_by: ['bob@example.com'], kind: 'exact' },
         budget: null,
       },
     })

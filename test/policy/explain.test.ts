@@ -242,6 +242,20 @@ describe('the policy that ships', () => {
     })
   })
 
+  it('proposes as many people as have to say yes, and never the user', async () => {
+    const approvers = {
+      crm: { approvers: ['alice@example.com', 'group:crm-owners'], expires_in: 600, quorum: 3 },
+    }
+    const data = { ...sources.data, approvers }
+    const [explanation] = await explain({ ...sources, data }, [deleting])
+    const changes = explanation!.search!.changes
+    const people = ['group:crm-owners', 'person 2 of group:crm-owners', 'person 3 of group:crm-owners']
+    const approval = { id: 'act_proposed', approved_by: people, kind: 'exact' }
+    expect(changes.map(written)).toEqual([`set input.context.approval ${JSON.stringify(approval)}`])
+    const effects = await effectsOf({ ...sources, data }, wasm, deleting, changes)
+    expect(effects).toEqual(['allow'])
+  }, 60_000)
+
   it('tells which conditions failed, where they stand and on what values', () => {
     const at = rows.findIndex(({ name }) => name.startsWith('an agent on probation'))
     const rule = explanations[at]!.trace!.rules.find(({ title }) => title === 'Profile permits verb')!
