@@ -3,7 +3,7 @@
 import type { Server } from 'node:http'
 import { type AgentsSide, composeAgents } from './compose_agents.ts'
 import { composeControl } from './compose_control.ts'
-import { composeProxy } from './compose_gate.ts'
+import { composeGateSide, composeProxy } from './compose_gate.ts'
 import {
   type Closers,
   openParts,
@@ -13,6 +13,7 @@ import {
   type Supervised,
 } from './compose_parts.ts'
 import { composePresence } from './compose_presence.ts'
+import { composeReleaser } from './compose_release.ts'
 import type { Config, Listen } from './config.ts'
 import { RecentCallCounter } from './enforce/recent.ts'
 import { bind } from './http/bind.ts'
@@ -55,7 +56,9 @@ export interface RunningWorker extends Pick<Running, 'reload' | 'close'> {
  */
 export function startGate(config: Config, log: Logger, { broker } = { broker: true }): Promise<RunningGate> {
   return start(config, log, { gate: true, broker }, async (parts, closers) => {
-    const agents = composeAgents(parts, closers)
+    const side = composeGateSide(parts, closers)
+    const agents = composeAgents(parts, closers, side)
+    composeReleaser(parts, closers, side)
     const bound = await listenApart(parts, closers, agents)
     closers.push(() => agents.close())
     const proxy = await agents.listen()
@@ -68,7 +71,7 @@ export function startGate(config: Config, log: Logger, { broker } = { broker: tr
 export function startWorker(config: Config, log: Logger, policy: GivenPolicy): Promise<RunningWorker> {
   const listen = async (parts: Parts, closers: Closers) => {
     const recent = new RecentCallCounter({ shared: true })
-    const proxy = composeProxy(parts, closers, recent)
+    const proxy = composeProxy(parts, closers, composeGateSide(parts, closers, recent))
     parts.secured.set('proxy', proxy.server)
     closers.push(() => proxy.close(config.limits.drainMs))
     return {

@@ -1,6 +1,6 @@
 // The part of compose.ts that serves agents: in this process, or in several workers that this one supervises.
 // Parts in; one thing that listens, is ready, is measured and ends out. Decides nothing.
-import { composeProxy } from './compose_gate.ts'
+import { composeProxy, type GateSide } from './compose_gate.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import type { Listen } from './config.ts'
 import { bind } from './http/bind.ts'
@@ -20,13 +20,13 @@ export interface AgentsSide {
 }
 
 /** Nothing of it runs before `listen`. */
-export function composeAgents(parts: Parts, closers: Closers): AgentsSide {
-  return parts.config.workers === 1 ? inThisProcess(parts, closers) : inWorkers(parts)
+export function composeAgents(parts: Parts, closers: Closers, side: GateSide): AgentsSide {
+  return parts.config.workers === 1 ? inThisProcess(parts, closers, side) : inWorkers(parts)
 }
 
-function inThisProcess(parts: Parts, closers: Closers): AgentsSide {
+function inThisProcess(parts: Parts, closers: Closers, side: GateSide): AgentsSide {
   const { config, metrics, secured } = parts
-  const proxy = composeProxy(parts, closers)
+  const proxy = composeProxy(parts, closers, side)
   secured.set('proxy', proxy.server)
   return {
     listen: () => bind(proxy.server, 'proxy', config.listen.proxy),

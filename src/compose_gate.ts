@@ -9,9 +9,10 @@ import type { Backend } from './enforce/operation.ts'
 import { RecentCallCounter } from './enforce/recent.ts'
 import { createRouter } from './enforce/route.ts'
 import { WaitingRoom } from './enforce/waiting.ts'
-import { createForwarder } from './http/forward.ts'
+import { createForwarder, type Forwarder } from './http/forward.ts'
 import { InFlight } from './http/in_flight.ts'
 import { createProxyListener } from './http/listen.ts'
+import type { PerformParts } from './http/perform.ts'
 import { newTraceparent } from './http/trace.ts'
 import { createUpgrader } from './http/upgrade.ts'
 import { newId } from './lease/ids.ts'
@@ -20,12 +21,13 @@ import { proofAlgorithms } from './lease/proof_text.ts'
 import { createStatusLists } from './lease/status_list.ts'
 import { createVerifier } from './lease/verify.ts'
 
-/** The agents' listener; the caller binds and closes it. */
-export function composeProxy(
-  parts: Parts,
-  closers: Closers,
-  recent = new RecentCallCounter(),
-): ReturnType<typeof createProxyListener> {
+/** What requests are performed with, whoever they come from. */
+export interface GateSide extends PerformParts {
+  readonly forwarder: Forwarder
+}
+
+/** The pipeline with its way to the backends. */
+export function composeGateSide(parts: Parts, closers: Closers, recent = new RecentCallCounter()): GateSide {
   const { config, store, metrics, log } = parts
   const inFlight = new InFlight({
     revocations: store.revocations,
@@ -39,18 +41,23 @@ export function composeProxy(
     onUpstream: (backend, event) => log.debug({ backend: backend.name, event }, 'backend connection'),
   })
   closers.push(() => forwarder.close())
-  const waiting = new WaitingRoom()
+  return { gate: composeGate(parts, recent, new WaitingRoom()), forwarder, inFlight }
+}
+
+/** The agents' listener; the caller binds and closes it. */
+export function composeProxy(
+  { config }: Parts,
+  closers: Closers,
+  { gate, forwarder, inFlight }: GateSide,
+): ReturnType<typeof createProxyListener> {
+  const { limits, tls } = config
   const upgrader = createUpgrader()
   closers.push(() => upgrader.close())
-  const listener = createProxyListener(
-    composeGate(parts, recent, waiting),
-    { forwarder, upgrader, inFlight, bodyIdleMs: config.limits.bodyIdleMs },
-    config.limits,
-    config.tls.proxy,
-  )
+  const parts = { forwarder, upgrader, inFlight, bodyIdleMs: limits.bodyIdleMs }
+  const listener = createProxyListener(gate, parts, limits, tls.proxy)
   const close = (graceMs: number) => {
     // Who waits for a human is told to ask again, instead of being cut.
-    waiting.close()
+    gate.humans.waiting.close()
     return listener.close(graceMs)
   }
   return { ...listener, close }

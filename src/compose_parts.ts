@@ -62,6 +62,8 @@ export interface Parts {
   readonly store: Store
   /** What waits for a human. */
   readonly actions: Actions
+  /** Told whenever a draft has been released in this process. */
+  readonly released: (() => void)[]
   /** Undefined in a gate without a broker. */
   readonly identity: ComposedIdentity | undefined
   /** Undefined where this process neither signs nor reads the local broker's keys from their file. */
@@ -148,6 +150,7 @@ export async function openParts(
     given,
     store,
     actions,
+    released: [],
     identity,
     signing,
     keys,

@@ -109,6 +109,8 @@ export interface Action {
   /** Who ended it and why: a refusal, a withdrawal. */
   readonly ended?: { readonly by: string; readonly at: number; readonly reason: string }
   readonly outcome?: ActionOutcome
+  /** While it is executing: when the gate that executes it last said so. */
+  readonly aliveAt?: number
 }
 
 /** States in which nobody can decide any more. */

@@ -124,6 +124,7 @@ const isWhole = having<Action>({
   yes: listOf(isYes),
   ended: optional(having<NonNullable<Action['ended']>>({ by: isText, at: isTime, reason: isText })),
   outcome: optional(isOutcome),
+  aliveAt: optional(isTime),
 })
 
 function isAction(value: unknown): value is Action {

@@ -27,6 +27,7 @@ export const backendRelations: readonly Relation[] = [
   audiencesNameTheWholeGate,
   inspectedBodiesFit,
   amountsAreRead,
+  beforesAreReads,
 ]
 
 function backendNamesArePlain(root: unknown, scope: RelationScope): void {
@@ -185,4 +186,31 @@ function amountsAreRead(root: unknown, scope: RelationScope): void {
       scope.report([...path, 'amount'], 'remove the parameter from opaque_query: it could repeat there')
     }
   }
+}
+
+/** What an approver is shown beside a write: a mapped read of the same backend, of whatever the write names. */
+function beforesAreReads(root: unknown, scope: RelationScope): void {
+  for (const backend of select(root, ['backends', '*'])) {
+    const operations = select(backend.value, ['operations', '*'], backend.path)
+    for (const { path, value } of operations) {
+      const before = textAt(value, ['before'])
+      const match = parseMatch(textAt(value, ['match']) ?? '')
+      const named = parseMatch(before ?? '')
+      if (before === undefined || 'fault' in match || 'fault' in named) continue
+      const read = operations.find((other) => textAt(other.value, ['match']) === before)
+      const unknown = unknownParameters(before.slice(before.indexOf('/') + 1), match.value)
+      const problem = beforeProblem(named.value.method, read && textAt(read.value, ['verb']), unknown)
+      if (problem !== undefined) scope.report([...path, 'before'], problem)
+    }
+  }
+}
+
+function beforeProblem(
+  method: string,
+  verb: string | undefined,
+  [unknown]: readonly string[],
+): string | undefined {
+  if (verb === undefined) return 'name an operation of this backend, written as its match'
+  if (method !== 'GET' || !readingVerbs.includes(verb)) return 'name an operation that reads with GET'
+  return unknown === undefined ? undefined : `use parameters of match alone: {${unknown}} is not one`
 }

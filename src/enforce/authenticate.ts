@@ -54,6 +54,19 @@ export function authenticate(routed: Routed, credentials: Credentials, now: numb
   return lease instanceof Promise ? lease.then(present) : present(lease)
 }
 
+/**
+ * The same for a lease whose token was verified when the request came, before it waited for a human: it has to be
+ * good for the backend that the request leads to now. Refuses with `lease_invalid`.
+ */
+export function stand(
+  { backend }: Routed,
+  lease: Lease,
+  { audiences }: Pick<Credentials, 'audiences'>,
+): Presented | Refusal {
+  const known = audiences.get(backend)?.includes(lease.audience) === true
+  return known ? { lease, nonce: undefined } : fault('audience_not_here')
+}
+
 const scheme = /^(bearer|dpop) +/i
 
 /** Whether the caller presents its token under the DPoP scheme (RFC 9449 §7.1). */

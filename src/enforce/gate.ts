@@ -1,8 +1,9 @@
 // What a walk through the pipeline needs of the world and leaves behind: types only. http/proxy.ts
 // implements Exchange, telemetry implements Observer, compose.ts wires a Gate.
+import type { KeptAction } from '../approval/actions.ts'
 import type { Lease } from '../lease/lease.ts'
 import type { ProofVerifier } from '../lease/proof.ts'
-import type { Approval, Consultation, Policy } from '../ports.ts'
+import type { Consultation, Policy } from '../ports.ts'
 import type { Refusal } from '../refusals.ts'
 import type { TokenVerifier } from './authenticate.ts'
 import type { CommitSources } from './commit.ts'
@@ -12,7 +13,7 @@ import type { PublicFacts } from './local.ts'
 import type { Backend } from './operation.ts'
 import type { OutboundRequest } from './outbound.ts'
 import type { ReceiveRules } from './receive.ts'
-import type { OwnAnswer, PassedHead } from './reply.ts'
+import type { LocalAnswer, OwnAnswer, PassedHead } from './reply.ts'
 import type { Router } from './route.ts'
 import type { Humans } from './seek.ts'
 import type { CleanRequest, RawHead, Routed } from './stages.ts'
@@ -47,17 +48,18 @@ export interface Exchange extends RequestBody {
   /** What stands behind a request that came over no socket (http/perform.ts alone makes such); absent: its token. */
   readonly standing?: Standing
   /** Sends an answer of the gate's own. Resolves once it has been sent or the client has left; */
-  answer(answer: OwnAnswer, ended: Outcome['ended']): Promise<Outcome>
+  answer(answer: LocalAnswer, ended: Outcome['ended']): Promise<Outcome>
   /** Ends the connection without an answer: for a bug while answering. */
   abort(): void
   /** Streams to the backend and back. */
   forward(request: OutboundRequest, replies: Replies): Promise<Outcome | Refusal>
 }
 
-/** A lease that was verified before, and what a human has said about this very request. */
+/** A lease that was verified before, and the released draft that this request is. */
 export interface Standing {
   readonly lease: Lease
-  readonly approval?: Approval
+  /** As it was claimed for this one request; absent: a request that nobody was asked about. */
+  readonly released?: KeptAction
 }
 
 /** What is said to the client of a forwarded request. */

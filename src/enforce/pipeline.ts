@@ -5,7 +5,7 @@
 import { isWaiting } from '../approval/hold.ts'
 import type { Consultation } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { admit, authenticate, usesProof } from './authenticate.ts'
+import { admit, authenticate, stand, usesProof } from './authenticate.ts'
 import { refuseOffClock } from './clock.ts'
 import { commit } from './commit.ts'
 import { decide, type Permit } from './decide.ts'
@@ -15,7 +15,8 @@ import { answerLocally, metadataUrl } from './local.ts'
 import { outbound } from './outbound.ts'
 import type { Quota } from './quota.ts'
 import { receive } from './receive.ts'
-import { backendHead, type OwnAnswer, type ReplyFacts, refusalAnswer } from './reply.ts'
+import { refuseChanged } from './released.ts'
+import { backendHead, type LocalAnswer, type OwnAnswer, type ReplyFacts, refusalAnswer } from './reply.ts'
 import { route } from './route.ts'
 import { type Held, seek } from './seek.ts'
 import type { Evidence, Routed } from './stages.ts'
@@ -67,13 +68,18 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   if (isRefusal(presented)) return presented
   trail.lease = presented.lease
   trail.nonce = presented.nonce
-  if (forTask) return answerOwn(await serveTask(request, presented.lease, exchange, gate), exchange)
+  if (forTask)
+    return answerOwn(await serveTask(request, presented.lease, { exchange, gate, trail }), exchange)
   const authenticated = admit(routed, presented.lease)
   if (isRefusal(authenticated)) return authenticated
 
   const evidence = await gather(authenticated, gate.evidence, exchange)
   observer.step(trail, 'gather')
   if (isRefusal(evidence)) return evidence
+  const released = exchange.standing?.released
+  const changed = released && (await refuseChanged(released.action, evidence, exchange))
+  trail.action = released?.action.id
+  if (changed !== undefined) return changed
 
   const policy = gate.policy()
   trail.policyDigest = policy.digest
@@ -117,12 +123,12 @@ function present(
   gate: Gate,
   { now, forTask }: { readonly now: number; readonly forTask: boolean },
 ): ReturnType<typeof authenticate> {
-  if (standing !== undefined) return { lease: standing.lease, nonce: undefined }
+  if (standing !== undefined) return stand(routed, standing.lease, gate)
   const audiences = forTask ? new Map([[routed.backend, gate.everyAudience]]) : gate.audiences
   return authenticate(routed, forTask ? { ...gate, audiences } : gate, now)
 }
 
-function answerOwn(answer: OwnAnswer | Refusal, exchange: Exchange): Promise<Outcome> | Refusal {
+function answerOwn(answer: LocalAnswer | Refusal, exchange: Exchange): Promise<Outcome> | Refusal {
   return isRefusal(answer) ? answer : exchange.answer(answer, 'answered_locally')
 }
 

@@ -31,6 +31,11 @@ export interface OwnAnswer {
   readonly body: string
 }
 
+/** The same, or an answer of a backend that the gate has kept. */
+export interface LocalAnswer extends Omit<OwnAnswer, 'body'> {
+  readonly body: string | Uint8Array
+}
+
 /** Prefix of a problem's `type`; docs/refusals.md documents the codes. */
 const problemTypes = 'urn:leasegate:problem:'
 

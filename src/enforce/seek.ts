@@ -13,7 +13,7 @@ import { isRefusal, type Refusal, type RefusalFacts, refuse } from '../refusals.
 import { hasBody } from './body.ts'
 import { within } from './deadline.ts'
 import { decide, type Permit } from './decide.ts'
-import type { Exchange, Gate, Trail } from './gate.ts'
+import type { Exchange, Gate, Standing, Trail } from './gate.ts'
 import { gather } from './gather.ts'
 import { refuseStopped } from './revoked.ts'
 import type { Evidence } from './stages.ts'
@@ -58,7 +58,7 @@ export async function seek(
   const found =
     exchange.standing === undefined
       ? await orUnavailable(find(held, body, { exchange, gate, trail }))
-      : (exchange.standing.approval ?? refuse('policy_denied', held.refusal.facts))
+      : saidOf(exchange.standing, held)
   if (isRefusal(found) || 'draft' in found) return found
   const bodyBytes = hasBody(held.evidence.request) ? body : undefined
   const again = await gather(held.evidence, gate.evidence, { read: async () => body })
@@ -167,6 +167,14 @@ function verdict(
     default:
       return named ? refuse('approval_used', { detail: 'the approval was good for one call' }) : undefined
   }
+}
+
+/** What was said about a released draft, where that is enough for what policy asks for now. */
+function saidOf({ released }: Standing, { answer, refusal }: Held): Approval | Refusal {
+  if (released === undefined) return refuse('policy_denied', refusal.facts)
+  const { action, version } = released
+  if (!isEnough(action, answer.approval)) return refuse('out_of_scope', askedMore)
+  return { id: action.id, kind: 'exact', approvedBy: action.yes.map(({ by }) => by.user), version }
 }
 
 const askedMore = { detail: 'policy asks for more by now than was said: ask again' } as const

@@ -6,12 +6,13 @@ import type { KeptAction } from '../approval/actions.ts'
 import { pollSeconds, taskOf, taskPath } from '../approval/task.ts'
 import type { Lease } from '../lease/lease.ts'
 import { Unavailable } from '../ports.ts'
-import { type Refusal, refuse } from '../refusals.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { leaseChecks } from './checks.ts'
 import { within } from './deadline.ts'
-import type { Exchange, Gate } from './gate.ts'
+import type { Exchange, Gate, Trail } from './gate.ts'
 import { standingOf } from './gather.ts'
-import type { OwnAnswer } from './reply.ts'
+import { replace } from './replace.ts'
+import type { LocalAnswer, OwnAnswer } from './reply.ts'
 import type { CleanRequest, Routed } from './stages.ts'
 
 /** Whether a request is for a task: on the gate's own origin, below the path that no backend may have. */
@@ -24,26 +25,29 @@ interface Visit {
   readonly lease: Lease
   readonly exchange: Exchange
   readonly gate: Gate
+  readonly trail: Trail
   readonly kept: KeptAction
   readonly now: number
 }
 
-type Serve = (visit: Visit) => Promise<OwnAnswer | Refusal>
+type Serve = (visit: Visit) => Promise<LocalAnswer | Refusal>
 
 /** By method and what follows the id. */
 const methods: Readonly<Record<string, Serve>> = {
   'GET ': look,
   'HEAD ': look,
   'POST cancel': cancel,
+  'PUT ': put,
+  'GET response': respond,
 }
 
 /** Answers for a task. Refuses a dead lease as any call, and `action_unknown`. */
 export async function serveTask(
   request: CleanRequest,
   lease: Lease,
-  exchange: Exchange,
-  gate: Gate,
-): Promise<OwnAnswer | Refusal> {
+  around: Pick<Visit, 'exchange' | 'gate' | 'trail'>,
+): Promise<LocalAnswer | Refusal> {
+  const { gate } = around
   try {
     const standing = await standingOf(lease, gate.evidence)
     for (const check of leaseChecks) {
@@ -58,7 +62,7 @@ export async function serveTask(
       return refuse('method_not_allowed', { allow: served.map((each) => each.split(' ')[0]!) })
     const kept = await within(gate.evidence.deadlineMs, gate.humans.actions.get(id))
     if (kept === undefined || !isOf(kept.action, lease)) return refuse('action_unknown')
-    return await serve({ request, lease, exchange, gate, kept, now: standing.now })
+    return await serve({ request, lease, ...around, kept, now: standing.now })
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error
     return refuse('evidence_unavailable', { detail: 'approvals cannot be read now', cause: error.message })
@@ -102,6 +106,30 @@ async function cancel({ gate, kept, now }: Visit): Promise<OwnAnswer | Refusal> 
     current = await actions.get(action.id)
   }
   return refuse('action_unknown')
+}
+
+/** A draft gets another body. */
+async function put(visit: Visit): Promise<OwnAnswer | Refusal> {
+  visit.trail.action = visit.kept.action.id
+  const action = await replace(visit)
+  return isRefusal(action) ? action : document(action, visit.gate, visit.now)
+}
+
+/** The backend's answer to a draft that was executed, as it came. */
+async function respond({ gate, kept: { action } }: Visit): Promise<LocalAnswer | Refusal> {
+  const kept = action.outcome?.kept === true
+  const response = kept
+    ? await within(gate.evidence.deadlineMs, gate.humans.actions.response(action))
+    : undefined
+  if (response === undefined) {
+    const executed = action.state === 'executed'
+    const detail = executed ? 'the answer of the backend was not kept' : 'the draft has not been executed'
+    return refuse('action_unknown', { detail, reasons: [executed ? 'response_not_kept' : 'not_executed'] })
+  }
+  const { status, headers, body } = response
+  const framed = headers.includes('content-length') || status === 204
+  const length = framed ? [] : ['content-length', String(body.byteLength)]
+  return { status, headers: [...headers, ...length], body }
 }
 
 function clock({ evidence }: Gate): number {

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Exchange, Outcome, Replies } from '../enforce/gate.ts'
 import type { OutboundRequest } from '../enforce/outbound.ts'
-import type { OwnAnswer } from '../enforce/reply.ts'
+import type { LocalAnswer } from '../enforce/reply.ts'
 import type { RawHead } from '../enforce/stages.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { endAnswer } from './ending.ts'
@@ -68,7 +68,7 @@ export class HttpExchange implements Exchange, Endable {
     return this.#broken ?? readWhole(this.#req, limit, this.#parts.bodyIdleMs)
   }
 
-  answer(answer: OwnAnswer, ended: Outcome['ended']): Promise<Outcome> {
+  answer(answer: LocalAnswer, ended: Outcome['ended']): Promise<Outcome> {
     const { status, body } = answer
     const res = this.#res
     if (res.headersSent || res.destroyed) {

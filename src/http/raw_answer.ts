@@ -1,10 +1,10 @@
 // An answer written to a bare socket: for messages that never became a request, and for WebSocket offers.
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { OwnAnswer } from '../enforce/reply.ts'
+import type { LocalAnswer } from '../enforce/reply.ts'
 
 /** Writes `answer` as HTTP/1.1 and closes the connection once it is out. Never throws. */
-export function writeRawAnswer(socket: Duplex, { status, headers, body }: OwnAnswer): void {
+export function writeRawAnswer(socket: Duplex, { status, headers, body }: LocalAnswer): void {
   if (!socket.writable || socket.destroyed) {
     socket.destroy()
     return
@@ -14,5 +14,6 @@ export function writeRawAnswer(socket: Duplex, { status, headers, body }: OwnAns
     if (headers[at] !== 'connection') lines.push(`${headers[at]}: ${headers[at + 1]}`)
   }
   socket.once('finish', () => socket.destroy())
-  socket.end(`${[...lines, 'connection: close'].join('\r\n')}\r\n\r\n${body}`)
+  const head = `${[...lines, 'connection: close'].join('\r\n')}\r\n\r\n`
+  socket.end(Buffer.concat([Buffer.from(head), Buffer.from(body)]))
 }

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Exchange, Outcome, Replies } from '../enforce/gate.ts'
 import type { OutboundRequest } from '../enforce/outbound.ts'
-import type { OwnAnswer } from '../enforce/reply.ts'
+import type { LocalAnswer } from '../enforce/reply.ts'
 import type { RawHead } from '../enforce/stages.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import type { ForwardHandle, ForwardResult, MidwayEnd } from './exchange.ts'
@@ -42,7 +42,7 @@ export class WebSocketExchange implements Exchange, Endable {
     return Promise.resolve(refuse('malformed_request', { detail: 'a WebSocket offer carries no body' }))
   }
 
-  answer(answer: OwnAnswer, ended: Outcome['ended']): Promise<Outcome> {
+  answer(answer: LocalAnswer, ended: Outcome['ended']): Promise<Outcome> {
     writeRawAnswer(this.#socket, answer)
     const bytesOut = Buffer.byteLength(answer.body)
     return Promise.resolve({ status: answer.status, bytesIn: 0, bytesOut, ended })
