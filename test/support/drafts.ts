@@ -8,14 +8,17 @@ import { authority, eventually, type TestGate } from './gate.ts'
 import type { RawAnswer } from './raw.ts'
 import type { Json } from './tokens.ts'
 
+/** What is needed of a gate, in this process or another. */
+export type Place = Pick<TestGate, 'config' | 'store' | 'ask'>
+
 /** The actions of a gate's store, as another process has them. */
-export async function actionsOf(gate: TestGate): Promise<Actions> {
+export async function actionsOf(gate: Place): Promise<Actions> {
   const secret = readFileSync(gate.config.approvals.keyFile, 'utf8').trim()
   return new Actions((await gate.store()).records, createSealer(secret))
 }
 
 /** A token whose writes become drafts. */
-export function draftToken(gate: TestGate, claims: Json = {}, lease: Json = {}): string {
+export function draftToken(gate: Pick<TestGate, 'token'>, claims: Json = {}, lease: Json = {}): string {
   return gate.token(claims, { stage: 'draft', ...lease })
 }
 
@@ -30,7 +33,7 @@ export interface Write {
 
 /** Sends any request with exactly these bytes. */
 export function send(
-  gate: TestGate,
+  gate: Place,
   { token, method = 'PATCH', target = '/crm/customers/9821', fields = [], body }: Write,
 ): Promise<RawAnswer> {
   const lines = [
@@ -51,14 +54,14 @@ export function taskOf({ body }: RawAnswer): Json {
 }
 
 /** Makes a draft; throws when it becomes none. */
-export async function makeDraft(gate: TestGate, write: Write): Promise<string> {
+export async function makeDraft(gate: Place, write: Write): Promise<string> {
   const answer = await send(gate, write)
   if (answer.status !== 202) throw new Error(`no draft: ${answer.status} ${answer.body}`)
   return String(taskOf(answer).id)
 }
 
 /** Carol, an owner, says yes to what she has been shown. False: it is another action by now. */
-export async function release(gate: TestGate, id: string, shown?: KeptAction): Promise<boolean> {
+export async function release(gate: Place, id: string, shown?: KeptAction): Promise<boolean> {
   const actions = await actionsOf(gate)
   const kept = shown ?? (await actions.get(id))
   if (kept === undefined) throw new Error('there is no such draft')
@@ -68,7 +71,7 @@ export async function release(gate: TestGate, id: string, shown?: KeptAction): P
 }
 
 /** The action once it is over. */
-export async function ended(gate: TestGate, id: string, seconds = 15): Promise<Action> {
+export async function ended(gate: Place, id: string, seconds = 15): Promise<Action> {
   const actions = await actionsOf(gate)
   let action: Action | undefined
   const over = async () => {
