@@ -3,7 +3,7 @@
 import type { Server } from 'node:http'
 import { type AgentsSide, composeAgents } from './compose_agents.ts'
 import { composeControl } from './compose_control.ts'
-import { composeGateSide, composeProxy } from './compose_gate.ts'
+import { composeGateSide, composeProxy, type GateSide } from './compose_gate.ts'
 import {
   type Closers,
   openParts,
@@ -59,7 +59,7 @@ export function startGate(config: Config, log: Logger, { broker } = { broker: tr
     const side = composeGateSide(parts, closers)
     const agents = composeAgents(parts, closers, side)
     composeReleaser(parts, closers, side)
-    const bound = await listenApart(parts, closers, agents)
+    const bound = await listenApart(parts, closers, { agents, side })
     closers.push(() => agents.close())
     const proxy = await agents.listen()
     composePresence(parts, closers, () => everyReadiness(parts, agents))
@@ -138,13 +138,17 @@ function renewCertificates({ secured, config: { tls }, log }: Parts): void {
 }
 
 /** The listeners beside the agents'. */
-async function listenApart(parts: Parts, closers: Closers, agents?: AgentsSide) {
+async function listenApart(
+  parts: Parts,
+  closers: Closers,
+  gate?: { readonly agents: AgentsSide; readonly side: GateSide },
+) {
   const { listen } = parts.config
-  const control = await composeControl(parts, closers)
+  const control = await composeControl(parts, closers, gate?.side)
   parts.secured.set('control', control)
   const health = createHealthListener({
-    metrics: () => agents?.metrics() ?? parts.metrics.render(),
-    readiness: () => everyReadiness(parts, agents),
+    metrics: () => gate?.agents.metrics() ?? parts.metrics.render(),
+    readiness: () => everyReadiness(parts, gate?.agents),
   })
   closers.push(() => Promise.all([closeServer(health), closeServer(control)]))
   return {

@@ -4,7 +4,9 @@ import type { Server } from 'node:http'
 import { composeBroker } from './compose_broker.ts'
 import { composeConsole } from './compose_console.ts'
 import { sendNotices } from './compose_notify.ts'
+import type { GateSide } from './compose_gate.ts'
 import type { Closers, Parts } from './compose_parts.ts'
+import { composeBefore } from './compose_release.ts'
 import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
 import { actionOrderEndpoints } from './http/action_orders.ts'
@@ -21,7 +23,7 @@ import { createDecisionObserver } from './telemetry/approval.ts'
 import { watchPending } from './telemetry/pending.ts'
 
 /** The control listener; the caller binds it. */
-export async function composeControl(parts: Parts, closers: Closers): Promise<Server> {
+export async function composeControl(parts: Parts, closers: Closers, side?: GateSide): Promise<Server> {
   const { config, log, store, brokerObserver: observer } = parts
   sendNotices(parts, closers)
   // A gate without a broker has no keys to publish and nothing to issue.
@@ -41,6 +43,8 @@ export async function composeControl(parts: Parts, closers: Closers): Promise<Se
       ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
       statusEndpoint(orders),
       ...(broker?.endpoints ?? []),
+      // A broker alone has no way to the backends.
+      ...(side === undefined ? [] : [composeBefore(parts, side)]),
     ],
     operators: await openOperators(config.control),
     people: console.people,

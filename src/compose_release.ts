@@ -1,6 +1,9 @@
-// The part of compose.ts that executes released drafts: parts and a gate in, a loop out. Decides nothing.
+// The part of compose.ts for what a gate does without an agent's request: it executes released drafts, and shows
+// approvers what stands there before. Decides nothing.
 import type { GateSide } from './compose_gate.ts'
 import type { Closers, Parts } from './compose_parts.ts'
+import { beforeEndpoint } from './http/before.ts'
+import type { Endpoint } from './http/control.ts'
 import { Releaser } from './http/releaser.ts'
 import { auditEvent } from './telemetry/audit.ts'
 
@@ -32,4 +35,10 @@ export function composeReleaser(parts: Parts, closers: Closers, side: GateSide):
   })
   released.push(() => releaser.look())
   closers.push(() => releaser.close(config.limits.drainMs))
+}
+
+/** What approvers are shown beside a write. */
+export function composeBefore({ config, store, actions }: Parts, side: GateSide): Endpoint {
+  const { maxResponseBytes } = config.approvals
+  return beforeEndpoint({ ...side, actions, leases: store.leases, maxResponseBytes, clock: Date.now })
 }

@@ -140,3 +140,10 @@ test('no double cast: it could turn anything into a permit', () => {
   // The SDK's types name exports that its module keeps under `default`.
   expect(casting).toEqual(['policy/evaluate.ts'])
 })
+
+test('only what has no socket stands on a lease without a token', () => {
+  const standing = files.filter((path) => /^ {2}(?:readonly )?standing\b/m.test(textOf(path)))
+  expect(standing.toSorted()).toEqual(['enforce/gate.ts', 'http/perform.ts'])
+  const performing = imports.filter(({ of, typeOnly }) => of === 'http/perform.ts' && !typeOnly)
+  expect(performing.map(({ from }) => from).toSorted()).toEqual(['http/before.ts', 'http/releaser.ts'])
+})

@@ -553,6 +553,12 @@ describe('refused in an operation', () => {
       'amount: remove the parameter from opaque_query',
     ],
     ['verb: read', 'verb: read, rate: 20', 'rate: write a string'],
+    ['verb: read', 'verb: read, before: "GET /c"', 'before: name an operation of this backend'],
+    [
+      'verb: read',
+      'verb: read, before: "GET /customers/{id}"',
+      'before: use parameters of match alone: {id}',
+    ],
     ['verb: read', 'verb: read, rate: 20 per minute', 'rate: write calls per time'],
   ])('%s written as %s', (from, to, message) => {
     const problems = problemsOf(withOperation(operation('GET /b').replace(from, to)))
@@ -570,6 +576,16 @@ describe('refused in an operation', () => {
     expect(problemsOf(withOperation(text))).toEqual([
       `config.yaml:8:${method.length + 25}  backends.crm.operations[1].verb: choose a verb that writes: ${method} is no ${verb}`,
     ])
+  })
+
+  it.each([
+    ['a read with its parameters', 'PATCH /customers/{id}', 'GET /customers/{id}', undefined],
+    ['a read of what it is in', 'PUT /customers/{id}/notes/{note}', 'GET /customers/{id}', undefined],
+    ['itself', 'PATCH /b/{id}', 'PATCH /b/{id}', 'name an operation that reads with GET'],
+  ])('before: %s', (_, match, before, problem) => {
+    const text = operation(match, `, before: "${before}"`).replace('verb: read', 'verb: update')
+    const found = problemsOf(withOperation(text))
+    expect(found.map((each) => each.split('before: ')[1])).toEqual(problem === undefined ? [] : [problem])
   })
 
   it.each([

@@ -11,7 +11,7 @@ export interface StandingFacts {
   readonly lease: Lease
   /** `after_lease` of the terms, seconds. */
   readonly afterLease: number
-  /** Where the draft may outlive its lease; undefined: the store has none. */
+  /** Undefined: the store has none, for it is another issuer's. */
   readonly record: LeaseRecord | undefined
   /** What stands in the view of this gate under the name of the lease itself (`ownKeys`). */
   readonly ended: Revocation | undefined
@@ -32,6 +32,7 @@ export function standingLease(facts: StandingFacts): Lease | Refusal {
     return refuse('lease_invalid', { detail: 'leases of this issuer are not taken any more' })
   }
   const recorded = record?.issuer === lease.issuer ? record : undefined
+  if (recorded?.state === 'revoked' || recorded?.state === 'suspended') return stopped()
   const completion = recorded?.state === 'completed' ? recorded.changed : undefined
   const end = Math.min(lease.maxExpiresAt, completion?.at ?? lease.maxExpiresAt)
   // Negated, so that an end which is no number is over.
@@ -39,9 +40,7 @@ export function standingLease(facts: StandingFacts): Lease | Refusal {
   if (afterLease === 0) return over('policy lets no draft outlive it')
   if (recorded === undefined) return over('nobody can tell how')
   const isOwnEnd = ended === undefined || (ended.by === completion?.by && ended.reason === completion.reason)
-  if (!isOwnEnd || recorded.state === 'revoked' || recorded.state === 'suspended') {
-    return refuse('lease_revoked', { detail: 'no draft outlives a lease that did not end by itself' })
-  }
+  if (!isOwnEnd) return stopped()
   if (!(now < end + afterLease)) return over('the draft was released too long after it')
   const own = ownKeys(lease)
   // Gates hear of a completion as of a revocation under the name of the lease: that one has been looked at here.
@@ -52,6 +51,12 @@ export function standingLease(facts: StandingFacts): Lease | Refusal {
 /** Keys under which the lease itself, and nothing that it is of, can be revoked. */
 export function ownKeys({ id, issuer }: Pick<Lease, 'id' | 'issuer'>): string[] {
   return [revocationKey('lease', id), revocationKey('lease', id, issuer)]
+}
+
+function stopped(): Refusal {
+  return refuse('lease_revoked', {
+    detail: 'nothing is done any more under a lease that somebody has stopped',
+  })
 }
 
 function over(detail: string): Refusal {

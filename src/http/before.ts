@@ -5,16 +5,16 @@ import type { Action } from '../approval/action.ts'
 import type { Actions } from '../approval/actions.ts'
 import { beforeRead, consoleLease } from '../approval/before.ts'
 import { newId } from '../lease/ids.ts'
+import type { Leases } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, hasRole } from './caller.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { fieldOf, type PerformParts, perform } from './perform.ts'
 import { orUnavailable } from './store_answer.ts'
 
 export interface BeforeParts extends PerformParts {
   readonly actions: Pick<Actions, 'get' | 'call'>
-  /** Whether a caller may see an action at all. */
-  readonly maySee: (caller: Caller, action: Action) => boolean
+  readonly leases: Pick<Leases, 'get'>
   readonly maxResponseBytes: number
   /** Milliseconds since 1970. */
   readonly clock: () => number
@@ -33,10 +33,11 @@ export function beforeEndpoint(parts: BeforeParts): Endpoint {
 }
 
 async function before({ params, caller }: ControlCall, parts: BeforeParts): Promise<ControlAnswer | Refusal> {
-  const { actions, gate, clock, maySee, maxResponseBytes } = parts
+  const { actions, gate, clock, maxResponseBytes } = parts
   const known = await actions.get(params.id ?? '')
-  if (known === undefined || caller === undefined || !maySee(caller, known.action))
+  if (known === undefined || caller === undefined || !(await mayLook(caller, known.action, parts))) {
     return refuse('action_unknown')
+  }
   const { action } = known
   const call = await actions.call(action)
   if (call === undefined) return unavailable('evidence_unavailable')
@@ -66,6 +67,17 @@ async function before({ params, caller }: ControlCall, parts: BeforeParts): Prom
       body_base64: Buffer.from(body).toString('base64'),
     },
   }
+}
+
+/** Whom policy names, and auditors; of their tenant. */
+async function mayLook(caller: Caller, { terms, lease }: Action, { leases }: BeforeParts): Promise<boolean> {
+  const { person, tenant } = caller
+  const names = [person.user, ...person.groups.map((group) => `group:${group}`)]
+  const isNamed = hasRole(caller, ['approver']) && terms.approvers.some((name) => names.includes(name))
+  if (!isNamed && !hasRole(caller, ['auditor'])) return false
+  if (tenant === undefined) return true
+  const record = await leases.get(lease.id)
+  return record?.issuer === lease.issuer && record.tenant === tenant
 }
 
 /** Not a refusal of the call: the action can be decided on without it. */

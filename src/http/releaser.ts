@@ -125,10 +125,9 @@ export class Releaser {
     return { decisionId, status, code, bytes, kept }
   }
 
-  /** The record of the lease is looked at only where its draft may outlive it. */
   async #stand({ terms: { afterLease } }: Action, { lease }: HeldCall): Promise<Lease | Refusal> {
     const { store, gate } = this.#parts
-    const record = afterLease > 0 ? await store.leases.get(lease.id) : undefined
+    const record = await store.leases.get(lease.id)
     const ended = store.revocations.find(ownKeys(lease), lease.issuedAt - lease.clockTolerance)
     return standingLease({ lease, afterLease, record, ended, issuers: gate.issuers, now: this.#now() })
   }
