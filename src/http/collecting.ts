@@ -18,6 +18,8 @@ export interface Collection {
   readonly bodyLimit: number
   /** Bytes of the answer that are kept; a larger one is read to its end and not kept. */
   readonly keepBytes: number
+  /** Milliseconds that the whole exchange may take: an answer without an end is cut there. */
+  readonly boundMs: number
   /** As in ForwardExchange. */
   readonly meter: ByteMeter | undefined
   replyHead(status: number, rawHeaders: readonly Buffer[]): ReplyHead | Refusal
@@ -47,6 +49,7 @@ export class Collecting implements Dispatcher.DispatchHandler {
   readonly #collection: Collection
   #controller: Dispatcher.DispatchController | undefined
   #waiting: NodeJS.Timeout | undefined
+  #bound: NodeJS.Timeout | undefined
   #answering = false
   #over = false
   #head: ReplyHead | undefined
@@ -59,7 +62,11 @@ export class Collecting implements Dispatcher.DispatchHandler {
   }
 
   start(outbound: OutboundRequest): void {
-    const { body, bodyLimit } = this.#collection
+    const { body, bodyLimit, boundMs } = this.#collection
+    this.#bound = setTimeout(
+      () => this.#stop(refuse('backend_timeout', { cause: 'answer_without_end' })),
+      boundMs,
+    )
     const sent = outbound.body.kind === 'bytes' ? outbound.body.bytes : body
     if (sent.byteLength > bodyLimit) this.#finish(tooLarge(bodyLimit))
     else this.#paid(sent.byteLength, () => this.#dispatch(outbound, sent))
@@ -161,6 +168,7 @@ export class Collecting implements Dispatcher.DispatchHandler {
     if (this.#over) return
     this.#over = true
     clearTimeout(this.#waiting)
+    clearTimeout(this.#bound)
     const whole = refusal === undefined && this.#bytes <= this.#collection.keepBytes
     this.#collection.done({
       head: this.#head,

@@ -56,6 +56,9 @@ export async function perform(
   return exchange.performed
 }
 
+/** Nobody reads the answer as it comes, so that one which never ends is of no use to anybody. */
+const boundMs = 600_000
+
 class StandingExchange implements Exchange, Endable {
   readonly head: RawHead
   readonly upgrade = false
@@ -113,6 +116,7 @@ class StandingExchange implements Exchange, Endable {
         body: this.#body,
         bodyLimit: mapped.operation.bodyLimit,
         keepBytes: this.#keepBytes,
+        boundMs,
         meter,
         replyHead: replies.head,
         done: (collected) => {

@@ -75,6 +75,11 @@ describe('the lease of a draft', () => {
     ['is not taken when its issuer is gone from the configuration', { issuers: [] }, 'lease_invalid'],
     ['goes on after its end as policy states', { afterLease: 60, record: record('active'), now: 3659 }, 3660],
     ['and no longer', { afterLease: 60, record: record('active'), now: 3660 }, 'lease_expired'],
+    [
+      'is not taken when its record is revoked, whatever the view says',
+      { record: record('revoked', 50) },
+      'lease_revoked',
+    ],
     ['does not where the store has none', { afterLease: 60, now: 3650 }, 'lease_expired'],
     [
       'does not where the store has one of that name of another issuer',

@@ -203,3 +203,18 @@ describe('a draft that a gate has begun', () => {
     expect(gate.backend.requests.length - before).toBe(1)
   })
 })
+
+test('where several workers serve agents, their supervisor executes what is released', async () => {
+  const workers = await startTestGate({ config: { workers: 2 } })
+  try {
+    const token = draftToken(workers)
+    const draft = await makeDraft(workers, { token, fields: json, body: '{"workers":2}' })
+    await release(workers, draft)
+    expect((await ended(workers, draft)).state).toBe('executed')
+    expect(workers.backend.requests.map(({ body }) => body.toString())).toEqual(['{"workers":2}'])
+    const target = `/access/v1/requests/${draft}/response`
+    expect((await send(workers, { token, method: 'GET', target })).body.toString()).toBe('{"ok":true}')
+  } finally {
+    await workers.close()
+  }
+})
