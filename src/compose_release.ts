@@ -9,13 +9,14 @@ import { auditEvent } from './telemetry/audit.ts'
 
 /** Starts it; drafts under way are waited for at the end, before their backends are let go. */
 export function composeReleaser(parts: Parts, closers: Closers, side: GateSide): void {
-  const { config, store, actions, audit, log, released } = parts
+  const { config, store, actions, notices, audit, log, released } = parts
   const releaser = new Releaser({
     ...side,
     actions,
     store,
     maxResponseBytes: config.approvals.maxResponseBytes,
     clock: Date.now,
+    noticesOf: (action) => notices.writes('draft.executed', action),
     onEnded: ({ id, state, lease, decisionId, outcome }) => {
       const { status = null, code = null, bytes, kept } = outcome
       const facts = {

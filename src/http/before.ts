@@ -25,7 +25,7 @@ export function beforeEndpoint(parts: BeforeParts): Endpoint {
   return {
     method: 'GET',
     path: '/actions/{id}/before',
-    access: 'operator',
+    access: ['approver', 'auditor'],
     takes: 'nothing',
     errors: 'problem',
     serve: (call) => orUnavailable(before(call, parts)),

@@ -6,7 +6,7 @@ import type { Actions, HeldCall, KeptAction } from '../approval/actions.ts'
 import { aliveSeconds, claimed, concluded, dueStep, type Executed, failed } from '../approval/release.ts'
 import { ownKeys, standingLease } from '../approval/release_lease.ts'
 import type { Lease } from '../lease/lease.ts'
-import type { Store } from '../ports.ts'
+import type { RecordWrite, Store } from '../ports.ts'
 import { isRefusal, type Refusal } from '../refusals.ts'
 import { type PerformParts, perform } from './perform.ts'
 
@@ -16,6 +16,8 @@ export interface ReleaserParts extends PerformParts {
   readonly maxResponseBytes: number
   /** Milliseconds since 1970. */
   readonly clock: () => number
+  /** What tells people of the end of a draft, written with it. */
+  readonly noticesOf: (action: Action) => readonly RecordWrite[]
   /** Told of every draft that is over, by the process that ended it. */
   readonly onEnded: (action: Action & { readonly outcome: ActionOutcome }) => void
   /** Told when the store does not answer; drafts wait until it does. */
@@ -152,8 +154,9 @@ export class Releaser {
   async #conclude(kept: KeptAction, { outcome, ...rest }: Action): Promise<boolean> {
     if (outcome === undefined) throw new Error('a draft ends with an outcome')
     const ended = { ...rest, outcome }
-    const done = await this.#parts.actions.change(kept, ended)
-    if (done !== undefined) this.#parts.onEnded(ended)
+    const { actions, noticesOf, onEnded } = this.#parts
+    const done = await actions.change(kept, ended, noticesOf(ended))
+    if (done !== undefined) onEnded(ended)
     return done !== undefined
   }
 

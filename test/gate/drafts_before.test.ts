@@ -90,15 +90,15 @@ describe('what stands there before', () => {
     expect(gate.backend.requests).toHaveLength(seen)
   })
 
-  test.each(['mallory@example.com', 'ops@example.com'])(
-    'is nothing for %s, whom policy does not name',
-    async (who) => {
-      const seen = gate.backend.requests.length
-      const { status, body } = await look(await draft(), who)
-      expect([status, body.code]).toEqual([404, 'action_unknown'])
-      expect(gate.backend.requests).toHaveLength(seen)
-    },
-  )
+  test.each([
+    ['whom policy does not name', 'mallory@example.com', 404, 'action_unknown'],
+    ['who does not decide', 'ops@example.com', 403, 'operator_not_allowed'],
+  ])('is nothing for somebody %s', async (_, who, expected, code) => {
+    const seen = gate.backend.requests.length
+    const { status, body } = await look(await draft(), who)
+    expect([status, body.code]).toEqual([expected, code])
+    expect(gate.backend.requests).toHaveLength(seen)
+  })
 
   test('is told to be unavailable where the map names no read', async () => {
     const id = await makeDraft(gate, { token: draftToken(gate), method: 'DELETE' })
