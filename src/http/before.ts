@@ -4,6 +4,8 @@
 import type { Action } from '../approval/action.ts'
 import type { Actions } from '../approval/actions.ts'
 import { beforeRead, consoleLease } from '../approval/before.ts'
+import { namedAs } from '../approval/people.ts'
+import { recordOf } from '../approval/standing.ts'
 import { newId } from '../lease/ids.ts'
 import type { Leases } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
@@ -70,14 +72,11 @@ async function before({ params, caller }: ControlCall, parts: BeforeParts): Prom
 }
 
 /** Whom policy names, and auditors; of their tenant. */
-async function mayLook(caller: Caller, { terms, lease }: Action, { leases }: BeforeParts): Promise<boolean> {
+async function mayLook(caller: Caller, action: Action, { leases }: BeforeParts): Promise<boolean> {
   const { person, tenant } = caller
-  const names = [person.user, ...person.groups.map((group) => `group:${group}`)]
-  const isNamed = hasRole(caller, ['approver']) && terms.approvers.some((name) => names.includes(name))
-  if (!isNamed && !hasRole(caller, ['auditor'])) return false
-  if (tenant === undefined) return true
-  const record = await leases.get(lease.id)
-  return record?.issuer === lease.issuer && record.tenant === tenant
+  const isApprover = hasRole(caller, ['approver']) && namedAs(person, action.terms.approvers) !== undefined
+  if (!isApprover && !hasRole(caller, ['auditor'])) return false
+  return tenant === undefined || (await recordOf(action, leases))?.tenant === tenant
 }
 
 /** Not a refusal of the call: the action can be decided on without it. */

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Action } from '../../src/approval/action.ts'
 import { silentSeconds } from '../../src/approval/release.ts'
 import { actionsOf, draftToken, ended, makeDraft, release, send } from '../support/drafts.ts'
-import { crmOperations, grantsFor, startTestGate, type TestGate } from '../support/gate.ts'
+import { crmOperations, eventually, grantsFor, startTestGate, type TestGate } from '../support/gate.ts'
 import { freePorts } from '../support/ports.ts'
 
 let gate: TestGate
@@ -174,9 +174,13 @@ describe('what comes of an execution is told', () => {
     const draft = await makeDraft(gate, { token: draftToken(gate), fields: json, body: '{}' })
     await release(gate, draft)
     const { outcome } = await ended(gate, draft)
-    const lines = gate.audit().filter((each) => each.decision_id === outcome?.decisionId)
-    const told = lines.map((each) => each.event ?? (each as { outcome: { ended: string } }).outcome.ended)
-    expect(told.toSorted()).toEqual(['completed', 'draft', 'intent'])
+    const told = () =>
+      gate
+        .audit()
+        .filter((each) => each.decision_id === outcome?.decisionId)
+        .map((each) => each.event ?? (each as { outcome: { ended: string } }).outcome.ended)
+    await eventually(() => told().length === 3, 'the three lines')
+    expect(told().toSorted()).toEqual(['completed', 'draft', 'intent'])
   })
 })
 
