@@ -57,7 +57,7 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
 
 /** What people decide with. */
 function composeDecisions(
-  { config, store, actions, notices, audit, metrics, identity, log }: Parts,
+  { config, store, actions, notices, released, audit, metrics, identity, log }: Parts,
   closers: Closers,
 ): ActionParts {
   const pending = watchPending({ actions, deferrals: store.deferrals, log })
@@ -79,7 +79,9 @@ function composeDecisions(
     observer: createDecisionObserver({ audit, metrics }),
     tenantOf: (clientId) => identity?.agents.byClientId(clientId)?.tenant,
     confirmation: plainConfirmation,
-    nudge: () => {},
+    nudge: () => {
+      for (const look of released) look()
+    },
   }
 }
 

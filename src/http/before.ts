@@ -1,15 +1,13 @@
 // `GET /actions/{id}/before`: what stands there now, read through the gate in the name of whoever looks. In: an action
 // that the caller may see. Out: the backend's answer, or why there is none to show. Changes nothing.
 
-import type { Action } from '../approval/action.ts'
 import type { Actions } from '../approval/actions.ts'
 import { beforeRead, consoleLease } from '../approval/before.ts'
-import { namedAs } from '../approval/people.ts'
 import { recordOf } from '../approval/standing.ts'
 import { newId } from '../lease/ids.ts'
 import type { Leases } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { type Caller, hasRole } from './caller.ts'
+import { mayKnow } from './action_parts.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { fieldOf, type PerformParts, perform } from './perform.ts'
 import { orUnavailable } from './store_answer.ts'
@@ -37,10 +35,9 @@ export function beforeEndpoint(parts: BeforeParts): Endpoint {
 async function before({ params, caller }: ControlCall, parts: BeforeParts): Promise<ControlAnswer | Refusal> {
   const { actions, gate, clock, maxResponseBytes } = parts
   const known = await actions.get(params.id ?? '')
-  if (known === undefined || caller === undefined || !(await mayLook(caller, known.action, parts))) {
-    return refuse('action_unknown')
-  }
+  if (known === undefined || caller === undefined) return refuse('action_unknown')
   const { action } = known
+  if (!mayKnow(caller, action, await recordOf(action, parts.leases))) return refuse('action_unknown')
   const call = await actions.call(action)
   if (call === undefined) return unavailable('evidence_unavailable')
   const read = beforeRead(call, gate)
@@ -69,14 +66,6 @@ async function before({ params, caller }: ControlCall, parts: BeforeParts): Prom
       body_base64: Buffer.from(body).toString('base64'),
     },
   }
-}
-
-/** Whom policy names, and auditors; of their tenant. */
-async function mayLook(caller: Caller, action: Action, { leases }: BeforeParts): Promise<boolean> {
-  const { person, tenant } = caller
-  const isApprover = hasRole(caller, ['approver']) && namedAs(person, action.terms.approvers) !== undefined
-  if (!isApprover && !hasRole(caller, ['auditor'])) return false
-  return tenant === undefined || (await recordOf(action, leases))?.tenant === tenant
 }
 
 /** Not a refusal of the call: the action can be decided on without it. */
