@@ -2,7 +2,7 @@
 // process is, not yet bound. ADD AN ENDPOINT to the list of its role. Decides nothing.
 import type { Server } from 'node:http'
 import { composeBroker } from './compose_broker.ts'
-import { composeConsole } from './compose_console.ts'
+import { type ComposedConsole, composeConsole } from './compose_console.ts'
 import type { GateSide } from './compose_gate.ts'
 import { sendNotices } from './compose_notify.ts'
 import type { Closers, Parts } from './compose_parts.ts'
@@ -10,7 +10,7 @@ import { composeBefore } from './compose_release.ts'
 import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
 import { actionOrderEndpoints } from './http/action_orders.ts'
-import { type ActionParts, plainConfirmation } from './http/action_parts.ts'
+import type { ActionParts } from './http/action_parts.ts'
 import { actionEndpoints } from './http/actions.ts'
 import { createControlListener } from './http/control.ts'
 import { leaseEndpoints } from './http/leases.ts'
@@ -29,9 +29,9 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
   // A gate without a broker has no keys to publish and nothing to issue.
   const broker = parts.roles.broker ? composeBroker(parts, closers) : undefined
   const orders = { store, observer, clock: Date.now }
-  const decisions = composeDecisions(parts, closers)
   const holder = broker === undefined ? {} : { holder: broker.holder }
   const console = composeConsole(parts, () => server)
+  const decisions = composeDecisions(parts, console, closers)
   const server = createControlListener({
     endpoints: [
       // What operators call on any process: a revocation may be sent to whichever is at hand.
@@ -58,6 +58,7 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
 /** What people decide with. */
 function composeDecisions(
   { config, store, actions, notices, released, audit, metrics, identity, log }: Parts,
+  { confirmation }: ComposedConsole,
   closers: Closers,
 ): ActionParts {
   const pending = watchPending({ actions, deferrals: store.deferrals, log })
@@ -78,7 +79,7 @@ function composeDecisions(
     clock: Date.now,
     observer: createDecisionObserver({ audit, metrics }),
     tenantOf: (clientId) => identity?.agents.byClientId(clientId)?.tenant,
-    confirmation: plainConfirmation,
+    confirmation,
     nudge: () => {
       for (const look of released) look()
     },

@@ -67,7 +67,7 @@ const isYes = having<Yes>({
   at: isTime,
   reason: isText,
   shownBy: oneOf<Yes['shownBy']>({ session: true, passkey: true, token: true }),
-  repeat: optional(having<NonNullable<Terms['repeat']>>({ calls: isPositive, seconds: isPositive })),
+  repeat: optional(having<NonNullable<Yes['repeat']>>({ calls: isPositive, seconds: isPositive })),
 })
 
 const isLease = having<ActionLease>({

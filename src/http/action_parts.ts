@@ -1,6 +1,6 @@
 // What the endpoints of actions, repeats and approvers share: their parts, and who may know of what waits. In: a
 // caller. Out: yes or no, before anything else is told. Decides nothing about actions.
-import type { Action, Yes } from '../approval/action.ts'
+import type { Action } from '../approval/action.ts'
 import type { DecisionSources } from '../approval/decide.ts'
 import type { DecisionObserver } from '../approval/observer.ts'
 import { namedAs, yesOf } from '../approval/people.ts'
@@ -9,11 +9,10 @@ import { recordOf } from '../approval/standing.ts'
 import type { LeaseRecord, Store } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { type Caller, hasRole, type Role } from './caller.ts'
+import type { Confirmation } from './console/confirm.ts'
 
 /** What a confirmation is about: an action, or a token request that waits. */
-export interface Confirmable extends Pick<Action, 'id' | 'fingerprint'> {
-  readonly what: { readonly risk: string }
-}
+export type Confirmable = Parameters<Confirmation['confirm']>[1]
 
 export interface ActionParts {
   readonly sources: DecisionSources
@@ -27,21 +26,6 @@ export interface ActionParts {
   readonly confirmation: Confirmation
   /** A draft has been released. */
   readonly nudge: () => void
-}
-
-/** What shows that a yes is theirs. */
-export interface Confirmation {
-  /** What this caller would have to do first. */
-  needs(caller: Caller, risk: string): { readonly stepUp: boolean; readonly passkey: boolean }
-  /** What has shown it, or the refusal of what is still missing. */
-  confirm(caller: Caller, about: Confirmable, assertion: unknown): Promise<Yes['shownBy'] | Refusal>
-}
-
-/** A yes by what they have signed in with, and nothing more: an assertion that nobody can check is none. */
-export const plainConfirmation: Confirmation = {
-  needs: () => ({ stepUp: false, passkey: false }),
-  confirm: async ({ by }, _, assertion) =>
-    assertion === undefined ? by : refuse('confirmation_required', { detail: 'no passkey is known here' }),
 }
 
 /** Who decides: the approvers that policy names. */

@@ -33,10 +33,9 @@ export function readIssueAnswer(results: unknown): IssueAnswer {
   }
   const asked = readApproval(approval)
   if (typeof asked === 'string') return issueFailed(asked)
-  // A request is settled by one person, once: terms that it could not keep must not look kept.
-  if (asked.quorum !== 1) return issueFailed('the approval of a lease is one person’s: leave quorum out')
-  if (asked.repeat !== undefined || asked.afterLease !== 0) {
-    return issueFailed('the approval of a lease has no repeat and no after_lease')
+  // A request is settled by one person, once: terms that could not be kept must not look kept.
+  if (asked.quorum !== 1 || asked.repeat !== undefined || asked.afterLease !== 0) {
+    return issueFailed('the approval of a lease has no quorum above 1, no repeat and no after_lease')
   }
   return { effect, reasons, grant: terms, approval: asked }
 }

@@ -2,10 +2,15 @@
 // record, and that an action which somebody may not know of is as one that nobody knows.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Action } from '../../src/approval/action.ts'
-import { plainConfirmation } from '../../src/http/action_parts.ts'
 import { type Deferral, Unavailable } from '../../src/ports.ts'
 import { refuse } from '../../src/refusals.ts'
-import { type Answer, type DecidingWorld, type Name, openDeciding } from '../support/deciding.ts'
+import {
+  type Answer,
+  type DecidingWorld,
+  type Name,
+  openDeciding,
+  plainConfirmation,
+} from '../support/deciding.ts'
 import { leaseRecord } from '../support/leases.ts'
 import type { Json } from '../support/tokens.ts'
 import { now, terms } from '../support/waiting_actions.ts'

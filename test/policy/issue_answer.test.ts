@@ -103,6 +103,13 @@ describe('an answer', () => {
       { ...granting, effect: 'approve', approval: { ...approval, approvers: [] } },
       'the approval names nobody',
     ],
+    ...[{ quorum: 2 }, { repeat: { calls: 1, seconds: 1 } }, { after_lease: 1 }].map(
+      (more): [string, object, string] => [
+        `an approval with ${Object.keys(more)[0]}`,
+        { ...granting, effect: 'approve', approval: { ...approval, ...more } },
+        'the approval of a lease has no quorum above 1, no repeat and no after_lease',
+      ],
+    ),
     ['an unknown member of the grant', withGrant({ audience: 'x' }), 'the grant has an unknown member'],
     ['a stage of its own', withGrant({ stage: 'root' }), 'the stage of the grant is unknown'],
     ['no time', withGrant({ ttl_seconds: 0 }), 'the times of the grant are not seconds'],

@@ -2,11 +2,13 @@
 // is told of each attempt is kept.
 import type { AddressInfo } from 'node:net'
 import { actionOrderEndpoints } from '../../src/http/action_orders.ts'
-import { type ActionParts, plainConfirmation } from '../../src/http/action_parts.ts'
+import type { ActionParts } from '../../src/http/action_parts.ts'
 import { actionEndpoints } from '../../src/http/actions.ts'
+import type { Confirmation } from '../../src/http/console/confirm.ts'
 import { createControlListener } from '../../src/http/control.ts'
 import { operator } from '../../src/http/operators.ts'
 import { repeatEndpoints } from '../../src/http/repeats.ts'
+import { refuse } from '../../src/refusals.ts'
 import { createDecisionObserver } from '../../src/telemetry/approval.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import type { Json } from './tokens.ts'
@@ -27,6 +29,12 @@ const people = [
   operator('ops', tokenOf('ops'), { roles: ['operator'] }),
   operator('acme-carol', tokenOf('acme'), { ...approver, tenant: 'acme' }),
 ]
+
+/** A yes by what they have signed in with, and nothing more. */
+export const plainConfirmation: Confirmation = {
+  needs: () => ({ stepUp: false, passkey: false }),
+  confirm: async ({ by }, _, assertion) => (assertion === undefined ? by : refuse('confirmation_required')),
+}
 
 export type Name = 'carol' | 'dave' | 'alice' | 'eve' | 'named' | 'audit' | 'ops' | 'acme'
 
