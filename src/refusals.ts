@@ -124,6 +124,7 @@ const table = {
   lease_state_conflict: row(409, 'The lease is past that', 'none'),
   operator_required: row(401, 'An operator token is required', 'none', { error: 'invalid_token' }),
   operator_not_allowed: row(403, 'This operator may not do that', 'none'),
+  decision_unknown: row(404, 'There is no record of such a decision', 'none'),
   // a bug: no detail ever
   internal_error: row(500, 'Internal error', 'none', { close: true }),
 } as const satisfies Record<string, RefusalRow>

@@ -17,8 +17,10 @@ import { signInPath } from './console/place.ts'
 import { csrfHeader, type Origins } from './console/same_site.ts'
 import { answerHeaders } from './console/security_headers.ts'
 import { readForm, readJson, readToken } from './control_body.ts'
+import type { Description } from './description.ts'
 import { endAnswer } from './ending.ts'
 import { type Operator, operatorOf } from './operators.ts'
+import { beginStream, type StreamBody, streamHeaders } from './server_sent.ts'
 import { certificateOf, createWebServer } from './tls.ts'
 
 /** A call that has found its endpoint. */
@@ -50,6 +52,8 @@ export interface ControlAnswer {
   readonly status: number
   /** Sent as JSON; a string is sent as it is. Absent: no body. */
   readonly body?: object | string
+  /** In place of a body: events, for as long as somebody reads them. Called once, even if nobody does any more. */
+  readonly stream?: StreamBody
   /** Lower-case names. `cache-control: no-store` unless told otherwise. */
   readonly headers?: Readonly<Record<string, string>>
   /** Values of `Set-Cookie`. */
@@ -85,6 +89,8 @@ export interface Endpoint {
   readonly serve: (call: ControlCall) => Promise<ControlAnswer | Refusal> | ControlAnswer | Refusal
   /** Told of a request that is refused before it is one to serve: another method, or a body that cannot be read. */
   readonly refused?: (refusal: Refusal, call: RefusedCall) => void
+  /** For people and programs that read `GET /openapi.json`. */
+  readonly describe?: Description
 }
 
 export interface ControlParts {
@@ -277,7 +283,7 @@ function oauthText(text: string): string {
 
 function send(
   res: ServerResponse,
-  { status, body, headers = {}, cookies = [] }: ControlAnswer,
+  { status, body, stream, headers = {}, cookies = [] }: ControlAnswer,
   ofEndpoint: Readonly<Record<string, string>>,
 ): void {
   const all: Record<string, string | string[]> = {
@@ -287,6 +293,10 @@ function send(
     ...headers,
   }
   if (cookies.length > 0) all['set-cookie'] = [...cookies]
+  if (stream !== undefined) {
+    beginStream(res, { headers: { ...all, ...streamHeaders }, body: stream })
+    return
+  }
   if (body !== undefined && all['content-type'] === undefined) all['content-type'] = 'application/json'
   if (!res.req.complete) all.connection = 'close'
   const text = typeof body === 'object' ? `${JSON.stringify(body)}\n` : body

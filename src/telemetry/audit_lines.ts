@@ -38,7 +38,7 @@ export async function* auditLines(file: string): AsyncGenerator<LineBatch> {
 }
 
 /** Cuts bytes into lines. */
-class LineSplitter {
+export class LineSplitter {
   /** What follows the last line end. */
   #rest: Buffer[] = []
   #restBytes = 0
