@@ -1,10 +1,13 @@
 // The part of compose.ts that makes the control listener: parts in, a server with the endpoints of what this
 // process is, not yet bound. ADD AN ENDPOINT to the list of its role. Decides nothing.
 import type { Server } from 'node:http'
+import { Actions } from './approval/actions.ts'
+import { createSealer } from './approval/seal.ts'
 import { composeBroker } from './compose_broker.ts'
 import { type ComposedConsole, composeConsole } from './compose_console.ts'
 import type { GateSide } from './compose_gate.ts'
 import { sendNotices } from './compose_notify.ts'
+import { composeLive } from './compose_live.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import { composeBefore } from './compose_release.ts'
 import { surroundings } from './config/blast_radius.ts'
@@ -29,6 +32,7 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
   // A gate without a broker has no keys to publish and nothing to issue.
   const broker = parts.roles.broker ? composeBroker(parts, closers) : undefined
   const orders = { store, observer, clock: Date.now }
+  const actions = new Actions(store.records, createSealer(await openSecretFile(config.approvals.keyFile)))
   const holder = broker === undefined ? {} : { holder: broker.holder }
   const console = composeConsole(parts, () => server)
   const decisions = composeDecisions(parts, console, closers)
@@ -42,6 +46,7 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
       ...repeatEndpoints(decisions),
       ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
       statusEndpoint(orders),
+      ...composeLive(parts, closers, { actions }),
       ...(broker?.endpoints ?? []),
       // A broker alone has no way to the backends.
       ...(side === undefined ? [] : [composeBefore(parts, side)]),

@@ -1,8 +1,9 @@
 // Who sees what of actions and decisions. In: a caller. Out: whether they see everything, or the actions that are
 // theirs to see. An approver sees what policy names them for; whoever is limited to a tenant sees none of it, because
 // neither an action nor an audit record says whose tenant it is of.
-import { isNamed } from '../approval/people.ts'
+
 import type { Actions, KeptAction } from '../approval/actions.ts'
+import { isNamed } from '../approval/people.ts'
 import type { Deferral, Deferrals } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { type Caller, hasRole } from './caller.ts'
@@ -56,6 +57,9 @@ export async function decisionsOfOwnActions(
   const all = await actions.list('all', { limit: depth })
   const own = all.filter(({ action }) => isNamed(person, action.terms.approvers))
   return new Set(
-    own.flatMap(({ action: { decisionId, outcome } }) => [decisionId, ...(outcome ? [outcome.decisionId] : [])]),
+    own.flatMap(({ action: { decisionId, outcome } }) => [
+      decisionId,
+      ...(outcome ? [outcome.decisionId] : []),
+    ]),
   )
 }

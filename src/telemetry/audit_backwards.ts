@@ -62,7 +62,8 @@ async function* linesBefore(handle: FileHandle, from: number): AsyncGenerator<re
     for (let at = lastLineEnd(block, stop); at >= 0; at = lastLineEnd(block, at)) {
       // What follows the last line end of the file is being written.
       const isWhole = wholeEnd && !(isTooLong && stop === block.length)
-      if (isWhole && stop > at + 1) lines.push({ bytes: block.subarray(at + 1, stop), offset: start + at + 1 })
+      if (isWhole && stop > at + 1)
+        lines.push({ bytes: block.subarray(at + 1, stop), offset: start + at + 1 })
       wholeEnd = true
       stop = at
     }

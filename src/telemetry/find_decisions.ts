@@ -26,7 +26,10 @@ export interface DecisionsAsked {
  * One page of the rows of requests that have ended. `elsewhere`: `before` is no place in this file: it was rotated, or
  * cut. Rejects with the system's error.
  */
-export async function findDecisions(path: string, asked: DecisionsAsked): Promise<DecisionPage | 'elsewhere'> {
+export async function findDecisions(
+  path: string,
+  asked: DecisionsAsked,
+): Promise<DecisionPage | 'elsewhere'> {
   const slice = await openAuditSlice(path)
   try {
     const { before } = asked
@@ -40,7 +43,10 @@ export async function findDecisions(path: string, asked: DecisionsAsked): Promis
   }
 }
 
-async function readPage(slice: AuditSlice, { filter, limit, before, isSeen }: DecisionsAsked): Promise<DecisionPage> {
+async function readPage(
+  slice: AuditSlice,
+  { filter, limit, before, isSeen }: DecisionsAsked,
+): Promise<DecisionPage> {
   const needles = needlesOf(filter).map((needle) => Buffer.from(needle))
   const rows: DecisionRow[] = []
   let bytes = 0

@@ -5,20 +5,26 @@ import { join, relative } from 'node:path'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { PolicyError } from '../../policy/diagnostic.ts'
+import type { Edited } from '../../policy/edit_text.ts'
 import { type Explanation, explain } from '../../policy/explain.ts'
+import {
+  dataFile,
+  explanationJson,
+  type HiddenRead,
+  hiddenReads,
+  type Told,
+} from '../../policy/explain_json.ts'
+import type { Recorded, Subject } from '../../policy/explain_subject.ts'
 import { policyInput } from '../../policy/input_schema.ts'
-import { startsWith } from '../../policy/lease_candidates.ts'
 import { type PolicySources, parsePolicy, readPolicyFiles } from '../../policy/sources.ts'
-import type { Path, RuleTrace } from '../../policy/trace.ts'
+import type { Path } from '../../policy/trace.ts'
 import { parseStrictJson } from '../../strict_json.ts'
 import { loadStateConfig } from '../state_config.ts'
 import { sayJson, snaked, style, UsageError, unreadable } from '../terminal.ts'
 import { requireDirectory, sayDiagnostics } from './directory.ts'
-import { type Edited, editText } from './explain/edit_text.ts'
 import { readQuestion } from './explain/question.ts'
 import { readDecision } from './explain/record.ts'
 import { type Manner, say, sayExplanation, sayRecorded } from './explain/show.ts'
-import type { Recorded, Subject } from './explain/subject.ts'
 
 interface ExplainOptions {
   readonly config?: string
@@ -84,7 +90,7 @@ async function run(text: string, options: ExplainOptions): Promise<void> {
     const edited = { input: subject.inputs[at]!, data: sources.data, fileOf }
     return { explanation, edited, hidden: hiddenReads(explanation, subject.recorded) }
   })
-  if (options.json === true) sayJson(forPrograms(subject, told))
+  if (options.json === true) sayJson(explanationJson(subject, told))
   else sayAll(subject, told, { dir, verbose: options.verbose === true })
   if (!passes(subject, told)) process.exitCode = 1
 }
@@ -154,42 +160,6 @@ async function readRules({ dir, config, user }: ExplainOptions, text: string): P
   return { dir: shown, sources: parsePolicy(files), fileOf }
 }
 
-/** The file that holds a path of the data: the deepest that could. */
-function dataFile([, ...keys]: Path, files: readonly string[]): string {
-  for (let depth = keys.length; depth > 0; depth--) {
-    const stem = `data/${keys.slice(0, depth).join('/')}.`
-    const found = files.find((file) => file.startsWith(stem) && !file.slice(stem.length).includes('/'))
-    if (found !== undefined) return found
-  }
-  return files.find((file) => file.endsWith('.tar.gz')) ?? `data/${keys[0]}.json`
-}
-
-/** Where policy looked at something that the record leaves out: then its answer here may be another one. */
-interface HiddenRead {
-  readonly name: string
-  readonly file: string
-  readonly line: number
-}
-
-interface Told {
-  readonly explanation: Explanation
-  readonly edited: Edited
-  readonly hidden: readonly HiddenRead[]
-}
-
-function hiddenReads({ trace }: Explanation, recorded: Recorded | undefined): HiddenRead[] {
-  const redacted = (recorded?.policy?.redacted ?? []).map((path): Path => ['input', ...path.split('.')])
-  const isHidden = (path: Path) => redacted.some((each) => startsWith(path, each) || startsWith(each, path))
-  const readsOf = ({ file, conditions }: RuleTrace) =>
-    conditions.flatMap(({ line, reads, failures }) =>
-      [...reads, ...failures.flat()]
-        .filter(({ path }) => isHidden(path))
-        .map(({ name }) => ({ name, file, line })),
-    )
-  const found = (trace?.rules ?? []).flatMap(readsOf)
-  return [...new Map(found.map((read) => [JSON.stringify(read), read])).values()]
-}
-
 function passes({ inputs, recorded }: Subject, told: readonly Told[]): boolean {
   if (inputs.length === 0 || told.some(({ hidden }) => hidden.length > 0)) return recorded?.effect === 'allow'
   return told.every(
@@ -223,39 +193,5 @@ function sayDrift({ answer, digest }: Explanation, { policy }: Recorded): void {
   }
   if (policy.effect !== answer.effect) {
     say(style.red(`Today it answers ${answer.effect}, where ${policy.effect} was decided.`))
-  }
-}
-
-function forPrograms({ recorded, notes }: Subject, told: readonly Told[]) {
-  return {
-    recorded: recorded ?? null,
-    notes,
-    explanations: told.map(({ explanation, edited, hidden }) => {
-      const { answer, otherAnswer, digest, uncovered, trace, search } = explanation
-      if (hidden.length > 0) return { input: edited.input, digest, hidden }
-      return {
-        ...answer,
-        input: edited.input,
-        digest,
-        engines_differ: otherAnswer ?? null,
-        built_in: {
-          check: 'grantCoversRequest',
-          holds: uncovered === undefined,
-          ...(uncovered === undefined ? {} : { code: uncovered.code, ...uncovered.facts }),
-        },
-        rules: trace?.rules ?? null,
-        incomplete: trace?.incomplete ?? false,
-        search:
-          search === undefined
-            ? null
-            : {
-                changes: search.changes.map((change) =>
-                  change.map((edit) => ({ ...edit, text: editText(edit, edited) })),
-                ),
-                tried: search.tried,
-                complete: search.complete,
-              },
-      }
-    }),
   }
 }

@@ -10,11 +10,11 @@ import { createRouter, route } from '../../../enforce/route.ts'
 import type { CleanRequest, Mapped } from '../../../enforce/stages.ts'
 import { parseAllow } from '../../../lease/allow.ts'
 import { type Grant, type Lease, type Stage, stages } from '../../../lease/lease.ts'
+import type { Subject } from '../../../policy/explain_subject.ts'
 import { policyInput as inputText } from '../../../policy/input.ts'
 import { type PolicyInput, policyInput } from '../../../policy/input_schema.ts'
 import { isRefusal, type Refusal } from '../../../refusals.ts'
 import { UsageError } from '../../terminal.ts'
-import type { Subject } from './subject.ts'
 
 /** As typed. */
 export interface Question {

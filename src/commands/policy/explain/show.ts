@@ -2,16 +2,16 @@
 // what would be enough. Names and values come from requests and records: what could steer a terminal is escaped.
 import type { Terms } from '../../../approval/terms.ts'
 import { isTree } from '../../../policy/edit.ts'
+import { type Edited, editText } from '../../../policy/edit_text.ts'
 import type { Explanation } from '../../../policy/explain.ts'
+import { meaningOf } from '../../../policy/explain_record.ts'
+import type { Recorded } from '../../../policy/explain_subject.ts'
 import type { PolicyInput } from '../../../policy/input_schema.ts'
 import { maxEdits, type Search } from '../../../policy/smallest_change.ts'
 import type { ConditionTrace, Read, RuleTrace, Trace } from '../../../policy/trace.ts'
 import type { PolicyAnswer } from '../../../ports.ts'
 import type { Refusal } from '../../../refusals.ts'
 import { count, duration, say as sayPlain, style } from '../../terminal.ts'
-import { type Edited, editText } from './edit_text.ts'
-import { meaningOf } from './record.ts'
-import type { Recorded } from './subject.ts'
 import { type Telling, tellingRules } from './telling.ts'
 
 const maxShown = 160

@@ -1,8 +1,8 @@
 // In: an edit and what it is made to. Out: one line that a person can act on. Pure.
-import { type Edit, pathName, valueAt } from '../../../policy/edit.ts'
-import type { PolicyInput } from '../../../policy/input_schema.ts'
-import { anybodyElse } from '../../../policy/lease_candidates.ts'
-import type { Tree } from '../../../policy/sources.ts'
+import { type Edit, pathName, valueAt } from './edit.ts'
+import type { PolicyInput } from './input_schema.ts'
+import { anybodyElse } from './lease_candidates.ts'
+import type { Tree } from './sources.ts'
 
 /** What an edit is made to, and where its parts are kept. */
 export interface Edited {

@@ -1,8 +1,8 @@
 // What can be explained: one or more policy inputs, where they come from, and what is to be said beside them.
 // Plain data.
 
-import type { PolicyInput } from '../../../policy/input_schema.ts'
-import type { Effect } from '../../../ports.ts'
+import type { Effect } from '../ports.ts'
+import type { PolicyInput } from './input_schema.ts'
 
 /** What the audit record says about a decision. */
 export interface Recorded {

@@ -1,0 +1,58 @@
+// The part of compose.ts that makes what the console and programs read as it happens: parts in, endpoints out. Decides
+// nothing.
+import type { Closers, Parts } from './compose_parts.ts'
+import { surroundings } from './config/blast_radius.ts'
+import { agentEndpoints } from './http/agents.ts'
+import type { Endpoint } from './http/control.ts'
+import { decisionEndpoints } from './http/decisions.ts'
+import { eventEndpoints } from './http/events.ts'
+import type { LiveParts } from './http/live.ts'
+import { isObject } from './lease/text.ts'
+import type { ExplainJob } from './policy/explain_child.ts'
+import { createExplainer } from './policy/explainer.ts'
+import { parsePolicy, readPolicyFiles } from './policy/sources.ts'
+
+/** What other parts of the control listener know: `GET /status`, and whether a session goes on. */
+export type LiveNeeds = Pick<LiveParts, 'status' | 'isSignedIn'> & Pick<LiveParts, 'actions'>
+
+/** `/events`, `/decisions` and `/agents`. */
+export function composeLive(parts: Parts, closers: Closers, needs: LiveNeeds): Endpoint[] {
+  const { config, store, policy, identity } = parts
+  const { actions } = needs
+  const explainer = createExplainer({
+    digest: () => policy.current.digest,
+    policy: () => policySources(parts),
+  })
+  const events = eventEndpoints({
+    ...needs,
+    deferrals: store.deferrals,
+    auditFile: config.audit.file,
+    clock: Date.now,
+  })
+  closers.push(() => {
+    events.close()
+    explainer.close()
+  })
+  return [
+    ...events.endpoints,
+    ...decisionEndpoints({ auditFile: config.audit.file, actions, explain: explainer.explain }),
+    ...agentEndpoints({
+      store,
+      clock: Date.now,
+      around: (now) => surroundings(config, now),
+      files: () => identity?.agents.all() ?? [],
+      policyData: () => policy.given().module.data,
+    }),
+  ]
+}
+
+/** With its rules where it is read from a directory; else the module that decides. */
+async function policySources({ config, policy }: Parts): Promise<Pick<ExplainJob, 'sources' | 'files'>> {
+  const { dir, bundle, reload } = config.policy
+  if (bundle !== undefined || reload === 'on_activate') {
+    const { wasm, data } = policy.given().module
+    return { sources: { files: {}, data: isObject(data) ? data : {}, wasm }, files: [] }
+  }
+  const files = await readPolicyFiles(dir)
+  return { sources: parsePolicy(files), files: [...files.keys()] }
+}
