@@ -1,8 +1,6 @@
 // The part of compose.ts that makes the control listener: parts in, a server with the endpoints of what this
 // process is, not yet bound. ADD AN ENDPOINT to the list of its role. Decides nothing.
 import type { Server } from 'node:http'
-import { Actions } from './approval/actions.ts'
-import { createSealer } from './approval/seal.ts'
 import { composeBroker } from './compose_broker.ts'
 import { type ComposedConsole, composeConsole } from './compose_console.ts'
 import type { GateSide } from './compose_gate.ts'
@@ -32,7 +30,6 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
   // A gate without a broker has no keys to publish and nothing to issue.
   const broker = parts.roles.broker ? composeBroker(parts, closers) : undefined
   const orders = { store, observer, clock: Date.now }
-  const actions = new Actions(store.records, createSealer(await openSecretFile(config.approvals.keyFile)))
   const holder = broker === undefined ? {} : { holder: broker.holder }
   const console = composeConsole(parts, () => server)
   const decisions = composeDecisions(parts, console, closers)
@@ -46,7 +43,7 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
       ...repeatEndpoints(decisions),
       ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
       statusEndpoint(orders),
-      ...composeLive(parts, closers, { actions }),
+      ...composeLive(parts, closers, {}),
       ...(broker?.endpoints ?? []),
       // A broker alone has no way to the backends.
       ...(side === undefined ? [] : [composeBefore(parts, side)]),

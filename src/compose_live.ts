@@ -13,18 +13,18 @@ import { createExplainer } from './policy/explainer.ts'
 import { parsePolicy, readPolicyFiles } from './policy/sources.ts'
 
 /** What other parts of the control listener know: `GET /status`, and whether a session goes on. */
-export type LiveNeeds = Pick<LiveParts, 'status' | 'isSignedIn'> & Pick<LiveParts, 'actions'>
+export type LiveNeeds = Pick<LiveParts, 'status' | 'isSignedIn'>
 
 /** `/events`, `/decisions` and `/agents`. */
 export function composeLive(parts: Parts, closers: Closers, needs: LiveNeeds): Endpoint[] {
-  const { config, store, policy, identity } = parts
-  const { actions } = needs
+  const { config, store, policy, identity, actions } = parts
   const explainer = createExplainer({
     digest: () => policy.current.digest,
     policy: () => policySources(parts),
   })
   const events = eventEndpoints({
     ...needs,
+    actions,
     deferrals: store.deferrals,
     auditFile: config.audit.file,
     clock: Date.now,

@@ -5,6 +5,7 @@ import type { Surroundings } from '../broker/blast_radius.ts'
 import type { AgentEntry } from '../broker/parties.ts'
 import type { Store } from '../ports.ts'
 import { refuse } from '../refusals.ts'
+import { readers } from './caller.ts'
 import type { Endpoint } from './control.ts'
 import { orUnavailable } from './store_answer.ts'
 
@@ -42,7 +43,7 @@ export function agentEndpoints({ store, clock, around, files, policyData }: Agen
     {
       method: 'GET',
       path: '/agents',
-      access: 'operator',
+      access: readers,
       takes: 'nothing',
       errors: 'problem',
       serve: ({ caller }) => {

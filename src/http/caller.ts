@@ -34,6 +34,9 @@ export function hasRole({ roles }: Pick<Caller, 'roles'>, any: readonly Role[]):
 /** Who may look at leases and what became of calls. */
 export const readers = ['operator', 'auditor'] as const satisfies readonly Role[]
 
+/** Who may look at what waits and at what became of calls, each at their part of it. */
+export const lookers = ['approver', 'operator', 'auditor'] as const satisfies readonly Role[]
+
 /** Who may end, hold and let go leases. */
 export const changers = ['operator'] as const satisfies readonly Role[]
 

@@ -3,12 +3,13 @@
 // for. Reads, never writes; few readings at once.
 import type { Actions } from '../approval/actions.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { actionOf } from '../telemetry/decision_row.ts'
 import { type DecisionStory, findDecisions, findStory } from '../telemetry/find_decisions.ts'
-import { type Caller, hasRole } from './caller.ts'
+import { type Caller, hasRole, lookers, readers } from './caller.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { placeText, readDecisionQuery } from './decision_query.ts'
 import { orUnavailable } from './store_answer.ts'
-import { decisionsOfOwnActions, refuseTenant } from './visible.ts'
+import { ownActions, refuseTenant } from './visible.ts'
 
 export interface DecisionParts {
   readonly auditFile: string
@@ -22,7 +23,7 @@ const maxReadings = 4
 
 /** `GET /decisions`, `GET /decisions/{id}`, `GET /decisions/{id}/explanation`. */
 export function decisionEndpoints(parts: DecisionParts): Endpoint[] {
-  const common = { method: 'GET', access: 'operator', takes: 'nothing', errors: 'problem' } as const
+  const common = { method: 'GET', access: lookers, takes: 'nothing', errors: 'problem' } as const
   const reading = limited(maxReadings)
   const serving =
     (serve: (call: ControlCall, caller: Caller) => Promise<ControlAnswer | Refusal>): Endpoint['serve'] =>
@@ -32,11 +33,11 @@ export function decisionEndpoints(parts: DecisionParts): Endpoint[] {
       return refuseTenant(caller) ?? orUnavailable(serve(call, caller))
     }
   const story = async ({ params }: ControlCall, caller: Caller): Promise<DecisionStory | Refusal> => {
-    const id = params.id ?? ''
-    // A decision that somebody may not see is one that nobody knows.
     const isSeen = await seenBy(caller, parts)
-    const found = isSeen(id) ? await reading(() => findStory(parts.auditFile, id)) : undefined
-    return found ?? refuse('decision_unknown')
+    const found = await reading(() => findStory(parts.auditFile, params.id ?? ''))
+    // A decision that somebody may not see is one that nobody knows.
+    if (found === undefined || (!isRefusal(found) && !isSeen(found.record))) return refuse('decision_unknown')
+    return found
   }
   return [
     {
@@ -75,9 +76,7 @@ async function list(
   if (isRefusal(search)) return search
   const isSeen = await seenBy(caller, parts)
   const { filter, limit, before } = search
-  const page = await reading(() =>
-    findDecisions(parts.auditFile, { filter, limit, before, isSeen: ({ decision_id: id }) => isSeen(id) }),
-  )
+  const page = await reading(() => findDecisions(parts.auditFile, { filter, limit, before, isSeen }))
   if (page === undefined) return { status: 200, body: { decisions: [] } }
   if (isRefusal(page)) return page
   if (page === 'elsewhere') {
@@ -89,10 +88,13 @@ async function list(
 }
 
 /** Which decisions a caller sees. Throws `Unavailable`. */
-async function seenBy(caller: Caller, { actions }: DecisionParts): Promise<(id: string) => boolean> {
-  if (hasRole(caller, ['operator', 'auditor'])) return () => true
-  const own = await decisionsOfOwnActions(caller, actions)
-  return (id) => own.has(id)
+async function seenBy(caller: Caller, { actions }: DecisionParts): Promise<(record: object) => boolean> {
+  if (hasRole(caller, readers)) return () => true
+  const own = await ownActions(caller, actions)
+  return (record) => {
+    const id = actionOf(record)
+    return id !== undefined && own.has(id)
+  }
 }
 
 type Limited = <T>(read: () => Promise<T>) => Promise<T | Refusal | undefined>

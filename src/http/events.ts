@@ -1,7 +1,7 @@
 // `GET /events`: what waits for a human, decisions and the state of the gates, as they happen (server-sent events). In:
 // calls. Out: streams, a bounded number of them. Decides nothing; live.ts finds out what is told.
 import { isRefusal, refuse } from '../refusals.ts'
-import { hasRole } from './caller.ts'
+import { hasRole, lookers, readers } from './caller.ts'
 import type { Endpoint } from './control.ts'
 import { decisionFilters, readEventQuery } from './decision_query.ts'
 import { createLive, type LiveParts } from './live.ts'
@@ -17,7 +17,7 @@ export function eventEndpoints(parts: LiveParts): { endpoints: Endpoint[]; close
   const endpoint: Endpoint = {
     method: 'GET',
     path: '/events',
-    access: 'operator',
+    access: lookers,
     takes: 'nothing',
     errors: 'problem',
     describe: {
@@ -36,7 +36,7 @@ export function eventEndpoints(parts: LiveParts): { endpoints: Endpoint[]; close
       const refusal = refuseTenant(caller)
       if (refusal !== undefined) return refusal
       const { decisions } = asked
-      if (decisions !== undefined && !hasRole(caller, ['operator', 'auditor'])) {
+      if (decisions !== undefined && !hasRole(caller, readers)) {
         const detail = 'an approver asks GET /decisions for those of their own actions'
         return refuse('operator_not_allowed', { detail })
       }

@@ -49,17 +49,12 @@ export function seen(caller: Caller, { actions, deferrals }: Waiting): { id: str
   ]
 }
 
-/** Ids of decisions that led to actions which policy names a caller for, of the newest actions. */
-export async function decisionsOfOwnActions(
+/** Ids of the actions that policy names a caller for, of the newest. */
+export async function ownActions(
   { person }: Caller,
   actions: Pick<Actions, 'list'>,
 ): Promise<ReadonlySet<string>> {
   const all = await actions.list('all', { limit: depth })
   const own = all.filter(({ action }) => isNamed(person, action.terms.approvers))
-  return new Set(
-    own.flatMap(({ action: { decisionId, outcome } }) => [
-      decisionId,
-      ...(outcome ? [outcome.decisionId] : []),
-    ]),
-  )
+  return new Set(own.map(({ action }) => action.id))
 }

@@ -22,6 +22,12 @@ export function readLine(line: string): Record<string, unknown> | undefined {
   }
 }
 
+/** The action that a record is about: what the call waits for, has become, or relied on. */
+export function actionOf(record: object): string | undefined {
+  const approval = 'approval' in record ? record.approval : undefined
+  return isObject(approval) && typeof approval.id === 'string' ? approval.id : undefined
+}
+
 /** The row of a request that has ended; undefined: the line is about something else. */
 export function decisionRow(line: string): DecisionRow | undefined {
   const record = readRecord(line)

@@ -1,7 +1,15 @@
 // In: an audit file, which records are meant, and how much may be read. Out: rows, newest first, and where to go on; or
 // everything that a file says of one decision. Reads backwards in blocks, and lets others run between two of them.
 import { type AuditSlice, openAuditSlice, type PlacedLine } from './audit_backwards.ts'
-import { type DecisionRow, decisionRow, fits, needlesOf, type RowFilter, readLine } from './decision_row.ts'
+import {
+  actionOf,
+  type DecisionRow,
+  decisionRow,
+  fits,
+  needlesOf,
+  type RowFilter,
+  readLine,
+} from './decision_row.ts'
 
 /** Bytes that one page may read: some forty thousand records. */
 export const maxReadBytes = 64 * 1024 * 1024
@@ -94,7 +102,7 @@ export async function findStory(path: string, decisionId: string): Promise<Decis
   // A request to the broker is a decision as well, told in an event of its own.
   const told = record ?? lines.find((line) => line.decision_id === decisionId)
   if (told === undefined) return undefined
-  const actions = [...new Set(lines.flatMap(actionsIn))]
+  const actions = [...new Set(lines.flatMap((line) => actionOf(line) ?? []))]
   const named = actions.length === 0 ? lines : await linesNaming(path, [decisionId, ...actions])
   return {
     record: told,
@@ -121,13 +129,6 @@ async function linesNaming(path: string, ids: readonly string[]): Promise<Record
   } finally {
     await slice.close()
   }
-}
-
-/** Ids of actions among the members of a line. */
-function actionsIn(line: Record<string, unknown>): string[] {
-  return Object.values(line).filter(
-    (value): value is string => typeof value === 'string' && /^act_[\w-]{1,100}$/.test(value),
-  )
 }
 
 function isIntent({ outcome }: Record<string, unknown>): boolean {
