@@ -4,8 +4,8 @@ import type { Server } from 'node:http'
 import { composeBroker } from './compose_broker.ts'
 import { type ComposedConsole, composeConsole } from './compose_console.ts'
 import type { GateSide } from './compose_gate.ts'
-import { sendNotices } from './compose_notify.ts'
 import { composeLive } from './compose_live.ts'
+import { sendNotices } from './compose_notify.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import { composeBefore } from './compose_release.ts'
 import { surroundings } from './config/blast_radius.ts'
@@ -15,13 +15,15 @@ import type { ActionParts } from './http/action_parts.ts'
 import { actionEndpoints } from './http/actions.ts'
 import { createControlListener } from './http/control.ts'
 import { leaseEndpoints } from './http/leases.ts'
+import { openApiEndpoint } from './http/openapi.ts'
 import { type Operator, operator } from './http/operators.ts'
 import { repeatEndpoints } from './http/repeats.ts'
 import { revocationEndpoints } from './http/revocations.ts'
-import { statusEndpoint } from './http/status.ts'
+import { readStatus, statusEndpoint } from './http/status.ts'
 import { openSecretFile } from './secret_file.ts'
 import { createDecisionObserver } from './telemetry/approval.ts'
 import { watchPending } from './telemetry/pending.ts'
+import { version } from './version.ts'
 
 /** The control listener; the caller binds it. */
 export async function composeControl(parts: Parts, closers: Closers, side?: GateSide): Promise<Server> {
@@ -33,21 +35,25 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
   const holder = broker === undefined ? {} : { holder: broker.holder }
   const console = composeConsole(parts, () => server)
   const decisions = composeDecisions(parts, console, closers)
+  const endpoints = [
+    // What operators call on any process: a revocation may be sent to whichever is at hand.
+    ...revocationEndpoints(orders),
+    ...console.endpoints,
+    ...actionEndpoints(decisions),
+    ...actionOrderEndpoints(decisions),
+    ...repeatEndpoints(decisions),
+    ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
+    statusEndpoint(orders),
+    ...composeLive(parts, closers, {
+      status: () => readStatus(orders),
+      isSignedIn: (caller) => console.people.isSignedIn(caller),
+    }),
+    ...(broker?.endpoints ?? []),
+    // A broker alone has no way to the backends.
+    ...(side === undefined ? [] : [composeBefore(parts, side)]),
+  ]
   const server = createControlListener({
-    endpoints: [
-      // What operators call on any process: a revocation may be sent to whichever is at hand.
-      ...revocationEndpoints(orders),
-      ...console.endpoints,
-      ...actionEndpoints(decisions),
-      ...actionOrderEndpoints(decisions),
-      ...repeatEndpoints(decisions),
-      ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
-      statusEndpoint(orders),
-      ...composeLive(parts, closers, {}),
-      ...(broker?.endpoints ?? []),
-      // A broker alone has no way to the backends.
-      ...(side === undefined ? [] : [composeBefore(parts, side)]),
-    ],
+    endpoints: [...endpoints, openApiEndpoint(endpoints, { url: config.broker.issuer, version })],
     operators: await openOperators(config.control),
     people: console.people,
     publicUrl: config.broker.issuer,

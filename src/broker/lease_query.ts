@@ -2,6 +2,7 @@
 // refusal that says what is wrong with it. An unknown parameter, or one that stands twice, is refused: a filter
 // that is not understood must not widen the answer. Pure.
 import { isPlainText } from '../lease/text.ts'
+import type { LeasePlace } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { type LeaseSearch, lifeStates } from './lease_search.ts'
 import { parseAgent, parseTask } from './names.ts'
@@ -9,11 +10,28 @@ import { parseAgent, parseTask } from './names.ts'
 const defaultLimit = 100
 const maxLimit = 1_000
 const defaultUnusedSeconds = 600
-const names = ['agent', 'user', 'task', 'session', 'state', 'limit', 'unused', 'older_than'] as const
+const names = [
+  'agent',
+  'user',
+  'task',
+  'session',
+  'state',
+  'limit',
+  'unused',
+  'older_than',
+  'text',
+  'before',
+  'summary',
+] as const
 type Name = (typeof names)[number]
 
+/** A search, and how much of each lease is told. */
+export interface LeaseQuery extends LeaseSearch {
+  readonly summary?: true
+}
+
 /** Reads names and values. `older_than` is seconds, or `10m` and the like; it belongs to `unused=true`. */
-export function readLeaseQuery(query: Iterable<readonly [string, string]>): LeaseSearch | Refusal {
+export function readLeaseQuery(query: Iterable<readonly [string, string]>): LeaseQuery | Refusal {
   const given = new Map<Name, string>()
   for (const [name, value] of query) {
     const known = names.find((each) => each === name)
@@ -27,12 +45,19 @@ export function readLeaseQuery(query: Iterable<readonly [string, string]>): Leas
   const limit = wholeNumber(given.get('limit') ?? String(defaultLimit))
   if (limit === undefined || limit > maxLimit) return wrong(`limit is a number from 1 to ${maxLimit}`)
   if (given.get('agent')?.includes('@') === true) return wrong('name the agent without @version')
+  const before = readPlace(given.get('before'))
+  if (before === 'wrong') return wrong('before is what an answer gave as next')
+  if ((given.get('summary') ?? '1') !== '1') return wrong('summary is 1, or left out')
+  const text = given.get('text')
   const unusedSeconds = readUnused(given)
   if (unusedSeconds === 'wrong') return wrong('unused is true; older_than goes with it, such as 600 or 10m')
   return {
     ...filterOf(given),
     ...(state !== undefined && { state }),
     ...(unusedSeconds !== undefined && { unusedSeconds }),
+    ...(text !== undefined && { text }),
+    ...(before !== undefined && { before }),
+    ...(given.has('summary') && { summary: true }),
     limit,
   }
 }
@@ -60,6 +85,17 @@ function readUnused(given: ReadonlyMap<Name, string>): number | undefined | 'wro
   const [, amount = '', unit = 's'] = /^([0-9]+)([smhd])?$/.exec(olderThan) ?? []
   const seconds = wholeNumber(amount)
   return seconds === undefined ? 'wrong' : seconds * { s: 1, m: 60, h: 3_600, d: 86_400 }[unit as 's']
+}
+
+/** A place as `next` writes it. */
+export function placeText({ issuedAt, id }: LeasePlace): string {
+  return `${issuedAt}~${id}`
+}
+
+function readPlace(text: string | undefined): LeasePlace | undefined | 'wrong' {
+  if (text === undefined) return undefined
+  const [, issuedAt, id] = /^([0-9]{1,12}(?:\.[0-9]{1,9})?)~([\w.:@-]{1,200})$/.exec(text) ?? []
+  return issuedAt === undefined || id === undefined ? 'wrong' : { issuedAt: Number(issuedAt), id }
 }
 
 function wholeNumber(text: string): number | undefined {

@@ -1,9 +1,11 @@
 // Which leases somebody means, and what is known of them. In: a search, the store ports, the time. Out: leases
 // with their state, calls and relatives. The command line and the API ask here. Changes nothing.
+import { setImmediate } from 'node:timers/promises'
 import { listRepeats } from '../approval/repeats.ts'
 import type {
   Budgets,
   LeaseFilter,
+  LeasePlace,
   LeaseRecord,
   Leases,
   Records,
@@ -26,37 +28,79 @@ export interface LeaseSearch extends Omit<LeaseFilter, 'state'> {
   readonly state?: LifeState
   /** Active ones without a call for this many seconds: since the last call, or since they were issued. */
   readonly unusedSeconds?: number
+  /** Anywhere in its id, user, agent, task, purpose or session; upper and lower case are the same. */
+  readonly text?: string
 }
 
 export const lifeStates: readonly LifeState[] = ['active', 'suspended', 'revoked', 'completed', 'expired']
 
-/** A search that looks at more than what is stored goes through this many leases, the newest. */
-export const searchDepth = 1_000
+/** Relatives of a lease are looked for among so many of its user, the newest. */
+const searchDepth = 1_000
+/** A page that is filtered by more than what is stored is looked for among so many. */
+const pageDepth = 5_000
+/** Leases that are read in one go, before others run. */
+const chunk = 250
+
+/** Leases, newest first. */
+export interface LeasePage {
+  readonly leases: readonly KnownLease[]
+  /** Where to go on; undefined: there are no more. */
+  readonly next: LeasePlace | undefined
+}
 
 /** Newest first, at most `limit`. Throws `Unavailable`. */
 export async function findLeases(
-  { state, unusedSeconds, limit, ...filter }: LeaseSearch,
+  search: LeaseSearch,
+  sources: LeaseSources,
+  now: number,
+): Promise<LeasePage> {
+  const { state, unusedSeconds, text, limit, before, ...filter } = search
+  const wanted = unusedSeconds === undefined ? state : 'active'
+  if (state !== undefined && state !== wanted) return { leases: [], next: undefined }
+  const stored = storedAs(wanted)
+  const isPlain = wanted === undefined && text === undefined
+  const leases: KnownLease[] = []
+  let place = before
+  for (let looked = 0; isPlain || looked < pageDepth; looked += chunk) {
+    // The embedded store answers at once: without this nobody else would run.
+    if (looked > 0) await setImmediate()
+    const records = await sources.leases.list({
+      ...filter,
+      ...(stored !== undefined && { state: stored }),
+      ...(place !== undefined && { before: place }),
+      limit: chunk,
+    })
+    const fitting = records
+      // Once more, for a tenant: what an adapter let through would be shown to strangers.
+      .filter((record) => filter.tenant === undefined || record.tenant === filter.tenant)
+      .filter((record) => text === undefined || isAbout(record, text))
+      .map((record) => ({ record, state: leaseState(record, sources.revocations, now) }))
+      .filter((known) => wanted === undefined || known.state.state === wanted)
+    const known = unusedSeconds === undefined ? fitting : await unused(fitting, unusedSeconds, sources, now)
+    const taken = known.slice(0, limit - leases.length)
+    leases.push(...(await withUsage(taken, sources)))
+    const isLast = records.length < chunk
+    const newest = taken.length < known.length ? taken.at(-1)?.record : records.at(-1)
+    place = newest === undefined ? place : { issuedAt: newest.issuedAt, id: newest.id }
+    if (isLast && taken.length === known.length) return { leases, next: undefined }
+    if (leases.length === limit) return { leases, next: place }
+  }
+  return { leases, next: place }
+}
+
+/** Whether somebody who looks for `text` may mean it. */
+function isAbout({ id, user, agent, task, session }: LeaseRecord, text: string): boolean {
+  const words = text.toLowerCase()
+  return [id, user, agent, task.id, task.purpose, session].some((each) => each.toLowerCase().includes(words))
+}
+
+async function unused(
+  leases: readonly Pick<KnownLease, 'record' | 'state'>[],
+  seconds: number,
   sources: LeaseSources,
   now: number,
 ): Promise<KnownLease[]> {
-  const wanted = unusedSeconds === undefined ? state : 'active'
-  if (state !== undefined && state !== wanted) return []
-  const depth = wanted === undefined ? limit : searchDepth
-  const stored = storedAs(wanted)
-  const records = await sources.leases.list({
-    ...filter,
-    ...(stored !== undefined && { state: stored }),
-    limit: depth,
-  })
-  const { tenant } = filter
-  const states = records
-    // Once more, for a tenant: what an adapter let through would be shown to strangers.
-    .filter((record) => tenant === undefined || record.tenant === tenant)
-    .map((record) => ({ record, state: leaseState(record, sources.revocations, now) }))
-    .filter((known) => wanted === undefined || known.state.state === wanted)
-  if (unusedSeconds === undefined) return withUsage(states.slice(0, limit), sources)
-  const known = await withUsage(states, sources)
-  return known.filter((each) => now - lastUse(each) >= unusedSeconds).slice(0, limit)
+  return (await withUsage(leases, sources)).filter((each) => now - lastUse(each) >= seconds)
 }
 
 /** Only what is stored as active or completed can be that; the other states come from elsewhere as well. */

@@ -64,6 +64,29 @@ export function leaseView(
   }
 }
 
+/** A row of a long list: what changes while somebody looks, and what they look for. Times are seconds since 1970. */
+export function leaseSummary({ record, state, usage }: KnownLease, radius?: BlastRadius) {
+  const { id, user, agent, agentVersion, agentEnv, profile, task, stage, issuedAt, maxExpiresAt } = record
+  return {
+    id,
+    state: state.state,
+    user,
+    agent,
+    agent_version: agentVersion,
+    agent_env: agentEnv,
+    profile,
+    task: `${task.system}:${task.id}`,
+    purpose: task.purpose,
+    stage,
+    issued_at: issuedAt,
+    ends_at: maxExpiresAt,
+    calls: usage?.calls ?? 0,
+    refusals: usage?.refusals ?? 0,
+    last_used_at: usage?.lastUsedAt ?? null,
+    points: radius?.points ?? 0,
+  }
+}
+
 function whoOf({ user, login }: LeaseRecord) {
   return { user, login: login === undefined ? null : { issuer: login.issuer, subject: login.subject } }
 }

@@ -3,9 +3,9 @@
 // the same path through this file.
 import type { Surroundings } from '../broker/blast_radius.ts'
 import { leaseRadius } from '../broker/blast_search.ts'
-import { readLeaseQuery } from '../broker/lease_query.ts'
+import { placeText, readLeaseQuery } from '../broker/lease_query.ts'
 import { describeLease, findLeases } from '../broker/lease_search.ts'
-import { leaseView } from '../broker/lease_view.ts'
+import { leaseSummary, leaseView } from '../broker/lease_view.ts'
 import { changeLease, type LifecycleVerb, lifecycleVerbs } from '../broker/lifecycle.ts'
 import type { BrokerObserver } from '../broker/observer.ts'
 import { isObject } from '../lease/text.ts'
@@ -50,9 +50,14 @@ async function list({ query, caller }: ControlCall, parts: LeaseParts): Promise<
   const search = readLeaseQuery(query)
   if (isRefusal(search)) return search
   const tenant = caller?.tenant
-  const limited = tenant === undefined ? search : { ...search, tenant }
-  const leases = await findLeases(limited, parts.store, parts.clock() / 1000)
-  return { status: 200, body: { leases: leases.map((known) => leaseView(known)) } }
+  const { summary, ...limited } = tenant === undefined ? search : { ...search, tenant }
+  const now = parts.clock() / 1000
+  const { leases, next } = await findLeases(limited, parts.store, now)
+  const around = parts.around(now)
+  const views = leases.map((known) =>
+    summary ? leaseSummary(known, leaseRadius(known, around)) : leaseView(known),
+  )
+  return { status: 200, body: { leases: views, ...(next !== undefined && { next: placeText(next) }) } }
 }
 
 async function show(call: ControlCall, parts: LeaseParts): Promise<ControlAnswer | Refusal> {

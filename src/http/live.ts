@@ -6,7 +6,7 @@ import type { Actions } from '../approval/actions.ts'
 import type { Deferrals } from '../ports.ts'
 import { decisionRow, fits, needlesOf, type RowFilter } from '../telemetry/decision_row.ts'
 import { type Following, followAudit } from '../telemetry/follow_audit.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, hasRole, readers } from './caller.ts'
 import type { EventWriter } from './server_sent.ts'
 import { seen, type Waiting, whatWaits } from './visible.ts'
 
@@ -70,7 +70,7 @@ export function createLive(parts: LiveParts): Live {
     if (ticks++ % ticksPerStatus !== 0) return
     // A store that does not answer must not end streams: whoever listens sees that nothing comes.
     status = await parts.status?.().catch(() => undefined)
-    for (const listener of listeners) if (status !== undefined) listener.writer.send('status', status)
+    for (const listener of listeners) tellStatus(listener, status)
     await Promise.all([...listeners].map((listener) => endUnlessSignedIn(listener, parts)))
   }
 
@@ -115,7 +115,7 @@ export function createLive(parts: LiveParts): Live {
         void run(running)
       } else {
         tellWaiting(listener, waiting)
-        if (status !== undefined) writer.send('status', status)
+        tellStatus(listener, status)
       }
     },
     get size() {
@@ -130,6 +130,11 @@ export function createLive(parts: LiveParts): Live {
 async function endUnlessSignedIn({ caller, writer }: Listener, { isSignedIn }: LiveParts): Promise<void> {
   const signedIn = (await isSignedIn?.(caller).catch(() => true)) ?? true
   if (!signedIn) writer.end()
+}
+
+/** As for `GET /status`, for operators and auditors. */
+function tellStatus({ caller, writer }: Listener, status: object | undefined): void {
+  if (status !== undefined && hasRole(caller, readers)) writer.send('status', status)
 }
 
 /** Only where it has changed for this listener. */

@@ -1,5 +1,6 @@
 // `GET /.well-known/oauth-authorization-server`: what the broker serves and in which words (RFC 8414). In: the
 // endpoints that are there, and what they take. Out: the endpoint that tells. Never says more than is true.
+import { z } from 'zod'
 import type { ControlAnswer, Endpoint } from './control.ts'
 
 /** What the broker is made of. Empty lists and endpoints that are not there are left out. */
@@ -42,6 +43,10 @@ export function metadataEndpoints(parts: MetadataParts): Endpoint[] {
       access: 'open',
       takes: 'nothing',
       errors: 'problem',
+      describe: {
+        summary: 'What this broker serves and where (RFC 8414)',
+        answer: z.looseObject({ issuer: z.string() }),
+      },
       serve: () => answer,
     },
   ]

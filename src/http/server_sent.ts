@@ -52,7 +52,7 @@ export function beginStream(
     if (canWrite()) res.write(':\n\n')
   }, heartbeatMs)
   const watch = setInterval(() => {
-    if (!res.writableNeedDrain) stalledSince = undefined
+    if (res.writableLength === 0) stalledSince = undefined
     else if (stalledSince === undefined) stalledSince = performance.now()
     else if (performance.now() - stalledSince > stalledMs) res.destroy()
   }, 1_000)
@@ -62,6 +62,9 @@ export function beginStream(
     closing.abort()
   }
   res.once('close', over)
+  res.on('drain', () => {
+    stalledSince = undefined
+  })
   if (res.destroyed) over()
   body({
     send(event, data) {

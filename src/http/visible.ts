@@ -3,7 +3,7 @@
 // neither an action nor an audit record says whose tenant it is of.
 
 import type { Actions, KeptAction } from '../approval/actions.ts'
-import { isNamed } from '../approval/people.ts'
+import { namedAs } from '../approval/people.ts'
 import type { Deferral, Deferrals } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { type Caller, hasRole } from './caller.ts'
@@ -40,7 +40,7 @@ export async function whatWaits(
 /** What of it a caller sees: each with its id and its version. */
 export function seen(caller: Caller, { actions, deferrals }: Waiting): { id: string; version: number }[] {
   const all = hasRole(caller, ['auditor'])
-  const isSeen = (approvers: readonly string[]) => all || isNamed(caller.person, approvers)
+  const isSeen = (approvers: readonly string[]) => all || namedAs(caller.person, approvers) !== undefined
   return [
     ...actions
       .filter(({ action }) => isSeen(action.terms.approvers))
@@ -55,6 +55,6 @@ export async function ownActions(
   actions: Pick<Actions, 'list'>,
 ): Promise<ReadonlySet<string>> {
   const all = await actions.list('all', { limit: depth })
-  const own = all.filter(({ action }) => isNamed(person, action.terms.approvers))
+  const own = all.filter(({ action }) => namedAs(person, action.terms.approvers) !== undefined)
   return new Set(own.map(({ action }) => action.id))
 }

@@ -104,8 +104,13 @@ export interface LeaseFilter {
   readonly state?: StoredState
   /** Leases whose time is not over at this moment. */
   readonly liveAt?: number
+  /** Only leases that stand after this place, in the order of the list. */
+  readonly before?: LeasePlace
   readonly limit: number
 }
+
+/** Where a lease stands: newest first, of those of one moment the greater id first. */
+export type LeasePlace = Pick<LeaseRecord, 'issuedAt' | 'id'>
 
 export interface Leases {
   /** Inserts or replaces by id, and remembers `login` for `usersOf`. Durable before it resolves. */

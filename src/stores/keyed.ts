@@ -9,8 +9,8 @@ import type { Script } from './scripts.ts'
 export interface Commands {
   get(key: string): Promise<string | null>
   mget(keys: string[]): Promise<(string | null)[]>
-  /** Members of a sorted set from the highest score, both ranks included. */
-  newest(key: string, start: number, stop: number): Promise<string[]>
+  /** Members of a sorted set from the highest score up to `until`, from the `start`th, at most `count`. */
+  newest(key: string, until: number | undefined, start: number, count: number): Promise<string[]>
   /** Members from the highest score below `before`, from the `start`th, at most `count`. */
   newestBefore(key: string, before: number | undefined, start: number, count: number): Promise<string[]>
   /** Members of a sorted set with a score above `score`. */

@@ -1,7 +1,14 @@
 // In: a few Redis commands. Out: the lease port on them; redis.ts lists the keys. A change is made from the
 // record that was read, and only if that still stands: otherwise it is read and made again. It never sees a
 // connection: redis.ts does.
-import { type LeaseFilter, type LeaseRecord, type Leases, type LeaseUsage, storedStates } from '../ports.ts'
+import {
+  type LeaseFilter,
+  type LeasePlace,
+  type LeaseRecord,
+  type Leases,
+  type LeaseUsage,
+  storedStates,
+} from '../ports.ts'
 import { decodeLease, decodeUsage, renewed, taskOf, transitioned, usageName } from './kept_leases.ts'
 import { type Commands, changed, type KeyName, lifetimeMs } from './keyed.ts'
 import { leaseKeepSeconds } from './lifetimes.ts'
@@ -94,19 +101,26 @@ function indexesOf(record: LeaseRecord, key: KeyName): string[] {
 }
 
 async function listLeases(redis: Commands, key: KeyName, filter: LeaseFilter): Promise<LeaseRecord[]> {
-  const { limit, liveAt = 0 } = filter
+  const { limit, liveAt = 0, before } = filter
   const index = narrowest(filter, key)
   const found: LeaseRecord[] = []
   for (let start = 0; found.length < limit; start += page) {
-    const ids = await redis.newest(index, start, start + page - 1)
+    const ids = await redis.newest(index, before?.issuedAt, start, page)
     if (ids.length === 0) break
     for (const text of await redis.mget(ids.map((id) => key('lease', id)))) {
       const record = text === null ? undefined : decodeLease(text)
-      const lives = record !== undefined && record.maxExpiresAt > liveAt
+      const lives = record !== undefined && record.maxExpiresAt > liveAt && isAfter(record, before)
       if (lives && matches(record, filter)) found.push(record)
     }
   }
   return found.slice(0, Math.max(0, Math.floor(limit)))
+}
+
+/** Whether a lease comes after a place, newest first. */
+function isAfter({ issuedAt, id }: LeasePlace, place: LeasePlace | undefined): boolean {
+  if (place === undefined || issuedAt < place.issuedAt) return true
+  // Redis orders members of one score by their bytes, which for ids are their characters.
+  return issuedAt === place.issuedAt && id < place.id
 }
 
 /** The index that is likely to hold the fewest leases: most are `active`, and often of one tenant. */

@@ -268,7 +268,8 @@ function answering(redis: Connection): Commands & SetCommands {
     hash: (key) => answer(redis.hgetall(key)),
     fields: (key, ...names) => answer(redis.hmget(key, ...names)),
     range: (key, start, stop) => answer(redis.lrange(key, start, stop)),
-    newest: (key, start, stop) => answer(redis.zrevrange(key, start, stop)),
+    newest: (key, until, start, count) =>
+      answer(redis.zrange(key, until ?? '+inf', '-inf', 'BYSCORE', 'REV', 'LIMIT', start, count)),
     newestBefore: (key, before, start, count) => {
       const max = before === undefined ? '+inf' : `(${before}`
       return answer(redis.zrange(key, max, '-inf', 'BYSCORE', 'REV', 'LIMIT', start, count))

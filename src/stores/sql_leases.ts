@@ -41,16 +41,19 @@ export function sqlLeases(sql: Sql): Leases {
         if (result.outcome === 'changed') changeLease(sql, result.record)
         return result
       }),
-    async list({ limit, liveAt, ...filter }) {
+    async list({ limit, liveAt, before, ...filter }) {
       const { agent, user, task, session, tenant, state } = filter
       const wanted = Object.entries({ agent, user, task, session, tenant, state }).flatMap(
         ([column, value]) => (value === undefined ? [] : [{ column, value }]),
       )
-      const where = wanted.map(({ column }) => `AND ${column} = ?`).join(' ')
+      const conditions = wanted.map(({ column }) => `AND ${column} = ?`)
+      if (before !== undefined) conditions.push('AND (issued_at, id) < (?, ?)')
+      const where = conditions.join(' ')
       const rows = sql.all(
         `SELECT record FROM leases WHERE keep_until > ? ${where} ORDER BY issued_at DESC, id DESC LIMIT ?`,
         liveAt === undefined ? 0 : liveAt + leaseKeepSeconds,
         ...wanted.map(({ value }) => value),
+        ...(before === undefined ? [] : [before.issuedAt, before.id]),
         Math.max(0, Math.floor(limit)),
       )
       return rows.map((row) => decodeLease(String(row.record)))

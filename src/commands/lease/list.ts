@@ -44,7 +44,7 @@ async function list({ config, json, ...options }: ListOptions): Promise<void> {
   const search = readLeaseQuery(queryOf(options))
   if (isRefusal(search)) throw failure(search)
   const now = Date.now() / 1000
-  const leases = await withStore(loadStateConfig(config), (store) => findLeases(search, store, now))
+  const { leases } = await withStore(loadStateConfig(config), (store) => findLeases(search, store, now))
   if (json === true) sayJson(leases.map((known) => leaseView(known)))
   else if (leases.length === 0) say(style.dim('no leases'))
   else for (const known of leases) sayLease(known, now, options.unused === true)
