@@ -64,11 +64,13 @@ export async function findLeases(
   for (let looked = 0; isPlain || looked < pageDepth; looked += chunk) {
     // The embedded store answers at once: without this nobody else would run.
     if (looked > 0) await setImmediate()
+    // One more than is told, to know whether there are more.
+    const size = isPlain ? Math.min(chunk, limit - leases.length + 1) : chunk
     const records = await sources.leases.list({
       ...filter,
       ...(stored !== undefined && { state: stored }),
       ...(place !== undefined && { before: place }),
-      limit: chunk,
+      limit: size,
     })
     const fitting = records
       // Once more, for a tenant: what an adapter let through would be shown to strangers.
@@ -79,7 +81,7 @@ export async function findLeases(
     const known = unusedSeconds === undefined ? fitting : await unused(fitting, unusedSeconds, sources, now)
     const taken = known.slice(0, limit - leases.length)
     leases.push(...(await withUsage(taken, sources)))
-    const isLast = records.length < chunk
+    const isLast = records.length < size
     const newest = taken.length < known.length ? taken.at(-1)?.record : records.at(-1)
     place = newest === undefined ? place : { issuedAt: newest.issuedAt, id: newest.id }
     if (isLast && taken.length === known.length) return { leases, next: undefined }

@@ -33,9 +33,9 @@ beforeAll(async () => {
       },
     },
   })
-  const read = (name: string) => readFileSync(join(broker.dir, `${name}.token`), 'utf8').trim()
-  const read4 = people.map((name) => [name, read(name)] as const)
-  tokens = { operator: broker.operatorToken(), ...(Object.fromEntries(read4) as typeof tokens) }
+  const secretOf = (name: string) => readFileSync(join(broker.dir, `${name}.token`), 'utf8').trim()
+  const read = people.map((name) => [name, secretOf(name)] as const)
+  tokens = { ...(Object.fromEntries(read) as typeof tokens), operator: broker.operatorToken() }
   lease = await riskyLease()
   held = await call('DELETE', '/crm/customers/9821')
 }, 90_000)
@@ -74,7 +74,7 @@ async function call(method: string, path: string): Promise<Json> {
 async function get(path: string, who: keyof typeof tokens = 'auditor') {
   const headers = { authorization: `Bearer ${tokens[who]}` }
   const response = await fetch(`${broker.brokerUrl}${path}`, { headers })
-  const body = (await response.json()) as Json & Record<string, never>
+  const body = (await response.json()) as Json
   return { status: response.status, headers: response.headers, body }
 }
 
