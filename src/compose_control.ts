@@ -19,7 +19,7 @@ import { openApiEndpoint } from './http/openapi.ts'
 import { type Operator, operator } from './http/operators.ts'
 import { repeatEndpoints } from './http/repeats.ts'
 import { revocationEndpoints } from './http/revocations.ts'
-import { readStatus, statusEndpoint } from './http/status.ts'
+import { statusEndpoint } from './http/status.ts'
 import { openSecretFile } from './secret_file.ts'
 import { createDecisionObserver } from './telemetry/approval.ts'
 import { watchPending } from './telemetry/pending.ts'
@@ -44,10 +44,7 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
     ...repeatEndpoints(decisions),
     ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
     statusEndpoint(orders),
-    ...composeLive(parts, closers, {
-      status: () => readStatus(orders),
-      isSignedIn: (caller) => console.people.isSignedIn(caller),
-    }),
+    ...composeLive(parts, closers),
     ...(broker?.endpoints ?? []),
     // A broker alone has no way to the backends.
     ...(side === undefined ? [] : [composeBefore(parts, side)]),

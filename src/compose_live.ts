@@ -6,27 +6,27 @@ import { agentEndpoints } from './http/agents.ts'
 import type { Endpoint } from './http/control.ts'
 import { decisionEndpoints } from './http/decisions.ts'
 import { eventEndpoints } from './http/events.ts'
-import type { LiveParts } from './http/live.ts'
+import { readStatus } from './http/status.ts'
 import { isObject } from './lease/text.ts'
 import type { ExplainJob } from './policy/explain_child.ts'
 import { createExplainer } from './policy/explainer.ts'
 import { parsePolicy, readPolicyFiles } from './policy/sources.ts'
 
-/** What other parts of the control listener know: `GET /status`, and whether a session goes on. */
-export type LiveNeeds = Pick<LiveParts, 'status' | 'isSignedIn'>
-
 /** `/events`, `/decisions` and `/agents`. */
-export function composeLive(parts: Parts, closers: Closers, needs: LiveNeeds): Endpoint[] {
+export function composeLive(parts: Parts, closers: Closers): Endpoint[] {
   const { config, store, policy, identity, actions } = parts
   const explainer = createExplainer({
     digest: () => policy.current.digest,
     policy: () => policySources(parts),
   })
   const events = eventEndpoints({
-    ...needs,
     actions,
     deferrals: store.deferrals,
     auditFile: config.audit.file,
+    status: () => readStatus({ store, clock: Date.now }),
+    // A record goes when the session is over, for whatever reason.
+    isSignedIn: async ({ session }) =>
+      session === undefined || (await store.records.get('session', session.id)) !== undefined,
     clock: Date.now,
   })
   closers.push(() => {

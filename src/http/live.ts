@@ -14,10 +14,10 @@ export interface LiveParts {
   readonly actions: Pick<Actions, 'list'>
   readonly deferrals: Pick<Deferrals, 'pending'>
   readonly auditFile: string
-  /** What `GET /status` answers; absent: nobody is told. */
-  readonly status?: (() => Promise<object>) | undefined
-  /** Whether a caller may still listen: a session may have ended since. Absent: sessions do not end. */
-  readonly isSignedIn?: ((caller: Caller) => Promise<boolean>) | undefined
+  /** What `GET /status` answers. */
+  readonly status: () => Promise<object>
+  /** Whether a caller may still listen: a session may have ended since. */
+  readonly isSignedIn: (caller: Caller) => Promise<boolean>
   /** Milliseconds since 1970. */
   readonly clock: () => number
 }
@@ -69,7 +69,7 @@ export function createLive(parts: LiveParts): Live {
     for (const listener of listeners) tellWaiting(listener, waiting)
     if (ticks++ % ticksPerStatus !== 0) return
     // A store that does not answer must not end streams: whoever listens sees that nothing comes.
-    status = await parts.status?.().catch(() => undefined)
+    status = await parts.status().catch(() => undefined)
     for (const listener of listeners) tellStatus(listener, status)
     await Promise.all([...listeners].map((listener) => endUnlessSignedIn(listener, parts)))
   }
@@ -128,7 +128,8 @@ export function createLive(parts: LiveParts): Live {
 }
 
 async function endUnlessSignedIn({ caller, writer }: Listener, { isSignedIn }: LiveParts): Promise<void> {
-  const signedIn = (await isSignedIn?.(caller).catch(() => true)) ?? true
+  // A store that does not answer now is asked again.
+  const signedIn = await isSignedIn(caller).catch(() => true)
   if (!signedIn) writer.end()
 }
 

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { described } from '../../src/http/described/index.ts'
 import type { Deferral } from '../../src/ports.ts'
 import { readCustomer, startTestBroker, type TestBroker } from '../support/broker.ts'
+import { Browser } from '../support/console.ts'
 import { type EventReader, readEvents } from '../support/events.ts'
 import { eventually } from '../support/gate.ts'
 import { leaseRecord } from '../support/leases.ts'
@@ -138,6 +139,32 @@ describe('GET /events', () => {
       return told + left.reduce((sum, each) => sum + each, 0) === 1_000
     }, 'every row, told or counted')
     expect(decisions).toBeGreaterThan(0)
+  })
+
+  test('tells operators and auditors how the gates are', async () => {
+    const [auditor, eve] = [await listen(), await listen('', 'eve')]
+    const status = await auditor.next('status')
+    expect(described['GET /status']!.answer!.safeParse(status).error).toBeUndefined()
+    await eve.next('actions')
+    expect(eve.events.map(({ event }) => event)).not.toContain('status')
+  })
+
+  test('a session that ends takes its streams with it', async () => {
+    const headers = { authorization: `Bearer ${tokens.operator}`, 'content-type': 'application/json' }
+    const body = JSON.stringify({ user: 'ann@example.com', roles: ['auditor'] })
+    const made = await fetch(`${broker.brokerUrl}/console/links`, { method: 'POST', headers, body })
+    const { url } = (await made.json()) as { url: string }
+    const browser = new Browser(new URL(url).origin)
+    await browser.post('/console/link', { token: new URL(url).searchParams.get('token')! })
+    await browser.learn()
+    const response = await browser.fetch('/events')
+    expect(response.status).toBe(200)
+    const reader = response.body!.getReader()
+    await reader.read()
+    expect((await browser.order('/sign-out', {})).status).toBeLessThan(400)
+    let over = false
+    while (!over) over = (await reader.read()).done
+    expect(over).toBe(true)
   })
 
   test('goes on after the audit file has been rotated', async () => {
@@ -388,6 +415,7 @@ describe('GET /openapi.json', () => {
     ['/decisions/{held}/explanation', 'GET /decisions/{id}/explanation'],
     ['/agents', 'GET /agents'],
     ['/jwks', 'GET /jwks'],
+    ['/status', 'GET /status'],
   ])(
     'a real answer of %s is what it says',
     async (path, name) => {
