@@ -13,6 +13,8 @@ import type { Config } from './config.ts'
 import { actionOrderEndpoints } from './http/action_orders.ts'
 import type { ActionParts } from './http/action_parts.ts'
 import { actionEndpoints } from './http/actions.ts'
+import { assetEndpoints } from './http/console/assets.ts'
+import { pageHeaders } from './http/console/security_headers.ts'
 import { createControlListener } from './http/control.ts'
 import { leaseEndpoints } from './http/leases.ts'
 import { openApiEndpoint } from './http/openapi.ts'
@@ -50,7 +52,11 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
     ...(side === undefined ? [] : [composeBefore(parts, side)]),
   ]
   const server = createControlListener({
-    endpoints: [...endpoints, openApiEndpoint(endpoints, { url: config.broker.issuer, version })],
+    endpoints: [
+      ...endpoints,
+      openApiEndpoint(endpoints, { url: config.broker.issuer, version }),
+      ...assetEndpoints(pageHeaders(config.console.url)),
+    ],
     operators: await openOperators(config.control),
     people: console.people,
     publicUrl: config.broker.issuer,

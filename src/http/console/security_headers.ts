@@ -12,20 +12,25 @@ export const answerHeaders: Readonly<Record<string, string>> = {
   'cross-origin-resource-policy': 'same-origin',
 }
 
-/** No inline script or style; forms go to this origin alone. */
+/** Nothing inline, nothing from elsewhere, no markup from strings (CSP Level 3, Trusted Types). */
 const pages: Readonly<Record<string, string>> = {
   'content-security-policy': [
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
-    "img-src 'self' data:",
+    "img-src 'self'",
     "connect-src 'self'",
     "form-action 'self'",
     "base-uri 'none'",
     "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
   ].join('; '),
   'cross-origin-opener-policy': 'same-origin',
-  'permissions-policy': 'camera=(), geolocation=(), microphone=()',
+  'permissions-policy': [
+    'camera=(), geolocation=(), microphone=()',
+    'publickey-credentials-get=(self), publickey-credentials-create=(self)',
+  ].join(', '),
 }
 
 /** Of pages, beside `answerHeaders`; over https for a year of https alone (RFC 6797). `url`: `console.url`. */

@@ -1,0 +1,109 @@
+// Leases, live: who holds what, for how long, what has happened. In: all of them, page by page. Out: a list of any
+// length and the one that is open (lease.js).
+import { html } from 'htm/preact'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { get, serverNow } from './api.js'
+import { inWords, shareLeft, urgency } from './countdown.js'
+import { moveFocus, useKeys } from './keys.js'
+import { LeasePane } from './lease.js'
+import { Bar, Empty, Failed, Level, useRead, Words } from './ui.js'
+import { Virtual } from './virtual.js'
+
+/** @typedef {import('./shapes.js').LeaseView} LeaseView */
+
+const page = 1_000
+/** More than that is for a search by name. */
+const mostLeases = 20_000
+const rereadMs = 15_000
+const states = ['active', 'suspended', 'revoked', 'completed', 'expired']
+
+/** @param {{ me: import('./shapes.js').Me, live: import('./live.js').Live, route: import('./route.js').Route,
+ *   navigate: typeof import('./route.js').navigate }} props */
+export function Leases({ me, live, route, navigate }) {
+  const [state, setState] = useState('active')
+  const [filter, setFilter] = useState('')
+  const search = useRef(/** @type {HTMLInputElement | null} */ (null))
+  const box = useRef(/** @type {HTMLElement | null} */ (null))
+  const { data, error, again } = useRead(() => readLeases(state), state)
+  useEffect(() => {
+    const timer = setInterval(() => (document.hidden ? undefined : again()), rereadMs)
+    const stop = live.on('up', again)
+    return () => {
+      clearInterval(timer)
+      stop()
+    }
+  }, [again])
+  useKeys({
+    '/': () => search.current?.focus(),
+    j: () => moveFocus(box.current, 1),
+    k: () => moveFocus(box.current, -1),
+    Escape: () => navigate('leases'),
+  })
+  const found = useMemo(() => (data ?? []).filter((lease) => matches(lease, filter)), [data, filter])
+  return html`<div class=${route.id === undefined ? 'panes wide' : 'panes wide opened'}>
+    <section class="list" aria-label="Leases" ref=${box}>
+      <div class="tools">
+        <input type="search" placeholder="User, agent, task, resource  /" aria-label="Search leases" ref=${search} value=${filter}
+          onInput=${(/** @type {any} */ event) => setFilter(event.currentTarget.value)} />
+        <select aria-label="State" value=${state} onChange=${(/** @type {any} */ event) => setState(event.currentTarget.value)}>
+          ${states.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
+        </select>
+        <span class="figures total">${data === undefined ? '…' : found.length.toLocaleString('en')}</span>
+      </div>
+      <${Failed} error=${error} />
+      ${data !== undefined && found.length === 0 ? nothing(filter, state) : null}
+      ${found.length === 0 ? null : html`<${Virtual} rows=${found} keyOf=${keyOf} label="Leases" show=${(/** @type {LeaseView} */ lease) => html`<${Line} lease=${lease} open=${route.id} />`} />`}
+    </section>
+    ${route.id === undefined ? null : html`<section class="open" aria-label="The lease that is open"><${LeasePane} key=${route.id} id=${route.id} me=${me} onChanged=${again} /></section>`}
+  </div>`
+}
+
+const keyOf = (/** @type {LeaseView} */ { id }) => id
+
+/** Newest first. @param {string} state @returns {Promise<LeaseView[]>} */
+async function readLeases(state) {
+  /** @type {LeaseView[]} */
+  const all = []
+  let before = ''
+  do {
+    const { leases, next } = await get(`/leases?state=${state}&limit=${page}${before}`)
+    all.push(...leases)
+    before = next === undefined || next === null ? '' : `&before=${encodeURIComponent(next)}`
+  } while (before !== '' && all.length < mostLeases)
+  return all
+}
+
+/** @param {LeaseView} lease @param {string} filter */
+function matches({ id, who, agent, why, what }, filter) {
+  const words = filter.toLowerCase().split(/\s+/).filter(Boolean)
+  const text = [id, who.user, agent.id, why.system, why.id, why.purpose]
+  const resources = what.authorization_details.map(({ identifier }) => String(identifier))
+  return words.every((word) => [...text, ...resources].some((each) => each.toLowerCase().includes(word)))
+}
+
+/** @param {string} filter @param {string} state */
+function nothing(filter, state) {
+  if (filter !== '') return html`<${Empty} title="Nothing matches">Try fewer words, or another state.<//>`
+  return state === 'active'
+    ? html`<${Empty} title="No lease is active">Issue one: <code>leasegate lease issue --user … --agent … --task …</code><//>`
+    : html`<${Empty} title=${`No lease is ${state}`}>That is good news, mostly.<//>`
+}
+
+/** @param {{ lease: LeaseView, open: string | undefined }} props */
+function Line({ lease, open }) {
+  const { id, who, agent, why, when, what, what_happened: happened } = lease
+  const now = serverNow()
+  const times = { from: when.issued_at, to: when.ends_at, now }
+  return html`<a data-row class="row lease" href=${`#/leases/${encodeURIComponent(id)}`} aria-current=${id === open ? 'true' : undefined}>
+    <span class="title"><${Words} text=${agent.id} names /> <span class="quiet">for</span> <${Words} text=${who.user} names /></span>
+    <span class="sub"><${Words} text=${`${why.system}:${why.id}`} names /> · ${what.stage}</span>
+    <span class="numbers figures"><span>${happened.calls.toLocaleString('en')} calls</span>
+      <span class=${happened.refusals > 0 ? 'some' : ''}>${happened.refusals.toLocaleString('en')} refused</span>
+      ${lease.blast_radius === undefined ? null : html`<span>radius ${lease.blast_radius.points.toLocaleString('en')}</span>`}</span>
+    ${
+      lease.state === 'active'
+        ? html`<span class=${`countdown ${urgency(times)}`}><${Bar} value=${shareLeft(times)} tone=${urgency(times)} label="time left" /><span class="figures">${inWords(when.ends_at - now)}</span></span>`
+        : html`<span class="countdown"><${Level} word=${lease.state} /></span>`
+    }
+  </a>`
+}

@@ -1,0 +1,120 @@
+// START HERE: the console's page. Finds out who is signed in, keeps the one line to the server, and shows the view
+// that the address names. Each view has a file of its own: ADD A VIEW to the list below.
+import { html, render } from 'htm/preact'
+import { useEffect, useState } from 'preact/hooks'
+import { Agents } from './agents.js'
+import { get, readMe, whenSignedOut } from './api.js'
+import { Decisions } from './decisions.js'
+import { Health } from './health.js'
+import { Inbox } from './inbox.js'
+import { Leases } from './leases.js'
+import { Live } from './live.js'
+import { Person } from './person.js'
+import { navigate, useRoute } from './route.js'
+import { SignIn, takeReturn } from './sign_in.js'
+import { applyTheme } from './theme.js'
+import { Words } from './ui.js'
+
+const views = [
+  { name: 'inbox', title: 'Inbox', view: Inbox },
+  { name: 'leases', title: 'Leases', view: Leases },
+  { name: 'decisions', title: 'Decisions', view: Decisions },
+  { name: 'agents', title: 'Agents', view: Agents },
+  { name: 'health', title: 'Health', view: Health },
+  { name: 'you', title: 'You', view: Person },
+]
+
+applyTheme()
+takeReturn()
+const root = document.getElementById('root')
+if (root !== null) render(html`<${App} />`, root)
+
+function App() {
+  const [me, setMe] = useState(/** @type {import('./shapes.js').Me | null | undefined} */ (undefined))
+  const [error, setError] = useState(/** @type {Error | undefined} */ (undefined))
+  const refresh = () =>
+    readMe().then(
+      (found) => {
+        setError(undefined)
+        setMe(found ?? null)
+      },
+      (problem) => setError(problem),
+    )
+  useEffect(() => {
+    whenSignedOut(() => setMe(null))
+    refresh()
+  }, [])
+  if (me === null) return html`<${SignIn} />`
+  if (me !== undefined) return html`<${Console} me=${me} refreshMe=${refresh} />`
+  if (error === undefined)
+    return html`<main class="alone"><p class="nothing">Opening the console …</p></main>`
+  return html`<main class="alone">
+    <h1>The console cannot be opened</h1>
+    <p><${Words} text=${error.message} /></p>
+    <button type="button" class="main" onClick=${refresh}>Try again</button>
+  </main>`
+}
+
+/** @param {{ me: import('./shapes.js').Me, refreshMe: () => void }} props */
+function Console({ me, refreshMe }) {
+  const [live] = useState(() => new Live())
+  const [isUp, setUp] = useState(true)
+  const [pending, setPending] = useState(/** @type {number | undefined} */ (undefined))
+  const route = useRoute()
+  useEffect(() => {
+    const count = () =>
+      get('/actions?state=pending&limit=200').then(
+        ({ actions, next }) => {
+          setPending((known) => (next === undefined || known === undefined ? actions.length : known))
+        },
+        () => {},
+      )
+    const stop = [
+      // Signed out meanwhile looks like a line that is down: asking says which.
+      live.on('down', () => {
+        setUp(false)
+        refreshMe()
+      }),
+      live.on('up', () => {
+        setUp(true)
+        count()
+      }),
+      live.on('actions', (data) => (typeof data?.pending === 'number' ? setPending(data.pending) : count())),
+    ]
+    live.open()
+    count()
+    return () => {
+      for (const each of stop) each()
+      live.close()
+    }
+  }, [])
+  useEffect(() => {
+    document.title = `${pending ? `(${pending}) ` : ''}Leasegate`
+  }, [pending])
+  const here = views.find(({ name }) => name === route.view) ?? views[0]
+  if (here === undefined) return null
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>Skip to the page</a>
+    <header class="top">
+      <a class="brand" href="#/inbox"><span class="mark" aria-hidden="true"></span>Leasegate</a>
+      <nav aria-label="Views">${views.map((each) => tab(each, here, pending))}</nav>
+    </header>
+    ${isUp ? null : html`<p class="banner wary line" role="status">No live connection. What you see may be old; trying again.</p>`}
+    <main id="main" tabindex="-1" class=${`view ${here.name}`}>
+      <${here.view} me=${me} live=${live} route=${route} navigate=${navigate} refreshMe=${refreshMe} />
+    </main>`
+}
+
+/** @param {Event} event */
+function skip(event) {
+  event.preventDefault()
+  document.getElementById('main')?.focus()
+}
+
+/** @param {typeof views[number]} each @param {typeof views[number]} here @param {number | undefined} pending */
+function tab({ name, title }, here, pending) {
+  const current = name === here.name ? 'page' : undefined
+  return html`<a key=${name} href=${`#/${name}`} aria-current=${current}>
+    ${title}${name === 'inbox' && pending ? html`<span class="count">${pending}</span>` : null}
+  </a>`
+}
