@@ -19,8 +19,7 @@ export function ActionPane({ id, me, live, onDecided }) {
   const [read, setRead] = useState(/** @type {ActionView | undefined} */ (undefined))
   useEffect(() => {
     const news = (/** @type {any} */ event) => (event?.ids?.includes(id) === false ? undefined : again())
-    const stop = [live.on('actions', news), live.on('up', again)]
-    return () => stop.forEach((each) => each())
+    return live.listen({ actions: news, up: again })
   }, [again])
   useEffect(() => {
     if (data !== undefined)

@@ -52,13 +52,18 @@ function clock(_, ticks) {
   return ticks.map((tick) => new Date(tick * 1000).toISOString().slice(11, 19))
 }
 
+/** That of its key in the legend. @param {HTMLElement} box @param {number} at */
+function lineColour(box, at) {
+  const key = box.parentElement?.querySelectorAll('.key')[at]
+  return key === undefined ? 'currentColor' : getComputedStyle(key, '::before').backgroundColor
+}
+
 /** @param {HTMLElement} box @param {string[]} names @returns {uPlot.Options} */
 function optionsOf(box, names) {
-  const style = getComputedStyle(box)
-  const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim()
+  const { color: quiet } = getComputedStyle(box)
   const axis = {
-    stroke: colour('--quiet'),
-    grid: { stroke: colour('--edge'), width: 1 },
+    stroke: quiet,
+    grid: { stroke: `color-mix(in srgb, ${quiet} 25%, transparent)`, width: 1 },
     ticks: { show: false },
     font: '11px system-ui',
   }
@@ -76,7 +81,7 @@ function optionsOf(box, names) {
       {},
       ...names.map((label, at) => ({
         label,
-        stroke: colour(`--line${at}`),
+        stroke: lineColour(box, at),
         width: 2,
         points: { show: false },
       })),

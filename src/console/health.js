@@ -20,8 +20,7 @@ export function Health({ live }) {
     status === undefined ? undefined : setSeen((old) => [...old, status].slice(-kept))
   useEffect(() => add(first.data), [first.data])
   useEffect(() => {
-    const stop = [live.on('status', add), live.on('up', first.again)]
-    return () => stop.forEach((each) => each())
+    return live.listen({ status: add, up: first.again })
   }, [])
   const status = seen.at(-1)
   const digests = new Set(

@@ -20,10 +20,7 @@ export function Inbox({ me, live, route, navigate }) {
   const list = useRef(/** @type {HTMLElement | null} */ (null))
   const search = useRef(/** @type {HTMLInputElement | null} */ (null))
   const { data, error, again } = useRead(() => readActions(which), which)
-  useEffect(() => {
-    const stop = [live.on('actions', again), live.on('up', again)]
-    return () => stop.forEach((each) => each())
-  }, [again])
+  useEffect(() => live.listen({ actions: again, up: again }), [again])
   const { rows, fresh, show } = useSteady(data, pointed || route.id !== undefined)
   useKeys({
     j: () => moveFocus(list.current, 1),

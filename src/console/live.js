@@ -28,6 +28,19 @@ export class Live {
     return () => all.delete(listener)
   }
 
+  /**
+   * Several at once.
+   * @param {Partial<Record<keyof Events, (data: any) => void>>} listeners
+   * @returns {() => void} Stops listening.
+   */
+  listen(listeners) {
+    const names = /** @type {(keyof Events)[]} */ (Object.keys(listeners))
+    const stops = names.map((name) => this.on(name, listeners[name] ?? (() => {})))
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }
+
   open() {
     this.close()
     const source = new EventSource(this.#decisions ? '/events?decisions=1' : '/events')
