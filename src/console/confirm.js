@@ -76,7 +76,7 @@ function sentence(verb, { kind, what, lease, call }) {
   const whether = verb === 'approve' ? 'may' : verb === 'refuse' ? 'must not' : 'may no longer'
   if (kind === 'lease') return html`${who} ${whether} have this lease.`
   const once = verb === 'approve' ? (kind === 'draft' ? ', once, now, byte for byte' : ', once') : ''
-  return html`${who} ${whether} <strong>${what.verb}</strong> <strong><${Words} text=${what.resource} names /></strong>:
+  return html`${who} ${whether} <strong>${what.verb}</strong> <strong><${Words} text=${what.resource} names /></strong>:${' '}
     <code>${what.method} <${Words} text=${call?.target ?? what.path} names /></code>${once}${what.body_bytes ? html` (body of ${what.body_bytes} bytes)` : null}.`
 }
 

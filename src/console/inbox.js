@@ -115,7 +115,7 @@ function Group({ group, open }) {
   return html`<li class="group">
     <button type="button" data-row class="row" aria-expanded=${unfolded} onClick=${() => setOpen(!unfolded)}>
       <span class="title"><span class="count">${group.length}</span>
-        <${Words} text=${`${what.method ?? ''} ${what.operation?.split(' ')[1] ?? what.resource ?? ''}`} names /></span>
+        <${Words} text=${first.kind === 'lease' ? titleOf(first) : (what.operation ?? titleOf(first))} names /></span>
       <span class="sub">alike, by <${Words} text=${lease.agent?.id} names /> for <${Words} text=${lease.user} names /></span>
     </button>
     ${unfolded ? html`<ul>${group.map((row) => html`<li key=${row.id}><${Line} row=${row} open=${open} /></li>`)}</ul>` : null}

@@ -47,7 +47,7 @@ function Questions({ lease }) {
       ['Which agent', html`<${Words} text=${`${agent.id} ${agent.version}, ${agent.env}`} names />`],
       [
         'What',
-        html`<ul class="plain">${what.authorization_details.map((detail, at) => html`<li key=${at}><strong>${(detail.actions ?? []).join(', ')}</strong> <${Words} text=${detail.identifier} names /> <span class="quiet">up to ${detail.sensitivity}</span></li>`)}</ul>`,
+        html`<ul class="plain">${what.authorization_details.map((detail, at) => html`<li key=${at}><strong><${Words} text=${(detail.actions ?? []).join(', ')} names /></strong> <${Words} text=${detail.identifier} names /> <span class="quiet">up to <${Words} text=${detail.sensitivity} names /></span></li>`)}</ul>`,
       ],
       [
         'Why',
@@ -82,7 +82,7 @@ function Repeats({ list, onRevoke }) {
       <strong>${each.verb}</strong> <${Words} text=${each.resource} names />:
       <span class="figures">${each.calls_left} of ${each.calls}</span> calls left, by <${Words} text=${each.by} names />
       ${each.state === 'active' ? html`<${Countdown} from=${each.at} to=${each.expires_at} />` : html`<${Level} word=${each.state} />`}
-      ${each.state === 'active' ? html`<button type="button" onClick=${() => onRevoke({ path: `/repeats/${each.id}/revoke`, title: 'Revoke the repeat?', says: 'The next call like it waits for a person again.' })}>Revoke</button>` : null}
+      ${each.state === 'active' ? html`<button type="button" onClick=${() => onRevoke({ path: `/repeats/${encodeURIComponent(each.id)}/revoke`, title: 'Revoke the repeat?', says: 'The next call like it waits for a person again.' })}>Revoke</button>` : null}
     </li>`,
     )}</ul></section>`
 }

@@ -1,7 +1,7 @@
 // START HERE: the console's page. Finds out who is signed in, keeps the one line to the server, and shows the view
 // that the address names. Each view has a file of its own: ADD A VIEW to the list below.
 import { html, render } from 'htm/preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useErrorBoundary, useState } from 'preact/hooks'
 import { Agents } from './agents.js'
 import { get, readMe, whenSignedOut } from './api.js'
 import { Decisions } from './decisions.js'
@@ -101,8 +101,19 @@ function Console({ me, refreshMe }) {
     </header>
     ${isUp ? null : html`<p class="banner wary line" role="status">No live connection. What you see may be old; trying again.</p>`}
     <main id="main" tabindex="-1" class=${`view ${here.name}`}>
-      <${here.view} me=${me} live=${live} route=${route} navigate=${navigate} refreshMe=${refreshMe} />
+      <${Guarded} key=${here.name}><${here.view} me=${me} live=${live} route=${route} navigate=${navigate} refreshMe=${refreshMe} /><//>
     </main>`
+}
+
+/** A view that breaks says so, and takes the others with it no more. @param {{ children?: unknown }} props */
+function Guarded({ children }) {
+  const [bug, again] = useErrorBoundary((error) => reportError(error))
+  if (bug === undefined) return children
+  return html`<div class="page">
+    <h1>This view broke</h1>
+    <p>Nothing was decided. It is a bug; the browser’s own console says where.</p>
+    <p><button type="button" onClick=${again}>Try again</button></p>
+  </div>`
 }
 
 /** @param {Event} event */

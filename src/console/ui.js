@@ -169,5 +169,5 @@ export function Dialog({ title, onClose, children }) {
 
 /** Copies what would be cut off. @param {{ text: string }} props */
 export function Id({ text }) {
-  return html`<code class="id" title=${text}>${text}</code>`
+  return html`<code class="id" title=${plain(text, { names: true })}>${plain(text, { names: true })}</code>`
 }

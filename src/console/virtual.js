@@ -1,5 +1,5 @@
 // A list of which only the rows in sight are in the page. In: all rows, and how to show one. Out: elements, as many
-// as fit. All rows have one height, which style.css says (`--row`).
+// as fit. All rows have one height, which theme.css says (`--row`).
 import { html } from 'htm/preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 

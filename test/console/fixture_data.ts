@@ -19,6 +19,15 @@ export interface ActionData extends Json {
   call: Json
 }
 
+/** PublicKeyCredentialCreationOptionsJSON (WebAuthn Level 3 §5.4). */
+const creationOptions = {
+  rp: { id: 'localhost', name: 'Leasegate' },
+  user: { id: 'b2xpdmlh', name: 'olivia', displayName: 'olivia' },
+  challenge: 'Y2hhbGxlbmdl',
+  pubKeyCredParams: [{ type: 'public-key', alg: -7 }],
+  authenticatorSelection: { residentKey: 'required', userVerification: 'required' },
+}
+
 /** Everything that a text can do to the person who reads it. */
 export const hostileText =
   'Routine clean-up <img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>\n' +
@@ -72,6 +81,12 @@ export function fixtureData(leaseCount: number): Fixture {
     },
     post(path, body) {
       const [, kind, id, verb] = path.split('/')
+      if (path === '/passkeys/options') return { status: 200, answer: creationOptions }
+      if (verb === 'challenge')
+        return {
+          status: 200,
+          answer: { challenge: 'Y2hhbGxlbmdl', rpId: 'localhost', userVerification: 'required' },
+        }
       const found = actions.find((each) => each.id === id)
       if (kind !== 'actions' || found === undefined) return { status: 200, answer: {} }
       if (body.fingerprint !== found.fingerprint) {
