@@ -14,6 +14,8 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
+# The pages of the console are served as they are.
+COPY src/console src/console
 COPY regoc regoc
 COPY policies policies
 COPY config.example.yaml LICENSE ./

@@ -27,6 +27,8 @@ export function ActionPane({ id, me, live, onDecided }) {
   }, [data])
   if (read === undefined) return html`<${Back} /><${Failed} error=${error} />`
   const isOther = data !== undefined && data.fingerprint !== read.fingerprint
+  const call = read.call ?? undefined
+  const isLost = call === undefined && read.kind !== 'lease'
   const done = () => {
     again()
     onDecided()
@@ -38,10 +40,12 @@ export function ActionPane({ id, me, live, onDecided }) {
     <${Failed} error=${error} />
     <${Asker} action=${read} />
     <${Meaning} action=${read} />
-    ${read.call === undefined ? html`<${Wanted} action=${read} />` : html`<${Exact} call=${read.call} what=${read.what} />`}
-    ${read.call !== undefined && read.kind !== 'lease' ? html`<${Before} key=${read.fingerprint} action=${read} call=${read.call} />` : null}
+    ${read.kind === 'lease' ? html`<${Wanted} action=${read} />` : null}
+    ${isLost ? html`<p class="banner bad" role="alert">The bytes of this call cannot be read any more. What nobody can read, nobody can approve.</p>` : null}
+    ${call === undefined ? null : html`<${Exact} call=${call} what=${read.what} />`}
+    ${call === undefined ? null : html`<${Before} key=${read.fingerprint} action=${read} call=${call} />`}
     <${History} action=${read} />
-    <${Decide} action=${read} me=${me} stale=${isOther} onDone=${done} />
+    <${Decide} action=${read} me=${me} stale=${isOther || isLost} onDone=${done} />
   </article>`
 }
 
@@ -95,12 +99,12 @@ function Asker({ action: { lease } }) {
       ['On behalf of', html`<${Words} text=${lease.user} names />`],
       [
         'Agent',
-        html`<${Words} text=${agent?.id} names /> <${Words} text=${agent?.version} names />${agent?.env === undefined ? null : html` in <${Words} text=${agent.env} names />`}`,
+        html`<${Words} text=${agent?.id} names /> <${Words} text=${agent?.version} names />${(agent?.env ?? undefined) === undefined ? null : html` in <${Words} text=${agent?.env} names />`}`,
       ],
       ['Task', html`<${Words} text=${task?.system} names /> <${Words} text=${task?.id} names />`],
       [
         'Lease',
-        lease.id === undefined
+        lease.id === undefined || lease.id === null
           ? 'not yet'
           : html`<a href=${`#/leases/${encodeURIComponent(lease.id)}`}><${Id} text=${lease.id} /></a>`,
       ],
@@ -141,7 +145,7 @@ function History({
     <h2>What has happened</h2>
     <ol class="history">
       <li>Asked <${When} at=${at} /></li>
-      ${yes.map((each) => html`<li key=${each.user}><strong>Yes</strong> from <${Words} text=${each.user} names /> (${each.shown_by}) <${When} at=${each.at} />${each.reason === '' ? null : html`: <${Words} text=${each.reason} />`}</li>`)}
+      ${yes.map((each) => html`<li key=${each.user}><strong>Yes</strong> from <${Words} text=${each.user} names /> (${each.shown_by ?? 'by a program or a person'}) <${When} at=${each.at} />${each.reason === '' ? null : html`: <${Words} text=${each.reason} />`}</li>`)}
       ${ended === undefined ? null : html`<li><strong>Ended</strong> by <${Words} text=${ended.by} names /> <${When} at=${ended.at} />: <${Words} text=${ended.reason} /></li>`}
       ${outcome === undefined ? null : html`<li><strong>Executed</strong> <${When} at=${outcome.at} />: ${outcome.status ?? outcome.code ?? 'no answer came'}, ${outcome.bytes} bytes. <a href=${`#/decisions/${encodeURIComponent(outcome.decision_id)}`}>Its record</a></li>`}
     </ol>
@@ -151,7 +155,7 @@ function History({
         ['Body digest', html`<${Words} text=${what.body_digest} names />`],
         [
           'Decision',
-          decision === undefined
+          decision === undefined || decision === null
             ? '–'
             : html`<a href=${`#/decisions/${encodeURIComponent(decision)}`}><${Id} text=${decision} /></a>`,
         ],
@@ -174,7 +178,7 @@ function Decide({ action, me, stale, onDone }) {
     r: () => (canDecide ? setVerb('refuse') : undefined),
   })
   return html`<footer class="decide">
-    ${pending && !you.may ? html`<p class="why"><${Words} text=${`You cannot decide this: ${you.why_not ?? 'policy does not name you'}`} /></p>` : null}
+    ${pending && !you.may ? html`<p class="why"><${Words} text=${`You cannot decide this: ${whyNot[you.why_not ?? 'not_named'] ?? you.why_not}`} /></p>` : null}
     ${state === 'pending' && !pending ? html`<p class="why">Time is over: it counts as refused.</p>` : null}
     ${pending && you.may && you.step_up ? html`<button type="button" class="main" onClick=${() => goSignIn({ stepUp: true })}>Show again who you are</button>` : null}
     ${pending && you.may && !you.step_up ? html`<button type="button" class="main" disabled=${stale} onClick=${() => setVerb('approve')}>${approveWord(action)} <kbd>a</kbd></button>` : null}
@@ -182,6 +186,15 @@ function Decide({ action, me, stale, onDone }) {
     ${canWithdraw ? html`<button type="button" onClick=${() => setVerb('withdraw')}>Withdraw the yes</button>` : null}
     ${verb === undefined ? null : html`<${Confirm} verb=${verb} action=${action} me=${me} onClose=${() => setVerb(undefined)} onDone=${onDone} />`}
   </footer>`
+}
+
+/** @type {Readonly<Record<string, string>>} */
+const whyNot = {
+  not_named: 'policy does not name you for it',
+  requester: 'it is asked for in your own name',
+  delegate: 'the lease was handed on by you',
+  already: 'you have said yes; somebody else has to as well',
+  role: 'that takes the role of an approver',
 }
 
 /** @param {ActionView} action */

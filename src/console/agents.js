@@ -32,7 +32,7 @@ function Card({ agent }) {
       ['Profile', html`<${Words} text=${agent.profile} names />`],
       ['Client', html`<${Words} text=${agent.client_id} names />`],
     ]} />
-    <details open=${reach.length > 0 && reach.length <= 6}><summary>Reaches ${reach.length} operations</summary>
+    <details open=${reach.length > 0 && reach.length <= 6}><summary>Operations in reach: ${reach.length}</summary>
       <ul class="plain">${reach.slice(0, 40).map((/** @type {any} */ each, /** @type {number} */ at) => html`<li key=${at}><${Words} text=${typeof each === 'string' ? each : `${each.backend ?? ''} ${each.operation ?? ''} ${each.identifier ?? ''}`} names /> <${Level} word=${each.risk} of=" risk" /><${Level} word=${each.sensitivity} /></li>`)}</ul>
     </details>
   </article>`

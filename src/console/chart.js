@@ -5,6 +5,8 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 
 const height = 120
+/** Seconds that a chart shows at least. */
+const shortest = 60
 
 /** @param {{ title: string, names: string[], columns: number[][], unit?: string }} props */
 export function Chart({ title, names, columns, unit = '' }) {
@@ -72,7 +74,10 @@ function optionsOf(box, names) {
     height,
     legend: { show: false },
     cursor: { show: false },
-    scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
+    scales: {
+      x: { range: (_, min, max) => [Math.min(min, max - shortest), max] },
+      y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] },
+    },
     axes: [
       { ...axis, values: clock, space: 80 },
       { ...axis, size: 44 },

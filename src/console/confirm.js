@@ -17,7 +17,7 @@ export function Confirm({ verb, action, me, onClose, onDone }) {
   )
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState(/** @type {Error | undefined} */ (undefined))
-  const needsReason = verb !== 'approve' || action.you.reason_required
+  const needsReason = verb === 'refuse' || (verb === 'approve' && action.you.reason_required)
   const first = useFirstFocus()
   const send = async () => {
     if (busy) return
@@ -39,10 +39,14 @@ export function Confirm({ verb, action, me, onClose, onDone }) {
       send()
     }}>
       <p class="sentence">${sentence(verb, action)}</p>
-      <label>Reason ${needsReason ? '' : '(you may leave it out)'}
+      ${
+        verb === 'withdraw'
+          ? null
+          : html`<label>Reason ${needsReason ? '' : '(you may leave it out)'}
         <textarea rows="2" maxlength="500" required=${needsReason} ref=${needsReason ? first : null} value=${reason}
           onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)}></textarea>
-      </label>
+      </label>`
+      }
       ${verb === 'refuse' ? html`<p class="small">The agent gets to read it.</p>` : null}
       ${verb === 'approve' && action.terms.repeat ? html`<${Repeat} widest=${action.terms.repeat} action=${action} value=${repeat} onChange=${setRepeat} />` : null}
       ${lacksPasskey ? html`<p class="banner wary">Policy asks for a passkey, and you have none yet: <a href="#/you">add one</a>.</p>` : null}
@@ -115,6 +119,7 @@ function Repeat({ widest, action, value, onChange }) {
 async function decide({ verb, action, reason, repeat }) {
   const { id, fingerprint, you } = action
   const path = `/actions/${encodeURIComponent(id)}`
+  if (verb === 'withdraw') return post(`${path}/withdraw`, { fingerprint })
   const given = { fingerprint, ...(reason !== '' && { reason }) }
   if (verb !== 'approve') return post(`${path}/${verb}`, given)
   const assertion = you.passkey

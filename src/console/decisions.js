@@ -14,10 +14,12 @@ import { Virtual } from './virtual.js'
 
 const mostRows = 5_000
 const chartSeconds = 120
+/** Whoever only approves sees the decisions of their own actions, and no stream. */
+const readers = ['operator', 'auditor', 'admin']
 const effects = ['allow', 'deny', 'hold', 'draft']
 
-/** @param {{ live: import('./live.js').Live, route: import('./route.js').Route, navigate: typeof import('./route.js').navigate }} props */
-export function Decisions({ live, route, navigate }) {
+/** @param {{ me: import('./shapes.js').Me, live: import('./live.js').Live, route: import('./route.js').Route, navigate: typeof import('./route.js').navigate }} props */
+export function Decisions({ me, live, route, navigate }) {
   const preset = route.id?.includes(':') === true ? route.id : ''
   const [text, setText] = useState(preset)
   const [paused, setPaused] = useState(false)
@@ -27,7 +29,8 @@ export function Decisions({ live, route, navigate }) {
   const filter = useMemo(() => decisionFilter(text), [text])
   const query = filter.query === '' ? 'limit=200' : `limit=200&${filter.query}`
   const { data, error, again } = useRead(() => get(`/decisions?${query}`), query)
-  const { rows, rates } = useStream({ live, first: data?.decisions, paused, again })
+  const streams = me.roles.some((role) => readers.includes(role))
+  const { rows, rates, leftOut } = useStream({ live, first: data?.decisions, paused, again, streams })
   useKeys({
     '/': () => search.current?.focus(),
     j: () => moveFocus(box.current, 1),
@@ -47,6 +50,7 @@ export function Decisions({ live, route, navigate }) {
       </div>
       <${Chart} title="Decisions per second" names=${effects} columns=${rates} />
       <${Failed} error=${error} />
+      ${leftOut === 0 ? null : html`<p class="banner wary" role="status">${leftOut.toLocaleString('en')} more were not sent, for there were too many in one second; the audit log has them.</p>`}
       ${data !== undefined && found.length === 0 ? html`<${Empty} title="No decisions here">${text === '' ? 'Each call through the gate is one; the first appears here by itself.' : 'None matches. Take a word away.'}<//>` : null}
       ${found.length === 0 ? null : html`<${Virtual} rows=${found} keyOf=${keyOf} label="Decisions" pinned show=${(/** @type {DecisionRow} */ row) => html`<${Line} row=${row} open=${open} />`} />`}
     </section>
@@ -60,11 +64,13 @@ const keyOf = (/** @type {DecisionRow} */ { decision_id: id, outcome, time }) =>
 /**
  * Rows, newest first, and seconds × effects. What comes in is put aside and taken over once a frame; while it is
  * paused, it is counted and not shown.
- * @param {{ live: import('./live.js').Live, first: DecisionRow[] | undefined, paused: boolean, again: () => void }} props
+ * @param {{ live: import('./live.js').Live, first: DecisionRow[] | undefined, paused: boolean, again: () => void,
+ *   streams: boolean }} props
  */
-function useStream({ live, first, paused, again }) {
+function useStream({ live, first, paused, again, streams }) {
   const [rows, setRows] = useState(/** @type {DecisionRow[]} */ ([]))
   const [rates, setRates] = useState(() => emptyRates())
+  const [leftOut, setLeftOut] = useState(0)
   const waiting = useRef(/** @type {DecisionRow[]} */ ([]))
   const counted = useRef(/** @type {Map<number, number[]>} */ (new Map()))
   const isPaused = useRef(paused)
@@ -84,6 +90,7 @@ function useStream({ live, first, paused, again }) {
     }
     const stop = [
       live.on('up', again),
+      live.on('left_out', (data) => setLeftOut((old) => old + (data?.decisions ?? 0))),
       live.on('decision', (row) => {
         if (row === undefined) return
         count(counted.current, row)
@@ -95,7 +102,7 @@ function useStream({ live, first, paused, again }) {
       setRates(ratesOf(counted.current))
       take()
     }, 1_000)
-    live.wantDecisions(true)
+    live.wantDecisions(streams)
     return () => {
       for (const each of stop) each()
       clearInterval(timer)
@@ -103,7 +110,7 @@ function useStream({ live, first, paused, again }) {
       live.wantDecisions(false)
     }
   }, [again])
-  return { rows, rates }
+  return { rows, rates, leftOut }
 }
 
 /** Each once, newest first. @param {DecisionRow[]} old @param {DecisionRow[]} first */

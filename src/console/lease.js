@@ -53,7 +53,7 @@ function Questions({ lease }) {
         'Why',
         html`<${Words} text=${`${why.system}:${why.id}`} names /><br /><span class="quiet">in the agent’s words:</span> <${Words} text=${why.purpose} />`,
       ],
-      ['When', html`issued <${When} at=${when.issued_at} />, renewed ${when.renewals} times`],
+      ['When', html`issued <${When} at=${when.issued_at} />, renewals so far: ${when.renewals}`],
       [
         'What happened',
         html`<span class="figures">${happened.calls} calls, ${happened.refusals} refused, ${sizeInWords(happened.bytes_out)} out</span>, last <${When} at=${happened.last_used_at} />`,
@@ -79,7 +79,7 @@ function Repeats({ list, onRevoke }) {
   return html`<section><h2>Repeats that were granted</h2>
     <ul class="plain">${list.map(
       (each) => html`<li key=${each.id}>
-      <strong>${each.verb}</strong> <${Words} text=${each.resource} names />:
+      <strong>${each.verb}</strong> <${Words} text=${each.resource} names />:${' '}
       <span class="figures">${each.calls_left} of ${each.calls}</span> calls left, by <${Words} text=${each.by} names />
       ${each.state === 'active' ? html`<${Countdown} from=${each.at} to=${each.expires_at} />` : html`<${Level} word=${each.state} />`}
       ${each.state === 'active' ? html`<button type="button" onClick=${() => onRevoke({ path: `/repeats/${encodeURIComponent(each.id)}/revoke`, title: 'Revoke the repeat?', says: 'The next call like it waits for a person again.' })}>Revoke</button>` : null}

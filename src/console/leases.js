@@ -9,7 +9,7 @@ import { LeasePane } from './lease.js'
 import { Bar, Empty, Failed, Level, useRead, Words } from './ui.js'
 import { Virtual } from './virtual.js'
 
-/** @typedef {import('./shapes.js').LeaseView} LeaseView */
+/** @typedef {import('./shapes.js').LeaseSummary} LeaseSummary */
 
 const page = 1_000
 /** More than that is for a search by name. */
@@ -43,7 +43,7 @@ export function Leases({ me, live, route, navigate }) {
   return html`<div class=${route.id === undefined ? 'panes wide' : 'panes wide opened'}>
     <section class="list" aria-label="Leases" ref=${box}>
       <div class="tools">
-        <input type="search" placeholder="User, agent, task, resource  /" aria-label="Search leases" ref=${search} value=${filter}
+        <input type="search" placeholder="User, agent, task, purpose  /" aria-label="Search leases" ref=${search} value=${filter}
           onInput=${(/** @type {any} */ event) => setFilter(event.currentTarget.value)} />
         <select aria-label="State" value=${state} onChange=${(/** @type {any} */ event) => setState(event.currentTarget.value)}>
           ${states.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
@@ -52,33 +52,33 @@ export function Leases({ me, live, route, navigate }) {
       </div>
       <${Failed} error=${error} />
       ${data !== undefined && found.length === 0 ? nothing(filter, state) : null}
-      ${found.length === 0 ? null : html`<${Virtual} rows=${found} keyOf=${keyOf} label="Leases" show=${(/** @type {LeaseView} */ lease) => html`<${Line} lease=${lease} open=${route.id} />`} />`}
+      ${found.length === 0 ? null : html`<${Virtual} rows=${found} keyOf=${keyOf} label="Leases" show=${(/** @type {LeaseSummary} */ lease) => html`<${Line} lease=${lease} open=${route.id} />`} />`}
     </section>
     ${route.id === undefined ? null : html`<section class="open" aria-label="The lease that is open"><${LeasePane} key=${route.id} id=${route.id} me=${me} onChanged=${again} /></section>`}
   </div>`
 }
 
-const keyOf = (/** @type {LeaseView} */ { id }) => id
+const keyOf = (/** @type {LeaseSummary} */ { id }) => id
 
-/** Newest first. @param {string} state @returns {Promise<LeaseView[]>} */
+/** Newest first. @param {string} state @returns {Promise<LeaseSummary[]>} */
 async function readLeases(state) {
-  /** @type {LeaseView[]} */
+  /** @type {LeaseSummary[]} */
   const all = []
   let before = ''
   do {
-    const { leases, next } = await get(`/leases?state=${state}&limit=${page}${before}`)
+    const { leases, next } = await get(`/leases?state=${state}&summary=1&limit=${page}${before}`)
     all.push(...leases)
     before = next === undefined || next === null ? '' : `&before=${encodeURIComponent(next)}`
   } while (before !== '' && all.length < mostLeases)
   return all
 }
 
-/** @param {LeaseView} lease @param {string} filter */
-function matches({ id, who, agent, why, what }, filter) {
+/** @param {LeaseSummary} lease @param {string} filter */
+function matches({ id, user, agent, task, purpose }, filter) {
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean)
-  const text = [id, who.user, agent.id, why.system, why.id, why.purpose]
-  const resources = what.authorization_details.map(({ identifier }) => String(identifier))
-  return words.every((word) => [...text, ...resources].some((each) => each.toLowerCase().includes(word)))
+  return words.every((word) =>
+    [id, user, agent, task, purpose].some((each) => each.toLowerCase().includes(word)),
+  )
 }
 
 /** @param {string} filter @param {string} state */
@@ -89,20 +89,20 @@ function nothing(filter, state) {
     : html`<${Empty} title=${`No lease is ${state}`}>That is good news, mostly.<//>`
 }
 
-/** @param {{ lease: LeaseView, open: string | undefined }} props */
+/** @param {{ lease: LeaseSummary, open: string | undefined }} props */
 function Line({ lease, open }) {
-  const { id, who, agent, why, when, what, what_happened: happened } = lease
+  const { id, user, agent, task, stage, calls, refusals, points, issued_at: from, ends_at: to } = lease
   const now = serverNow()
-  const times = { from: when.issued_at, to: when.ends_at, now }
+  const times = { from, to, now }
   return html`<a data-row class="row lease" href=${`#/leases/${encodeURIComponent(id)}`} aria-current=${id === open ? 'true' : undefined}>
-    <span class="title"><${Words} text=${agent.id} names /> <span class="quiet">for</span> <${Words} text=${who.user} names /></span>
-    <span class="sub"><${Words} text=${`${why.system}:${why.id}`} names /> · ${what.stage}</span>
-    <span class="numbers figures"><span>${happened.calls.toLocaleString('en')} calls</span>
-      <span class=${happened.refusals > 0 ? 'some' : ''}>${happened.refusals.toLocaleString('en')} refused</span>
-      ${lease.blast_radius === undefined ? null : html`<span>radius ${lease.blast_radius.points.toLocaleString('en')}</span>`}</span>
+    <span class="title"><${Words} text=${agent} names /> <span class="quiet">for</span> <${Words} text=${user} names /></span>
+    <span class="sub"><${Words} text=${task} names /> · ${stage}</span>
+    <span class="numbers figures"><span>${calls.toLocaleString('en')} calls</span>
+      <span class=${refusals > 0 ? 'some' : ''}>${refusals.toLocaleString('en')} refused</span>
+      <span>radius ${points.toLocaleString('en')}</span></span>
     ${
       lease.state === 'active'
-        ? html`<span class=${`countdown ${urgency(times)}`}><${Bar} value=${shareLeft(times)} tone=${urgency(times)} label="time left" /><span class="figures">${inWords(when.ends_at - now)}</span></span>`
+        ? html`<span class=${`countdown ${urgency(times)}`}><${Bar} value=${shareLeft(times)} tone=${urgency(times)} label="time left" /><span class="figures">${inWords(to - now)}</span></span>`
         : html`<span class="countdown"><${Level} word=${lease.state} /></span>`
     }
   </a>`

@@ -1,7 +1,7 @@
 // The one line on which the server tells what is new. In: whether decisions are wanted. Out: events, and whether the
 // line is up. Comes back by itself, slower each time; then everything is to be read again, for what was missed.
 
-/** @typedef {{ actions: any, decision: any, status: any, up: undefined, down: undefined }} Events */
+/** @typedef {{ actions: any, decision: any, left_out: any, status: any, up: undefined, down: undefined }} Events */
 
 const firstWait = 1_000
 const longestWait = 30_000
@@ -56,7 +56,7 @@ export class Live {
       this.#timer = setTimeout(() => this.open(), this.#wait * (0.75 + Math.random() / 2))
       this.#wait = Math.min(longestWait, this.#wait * 2)
     }
-    for (const name of ['actions', 'decision', 'status']) {
+    for (const name of ['actions', 'decision', 'left_out', 'status']) {
       source.addEventListener(name, ({ data }) => this.#tell(name, read(data)))
     }
   }

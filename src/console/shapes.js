@@ -35,19 +35,19 @@
  * @property {string} group
  * @property {number} created_at
  * @property {number} expires_at
- * @property {string} [decision_id]
+ * @property {string | null} [decision_id]
  * @property {Partial<What>} what
- * @property {{ id?: string, user?: string, agent?: { id?: string, version?: string, env?: string, profile?: string },
+ * @property {{ id?: string | null, user?: string, agent?: { id?: string, version?: string | null, env?: string | null },
  *   task?: { system?: string, id?: string, purpose?: string }, stage?: string }} lease
  * @property {{ effect?: string, reasons?: string[], policy_digest?: string }} [said]
  * @property {{ approvers: string[], quorum: number, reason_required: boolean, after_lease?: number,
  *   repeat?: { calls: number, seconds: number } | null }} terms
- * @property {{ user: string, at: number, reason: string, shown_by: string }[]} yes
+ * @property {{ user: string, at: number, reason: string, shown_by: string | null }[]} yes
  * @property {{ by: string, at: number, reason: string }} [ended]
  * @property {{ decision_id: string, status?: number | null, code?: string | null, bytes: number, at: number }} [outcome]
  * @property {{ may: boolean, why_not?: string, reason_required: boolean, step_up: boolean, passkey: boolean }} you
  * @property {unknown} [request]
- * @property {Call} [call]
+ * @property {Call | null} [call] Null: it cannot be read any more.
  */
 
 /** @typedef {{ method: string, target: string, headers: [string, string][], body_base64: string }} Call */
@@ -66,6 +66,22 @@
  * @property {{ by: string, reason: string, at: number } | null} revoked
  * @property {{ by: string, reason: string, at: number } | null} suspended
  * @property {{ points: number, calls: number, window_seconds: number, reach: any[] }} [blast_radius]
+ */
+
+/**
+ * @typedef {object} LeaseSummary
+ * @property {string} id
+ * @property {string} state
+ * @property {string} user
+ * @property {string} agent
+ * @property {string} task
+ * @property {string} purpose
+ * @property {string} stage
+ * @property {number} issued_at
+ * @property {number} ends_at
+ * @property {number} calls
+ * @property {number} refusals
+ * @property {number} points
  */
 
 /**

@@ -356,7 +356,27 @@ function leasesOf(leases: readonly (Json & { id: string })[], id: string | undef
   if (url.searchParams.get('state') !== 'active') return { body: { leases: [] } }
   const from = Number(url.searchParams.get('before') ?? 0)
   const to = from + Number(url.searchParams.get('limit') ?? 100)
-  return { body: { leases: leases.slice(from, to), ...(to < leases.length && { next: String(to) }) } }
+  return {
+    body: { leases: leases.slice(from, to).map(summaryOf), ...(to < leases.length && { next: String(to) }) },
+  }
+}
+
+function summaryOf({ id, state, who, agent, why, what, when, what_happened: happened }: Json) {
+  const { issued_at, ends_at } = when as Json
+  const { calls, refusals } = happened as Json
+  const task = why as Json
+  return {
+    ...{ id, state, user: (who as Json).user, agent: (agent as Json).id, task: `${task.system}:${task.id}` },
+    ...{
+      purpose: task.purpose,
+      stage: (what as Json).stage,
+      issued_at,
+      ends_at,
+      calls,
+      refusals,
+      points: 1260,
+    },
+  }
 }
 
 function decision(at: number): Json {

@@ -134,6 +134,64 @@ describe('deciding', () => {
     expect(actionOf('act_draft').state).toBe('pending')
   })
 
+  test('what nobody can read any more, nobody can approve', async () => {
+    Object.assign(actionOf('act_draft'), { call: null })
+    const page = await open('#/inbox/act_draft')
+    await page.waitForSelector('.action .banner.bad', patience)
+    expect(await page.locator('.decide .main').isDisabled()).toBe(true)
+    await page.keyboard.press('a')
+    expect(await page.getByRole('dialog').count()).toBe(0)
+  })
+
+  test('a yes can be withdrawn until it is used', async () => {
+    const yes = [{ user: 'olivia@example.com', at: Date.now() / 1000 - 9, reason: '', shown_by: 'session' }]
+    Object.assign(actionOf('act_draft'), { state: 'approved', yes })
+    const page = await open('#/inbox/act_draft')
+    await page.getByRole('button', { name: 'Withdraw the yes' }).click()
+    await page.getByRole('button', { name: 'Withdraw it' }).click()
+    await page.getByRole('dialog').waitFor({ state: 'detached', ...patience })
+    expect(server.posted.map(({ path, body }) => [path, body])).toEqual([
+      ['/actions/act_draft/withdraw', { fingerprint: 'fp_act_draft' }],
+    ])
+  })
+
+  test('a lease that an agent asks for is shown as it is asked for, whatever is not known of it yet', async () => {
+    const none = {
+      operation: null,
+      verb: null,
+      resource: null,
+      sensitivity: null,
+      risk: null,
+      method: null,
+      path: null,
+    }
+    const agent = { id: 'support-triage', version: null, env: null, profile: null }
+    const lease = {
+      id: null,
+      issuer: null,
+      user: 'alice@example.com',
+      agent,
+      task: null,
+      session: null,
+      stage: 'execute',
+    }
+    const what = { ...none, backend: 'crm', content_type: null, body_bytes: null, body_digest: null }
+    const request = { stage: 'execute' }
+    Object.assign(actionOf('act_binary'), {
+      kind: 'lease',
+      decision_id: null,
+      what,
+      lease,
+      call: null,
+      request,
+    })
+    const page = await open('#/inbox/act_binary')
+    await page.waitForSelector('.decide .main', patience)
+    expect(await page.locator('.open h1').innerText()).toBe('A lease for support-triage')
+    expect(await page.locator('.bytes').innerText()).toContain('"stage": "execute"')
+    expect(await page.locator('.open').innerText()).not.toMatch(/null|undefined/)
+  })
+
   test('over time, nothing can be approved any more', async () => {
     Object.assign(actionOf('act_draft'), { expires_at: Date.now() / 1000 - 5 })
     const page = await open('#/inbox/act_draft')
