@@ -2,7 +2,8 @@
 // process is, not yet bound. ADD AN ENDPOINT to the list of its role. Decides nothing.
 import type { Server } from 'node:http'
 import { composeBroker } from './compose_broker.ts'
-import { type ComposedConsole, composeConsole } from './compose_console.ts'
+import { composeConsole } from './compose_console.ts'
+import { composeDecisions } from './compose_decisions.ts'
 import type { GateSide } from './compose_gate.ts'
 import { composeLive } from './compose_live.ts'
 import { sendNotices } from './compose_notify.ts'
@@ -10,21 +11,15 @@ import type { Closers, Parts } from './compose_parts.ts'
 import { composeBefore } from './compose_release.ts'
 import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
-import { actionOrderEndpoints } from './http/action_orders.ts'
-import type { ActionParts } from './http/action_parts.ts'
-import { actionEndpoints } from './http/actions.ts'
 import { assetEndpoints } from './http/console/assets.ts'
 import { pageHeaders } from './http/console/security_headers.ts'
 import { createControlListener } from './http/control.ts'
 import { leaseEndpoints } from './http/leases.ts'
 import { openApiEndpoint } from './http/openapi.ts'
 import { type Operator, operator } from './http/operators.ts'
-import { repeatEndpoints } from './http/repeats.ts'
 import { revocationEndpoints } from './http/revocations.ts'
 import { statusEndpoint } from './http/status.ts'
 import { openSecretFile } from './secret_file.ts'
-import { createDecisionObserver } from './telemetry/approval.ts'
-import { watchPending } from './telemetry/pending.ts'
 import { version } from './version.ts'
 
 /** The control listener; the caller binds it. */
@@ -36,14 +31,11 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
   const orders = { store, observer, clock: Date.now }
   const holder = broker === undefined ? {} : { holder: broker.holder }
   const console = composeConsole(parts, () => server)
-  const decisions = composeDecisions(parts, console, closers)
   const endpoints = [
     // What operators call on any process: a revocation may be sent to whichever is at hand.
     ...revocationEndpoints(orders),
     ...console.endpoints,
-    ...actionEndpoints(decisions),
-    ...actionOrderEndpoints(decisions),
-    ...repeatEndpoints(decisions),
+    ...composeDecisions(parts, console, closers),
     ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
     statusEndpoint(orders),
     ...composeLive(parts, closers),
@@ -64,37 +56,6 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
     onBug: (error) => log.error({ err: error }, 'a bug on the control listener; answered 500'),
   })
   return server
-}
-
-/** What people decide with. */
-function composeDecisions(
-  { config, store, actions, notices, released, audit, metrics, identity, log }: Parts,
-  { confirmation }: ComposedConsole,
-  closers: Closers,
-): ActionParts {
-  const pending = watchPending({ actions, deferrals: store.deferrals, log })
-  closers.push(() => pending.close())
-  metrics.approvalsPending(pending.count)
-  const { records, leases, revocations } = store
-  const { maxStalenessMs } = config.state
-  return {
-    sources: {
-      actions,
-      records,
-      leases,
-      revocations,
-      maxStalenessMs,
-      noticesOf: (action) => notices.writes('approval.decided', action),
-    },
-    store,
-    clock: Date.now,
-    observer: createDecisionObserver({ audit, metrics }),
-    tenantOf: (clientId) => identity?.agents.byClientId(clientId)?.tenant,
-    confirmation,
-    nudge: () => {
-      for (const look of released) look()
-    },
-  }
 }
 
 /** Everybody who may call the control listener; a token file that is not there yet is made. */

@@ -24,7 +24,9 @@ export async function startFixture(leases = 40): Promise<FixtureServer> {
   const data = fixtureData(leases)
   const streams = new Set<ServerResponse>()
   const posted: FixtureServer['posted'] = []
-  const assets = new Map(assetEndpoints(pageHeaders).map((endpoint) => [endpoint.path, endpoint]))
+  const assets = new Map(
+    assetEndpoints(pageHeaders('http://127.0.0.1')).map((endpoint) => [endpoint.path, endpoint]),
+  )
 
   const server = createServer(async (req, res) => {
     const url = new URL(req.url ?? '/', 'http://fixture')
@@ -72,8 +74,8 @@ function callOf(req: IncomingMessage): Parameters<ReturnType<typeof assetEndpoin
     jwt: '',
     sender: { proofs: [], authorization: false, certificate: undefined, method: 'GET', url: '' },
     header: (name) => req.headersDistinct[name]?.[0],
-    operator: undefined,
     caller: undefined,
+    origins: { method: 'GET', headers: {} },
     peer: '',
   }
 }

@@ -5,13 +5,14 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { assetEndpoints, pages } from '../../src/http/console/assets.ts'
-import { pageHeaders } from '../../src/http/console/page_headers.ts'
+import { pageHeaders } from '../../src/http/console/security_headers.ts'
 import { createControlListener } from '../../src/http/control.ts'
 import { ask } from '../support/raw.ts'
 
+const sent = pageHeaders('http://localhost')
 const folder = join(import.meta.dirname, '../../src/console')
 const server = createControlListener({
-  endpoints: assetEndpoints(pageHeaders),
+  endpoints: assetEndpoints(sent),
   operators: [],
   publicUrl: 'http://localhost',
   onBug: (error) => {
@@ -45,7 +46,7 @@ test.each([
 ])('%s is %s', async (path, type, begins) => {
   const { status, headers, body } = await get(path)
   expect(status).toBe(200)
-  expect(headers).toMatchObject({ 'content-type': type, 'cache-control': 'no-cache', ...pageHeaders })
+  expect(headers).toMatchObject({ 'content-type': type, 'cache-control': 'no-cache', ...sent })
   expect(body.toString().startsWith(begins)).toBe(true)
 })
 
@@ -57,7 +58,7 @@ test('every file of the folder is in the list, and the other way round', () => {
 })
 
 test('every module and style that a page names is served, by a path', async () => {
-  for (const { path } of assetEndpoints(pageHeaders)) {
+  for (const { path } of assetEndpoints(sent)) {
     const { body } = await get(path)
     const text = body.toString()
     const named = path.endsWith('.js')
