@@ -22,6 +22,7 @@ const steps: readonly Step[] = [
   { name: 'a real Chromium', command: [node, 'scripts/chromium.ts'] },
   { name: 'format and lint', command: ['biome', 'ci', '--error-on-warnings', '.'] },
   { name: 'types', command: ['tsc', '-p', '.'] },
+  { name: 'types as they are published', command: ['tsc', '-p', 'tsconfig.build.json', '--noEmit'] },
   { name: 'types of the console', command: ['tsc', '-p', 'src/console'] },
   { name: 'unused code and dependencies', command: ['knip'] },
   { name: 'policies: format', command: [node, 'src/cli.ts', 'policy', 'fmt', '--check', 'policies'] },

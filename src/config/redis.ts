@@ -8,7 +8,7 @@ import { at, isMapping, type Relation, type RelationScope, select, textAt } from
 import { reportMisfits } from './tls.ts'
 
 /** One node of a Sentinel set or of a Cluster. */
-interface Node {
+export interface RedisNode {
   readonly host: string
   readonly port: number
 }
@@ -26,12 +26,12 @@ export interface RedisConfig {
   readonly url?: string
   readonly sentinel?: {
     readonly name: string
-    readonly nodes: readonly Node[]
+    readonly nodes: readonly RedisNode[]
     readonly username?: string
     readonly password?: string
     readonly tls?: RedisTlsFiles
   }
-  readonly cluster?: { readonly nodes: readonly Node[] }
+  readonly cluster?: { readonly nodes: readonly RedisNode[] }
   readonly username?: string
   readonly password?: string
   readonly tls?: RedisTlsFiles
@@ -40,7 +40,7 @@ export interface RedisConfig {
 }
 
 /** `host:port` of a server that is dialled. */
-function parseNode(value: string): Outcome<Node> {
+function parseNode(value: string): Outcome<RedisNode> {
   const outcome = parseListen(value)
   return 'value' in outcome && outcome.value.port > 0
     ? outcome
@@ -157,8 +157,8 @@ interface ParsedAccess {
 /** The section, parsed. */
 export interface ParsedRedis extends ParsedAccess {
   readonly url?: string | undefined
-  readonly sentinel?: (ParsedAccess & { readonly name: string; readonly nodes: readonly Node[] }) | undefined
-  readonly cluster?: { readonly nodes: readonly Node[] } | undefined
+  readonly sentinel?: (ParsedAccess & { readonly name: string; readonly nodes: readonly RedisNode[] }) | undefined
+  readonly cluster?: { readonly nodes: readonly RedisNode[] } | undefined
   readonly prefix?: string | undefined
   readonly acknowledge?: { readonly replicas: number; readonly disk: boolean; readonly timeout: number }
 }
