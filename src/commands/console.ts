@@ -39,13 +39,25 @@ async function makeLink(options: ConsoleOptions): Promise<void> {
   const config = loadStateConfig(options.config)
   const isOwn = user === undefined && role.length === 0
   const ask = { user: user ?? userInfo().username, groups: group, roles: isOwn ? ['admin'] : role }
-  const link = await askFor(ask, config, options.control)
+  const link = await askForLink(ask, config, options.control)
   if (options.json === true) return sayJson(link)
   say(link.url)
   say(style.dim(`signs in ${ask.user} once, within ten minutes: send it to nobody else`))
 }
 
-async function askFor(ask: object, config: Config, given: string | undefined) {
+/** Whom a link signs in. */
+export interface LinkAsk {
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly roles: readonly string[]
+}
+
+/** A new link, of the gate that runs; with the operator token, at `given` or where the configuration says. */
+export async function askForLink(
+  ask: LinkAsk,
+  config: Config,
+  given?: string,
+): Promise<{ readonly url: string; readonly expires_at: unknown }> {
   const token = readOperatorToken(config)
   if (token === undefined) {
     throw new Error(`${config.control.tokenFile}: no operator token here; a gate makes it on its first start`)

@@ -1,7 +1,8 @@
-// `leasegate demo`: a gate before a real coarse API, a lease, and what happens when an agent uses it. Prints
-// commands to try, or with `--once` performs them and checks every answer.
+// `leasegate demo`: a gate before a real coarse API, a lease, what happens when an agent uses it, and a human who
+// decides. Prints commands to try, or with `--once` performs them and checks every answer.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import type { Command } from 'commander'
@@ -17,6 +18,8 @@ import { isRefusal } from '../refusals.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { packageRoot } from '../version.ts'
 
+import { askForLink } from './console.ts'
+import { controlUrl } from './control_listener.ts'
 import { sayStarted } from './serve.ts'
 import { say, style } from './terminal.ts'
 
@@ -40,13 +43,30 @@ async function demo(options: { config?: string; once?: boolean }): Promise<void>
   const log: Config['log'] =
     options.once === true ? { level: 'error', requests: 'none' } : { ...loaded.log, requests: 'line' }
   const broker = { ...loaded.broker, agents: parties.agents, identityProviders: [parties.provider] }
-  const config: Config = { ...loaded, broker, log }
+  const { control, console } = loaded
+  const config: Config = {
+    ...loaded,
+    broker,
+    log,
+    control: { ...control, operators: [...control.operators, parties.approver] },
+    // Its people have no provider to sign in at.
+    console: { ...console, signIn: undefined },
+  }
   const stops: (() => unknown)[] = [() => parties.close()]
   try {
-    await startAll(config, apiKey, stops)
+    const { deletes } = await startAll(config, apiKey, stops)
     const store = await openStore(config)
     stops.push(() => store.close())
-    const facts = { config, parties, revoke: (id: string) => revokeLease(id, store) }
+    const { name: user, groups, tokenFile } = parties.approver
+    const facts = {
+      config,
+      parties,
+      controlUrl: controlUrl(config),
+      signInLink: (await askForLink({ user, groups, roles: [] }, config)).url,
+      readApproverToken: () => readFileSync(tokenFile, 'utf8').trim(),
+      deletes,
+      revoke: (id: string) => revokeLease(id, store),
+    }
     const steps = stepsFor(facts)
     say()
     if (options.once === true) process.exitCode = await perform(steps)
@@ -60,14 +80,23 @@ async function demo(options: { config?: string; once?: boolean }): Promise<void>
   }
 }
 
-async function startAll(config: Config, apiKey: string, stops: (() => unknown)[]): Promise<void> {
+async function startAll(
+  config: Config,
+  apiKey: string,
+  stops: (() => unknown)[],
+): Promise<{ deletes(): number }> {
   const { hostname, port } = new URL(config.backends[0]!.origin)
   const backend = await startCrmBackend({ host: hostname, port: Number(port), apiKey })
   stops.push(() => stopServer(backend))
+  let deletes = 0
+  backend.on('request', ({ method }) => {
+    if (method === 'DELETE') deletes++
+  })
   const gate = await startGate(config, createLogger({ level: config.log.level }))
   stops.push(() => gate.close())
   sayStarted(config, gate)
   say(`  ${style.dim('sample backend: json-server on')} ${config.backends[0]!.origin}`)
+  return { deletes: () => deletes }
 }
 
 function stopServer(server: Server): void {

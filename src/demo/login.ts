@@ -1,4 +1,4 @@
-// The demo's login service and its agent: both with keys made at the start. In: where to put the files that the
+// The demo's login service, its agent and who approves: with keys made at the start. In: where to put the files that the
 // broker reads. Out: what the broker is to be told about them, alice's ID tokens, the agent's assertions.
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { IdentityProvider } from '../broker/parties.ts'
 import type { PrivateKey } from '../client/index.ts'
+import type { Config } from '../config.ts'
 import { generatePrivateJwk, importPrivateKey, type PrivateJwk, signCompact } from '../lease/jose.ts'
 
 /** Everybody around the broker. */
@@ -17,6 +18,8 @@ export interface DemoParties {
   readonly agentKey: PrivateKey
   /** The file that has it, readable by nobody else. */
   readonly agentKeyFile: string
+  /** Who decides: in the group that the policy that ships names for the CRM. */
+  readonly approver: Config['control']['operators'][number]
   /** What a login gave alice's session: an ID token, good for an hour. */
   idToken(): Promise<string>
   /** The agent's word on who it is: good once, for five minutes, the longest that the broker takes. */
@@ -61,6 +64,13 @@ export async function createDemoParties(): Promise<DemoParties> {
     },
     agentKey,
     agentKeyFile,
+    approver: {
+      name: 'carol@example.com',
+      tokenFile: join(dir, 'carol.token'),
+      tenant: undefined,
+      roles: ['approver', 'auditor'],
+      groups: ['crm-owners'],
+    },
     idToken: () => {
       const iat = Math.floor(Date.now() / 1000)
       const claims = {

@@ -2,6 +2,7 @@
 import { style } from '../commands/terminal.ts'
 import type { Config } from '../config.ts'
 import { clientStep } from './client_step.ts'
+import { deleteStep } from './delete_step.ts'
 import { exchangeStep } from './exchange_step.ts'
 import type { DemoParties } from './login.ts'
 
@@ -17,6 +18,8 @@ export interface Step {
   readonly shown: string
   /** What it should come to, for people. */
   readonly expected: string
+  /** What somebody else does before it ends, for people. */
+  readonly meanwhile?: readonly string[]
   perform(lease: DemoLease): Promise<StepOutcome>
 }
 
@@ -29,6 +32,12 @@ export interface DemoLease {
 export interface DemoFacts {
   readonly config: Config
   readonly parties: DemoParties
+  readonly controlUrl: string
+  /** Signs the approver in, once. */
+  readonly signInLink: string
+  readApproverToken(): string
+  /** How many the backend has seen. */
+  deletes(): number
   /** Ends a lease as `leasegate revoke` does. */
   revoke(leaseId: string): Promise<void>
 }
@@ -88,6 +97,7 @@ export function stepsFor(facts: DemoFacts): readonly Step[] {
       why: 'the lease is dead',
     }),
     clientStep(facts),
+    deleteStep(facts),
   ]
 }
 
@@ -160,8 +170,9 @@ export async function sayCommands(steps: readonly Step[], { config, parties }: D
   )
   say(`export ALICE=${await parties.idToken()}`)
   say(`export AGENT=${await parties.assertion(config.broker.issuer)}\n`)
-  for (const { title, shown, expected } of steps) {
+  for (const { title, shown, expected, meanwhile = [] } of steps) {
     say(`${style.dim(`# ${title} → ${expected}`)}\n${shown}\n`)
+    if (meanwhile.length > 0) say(`${meanwhile.join('\n')}\n`)
   }
   say(style.dim('Every request appears below. Ctrl-C ends the demo.'))
 }

@@ -9,13 +9,18 @@ const colours: Readonly<Record<Effect, number>> = { allow: 32, draft: 36, hold: 
 
 /**
  * `2026-03-14 14:32:01 user:alice@example.com via agent:support-triage task:SUP-4711 READ crm:customer/9821 → allow 200 12ms`,
- * in UTC. A refusal shows its code after the effect. `colour` adds ANSI colour to the effect.
+ * in UTC. A refusal shows its code after the effect, a call that people let through who they were at the end. `colour` adds ANSI colour to the effect.
  */
 export function requestLine(facts: AuditFacts, options: { readonly colour: boolean }): string {
   const time = new Date(facts.timeMs).toISOString().replace('T', ' ').slice(0, 19)
   const effect = options.colour ? `\u001b[${colours[facts.effect]}m${facts.effect}\u001b[0m` : facts.effect
-  const outcome = [effect, facts.code, facts.status ?? '-', `${Math.round(facts.durationMs)}ms`]
+  const outcome = [effect, facts.code, facts.status ?? '-', `${Math.round(facts.durationMs)}ms`, yes(facts)]
   return `${time} ${caller(facts)} ${action(facts)} → ${outcome.filter((part) => part !== undefined).join(' ')}`
+}
+
+function yes({ approval }: AuditFacts): string | undefined {
+  const people = approval?.approved_by ?? []
+  return people.length === 0 ? undefined : `approved by ${people.map(visible).join(', ')}`
 }
 
 function caller({ lease }: AuditFacts): string {

@@ -38,12 +38,29 @@ describe('demo', () => {
     // Somewhere to put the sample backend.
     const reserved = await startHttp(() => {})
     await reserved.close()
-    place.configure(reserved.url)
+    const operation = { resource: 'customer/{id}', sensitivity: 'confidential' }
+    const operations = [
+      { match: 'GET /customers/{id}', verb: 'read', ...operation },
+      { match: 'PATCH /customers/{id}', verb: 'update', ...operation },
+      {
+        match: 'DELETE /customers/{id}',
+        verb: 'delete',
+        ...operation,
+        sensitivity: 'restricted',
+        risk: 'high',
+      },
+    ]
+    place.configure(reserved.url, {}, { operations })
     const { code, stdout, stderr } = await place.run(['demo', '--once', '--config', place.config])
     expect([code, stderr]).toEqual([0, ''])
     expect(stdout).toContain('all as expected')
     for (const word of ['outside_lease', 'lease_revoked', 'Maria Lindqvist', 'Tomás Rivera', 'completed']) {
       expect(stdout).toContain(word)
     }
+    expect(stdout).toMatch(/waiting act_.*\n {2}approved by carol@example\.com: asked for in SUP-4711\n/)
+    expect(stdout).toContain('the backend has seen 1 DELETE')
+    expect(stdout).toMatch(
+      /"approval":\{"id":"act_\w+","kind":"exact","approved_by":\["carol@example\.com"\]\}/,
+    )
   })
 })

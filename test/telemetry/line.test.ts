@@ -20,6 +20,19 @@ describe('the line of a request', () => {
     expect(requestLine(facts, plain)).toMatch(/UPDATE crm:customer\/9821 → deny outside_lease 403 0ms$/)
   })
 
+  it('names who approved the call, and nobody who is still asked', () => {
+    const approval = {
+      id: 'act_1',
+      kind: 'exact',
+      approved_by: ['carol@example.com', 'evil\u202e→'],
+    } as const
+    expect(requestLine(factsOf({ approval }), plain)).toMatch(
+      / → allow 200 12ms approved by carol@example\.com, evil\\u\{202e\}\\u\{2192\}$/,
+    )
+    const waiting = { id: 'act_1', kind: null, approved_by: [] }
+    expect(requestLine(factsOf({ approval: waiting }), plain)).toMatch(/12ms$/)
+  })
+
   it('shows method and path, never the query, where nothing was mapped or verified', () => {
     const facts = factsOf({ lease: undefined, operation: undefined, resource: undefined, status: undefined })
     expect(requestLine(facts, plain)).toBe(
