@@ -15,11 +15,12 @@ import { buildRedis } from './redis.ts'
 import { errorCode, resolveReferences } from './references.ts'
 import { checkRelations } from './relations.ts'
 import { configSchema, issuerSchema, maxWorkers, type ParsedConfig, type ParsedIssuer } from './schema.ts'
+import { isMapping } from './select.ts'
 
 /** What the caller is going to do with the configuration. */
 interface LoadOptions {
   /**
-   * `unused`: forwards and serves nothing, so no credential need be there; `lease` and `revoke` are such.
+   * `unused`: forwards, serves and tells nothing, so no credential need be there; `lease` and `revoke` are such.
    * `policy`: that of a policy bundle has to be; a broker without a gate is such.
    */
   readonly credentials: 'unused' | 'needed' | 'policy'
@@ -48,9 +49,11 @@ export function loadConfig(
   const reportReference = (at: ConfigPath, message: string) => {
     const spared = { needed: [], unused: ['backends', 'policy'], policy: ['backends'] }[credentials]
     const spare = at[2] === 'credential' && spared.some((section) => section === at[0])
-    if (!spare) report(at, message)
+    const signsIn = credentials !== 'unused' || writePath(at) !== 'console.sign_in.client_secret'
+    if (!spare && signsIn) report(at, message)
   }
-  const value = resolveReferences(source.value, { dir, env, report: reportReference })
+  const read = credentials === 'unused' ? withoutNotices(source.value) : source.value
+  const value = resolveReferences(read, { dir, env, report: reportReference })
   const parsed = configSchema.safeParse(value)
   for (const issue of parsed.error?.issues ?? []) reportIssue(issue, report)
   const reportRelation = (at: ConfigPath, message: string) => {
@@ -60,6 +63,13 @@ export function loadConfig(
   checkRelations(value, { dir, report: reportRelation, lineOf: (at) => source.locate(at).line })
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
   return deepFreeze(build(parsed.data, dir))
+}
+
+/** The places of `notify` are secrets as a whole: nothing of them can be checked without. */
+function withoutNotices(root: unknown): unknown {
+  if (!isMapping(root)) return root
+  const { notify: _, ...rest } = root
+  return rest
 }
 
 function readText(path: string): string {

@@ -1,5 +1,5 @@
 // The `notify` section: whom it takes, what it refuses with its place, and what never prints.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -97,4 +97,19 @@ test.each([
 ])('%s is refused with its place', (_, entry, problem) => {
   expect(() => load(entry)).toThrow(problem)
   expect(() => load(entry)).toThrow(/config\.yaml:\d+:\d+/)
+})
+
+test('a command that tells nobody, such as revoke, needs neither its secrets nor that of the sign-in', () => {
+  load(`url: "https://hooks.example/x", ${signed}`)
+  const file = join(dir, 'config.yaml')
+  appendFileSync(
+    file,
+    `console:
+  url: https://leasegate.example
+  sign_in: { issuer: https://login.example, client_id: leasegate, client_secret: "\${env:CONSOLE_SECRET}" }
+`,
+  )
+  expect(() => loadConfig(file, {})).toThrow(/WEBHOOK_SECRET: it is missing.*CONSOLE_SECRET: it is missing/s)
+  const { notify, console } = loadConfig(file, {}, { credentials: 'unused' })
+  expect([notify, console.signIn?.clientId]).toEqual([[], 'leasegate'])
 })
