@@ -36,6 +36,17 @@ export interface KeptResponse {
 
 /** Kept after its end for a day: agents fetch what became of it, people look back. */
 const keepSeconds = 86_400
+/** Its bytes for less: they are what fills a store. */
+const keepCallSeconds = 3_600
+/** What is taken back keeps its place for so long after it was opened: agents cannot fill a store with it. */
+const backSeconds = 60
+
+/** What comes with a new action. */
+export interface Opening {
+  readonly also: readonly RecordWrite[]
+  /** Places of its lease. */
+  readonly most: number
+}
 
 export class Actions {
   readonly #records: Records
@@ -48,28 +59,46 @@ export class Actions {
 
   /**
    * Stores a new action, unless one of the same fingerprint still waits: then that one. One step over all processes:
-   * one fingerprint never waits twice (test/approval/actions.test.ts).
+   * one fingerprint never waits twice, and a lease never has more than `most` places (test/approval/actions.test.ts).
+   * Undefined: they are taken.
    */
-  async open(action: Action, call: HeldCall, also: readonly RecordWrite[] = []): Promise<KeptAction> {
+  open(action: Action, call: HeldCall): Promise<KeptAction>
+  open(action: Action, call: HeldCall, opening: Opening): Promise<KeptAction | undefined>
+  async open(action: Action, call: HeldCall, opening?: Opening): Promise<KeptAction | undefined> {
     for (let attempt = 0; attempt < attempts; attempt++) {
-      const pointer = await this.#records.get('open', action.fingerprint)
+      const [pointer, turn] = await Promise.all([
+        this.#records.get('open', action.fingerprint),
+        this.#records.get('turn', waitingOf(action.lease)),
+      ])
       const known = pointer && (await this.#pointed(pointer, action.fingerprint))
       if (known !== undefined && !isOver(known.action, action.createdAt)) return known
+      if (opening !== undefined && (await this.#isFull(action, opening.most))) return undefined
       const stored = await this.#records.write([
         writeOf(action, 0),
         this.#sealed(action, call, 0),
         pointerTo(action, pointer?.version ?? 0),
-        ...also,
+        // Whoever counted before this one was opened has to count again.
+        turnOf(action, turn?.version ?? 0),
+        ...(opening?.also ?? []),
       ])
       if (stored) return { action, version: 1 }
     }
-    throw new Unavailable('others keep opening the same action')
+    throw new Unavailable('others keep opening actions of the same lease')
   }
 
-  /** How many actions of a lease wait; not counted beyond `most`. */
-  async waiting({ id, issuer }: Pick<Lease, 'id' | 'issuer'>, now: number, most: number): Promise<number> {
-    const records = await this.#records.list('action', waitingOf({ id, issuer }), { limit: 2 * most })
-    return records.filter((record) => !isOver(read(record).action, now)).length
+  /** Places of a lease are taken by what waits, and for a while by what its agent has taken back. */
+  async #isFull({ lease, createdAt: now }: Action, most: number): Promise<boolean> {
+    const options = { limit: 2 * most }
+    const [waiting, all] = await Promise.all([
+      this.#records.list('action', waitingOf(lease), options),
+      this.list({ lease: lease.id }, options),
+    ])
+    const pending = waiting.filter((record) => !isOver(read(record).action, now))
+    const back = all.filter(
+      ({ action: { state, lease: of, createdAt } }) =>
+        state === 'withdrawn' && of.issuer === lease.issuer && createdAt > now - backSeconds,
+    )
+    return pending.length + back.length >= most
   }
 
   /** Undefined: there is none, or nobody asks for it any more. */
@@ -100,16 +129,24 @@ export class Actions {
     return done ? { action: next, version: version + 1 } : undefined
   }
 
-  /** The write that seals another call in the place of the one before: for a draft that is replaced. */
-  async replacing(action: Action, call: HeldCall): Promise<RecordWrite> {
-    const before = await this.#records.get('call', action.id)
-    return this.#sealed(action, call, before?.version ?? 0)
+  /** What else changes when a draft gets another call: its bytes, and what points to it. */
+  async replacing(before: Action, next: Action, call: HeldCall): Promise<RecordWrite[]> {
+    const [bytes, pointer, old] = await Promise.all([
+      this.#records.get('call', next.id),
+      this.#records.get('open', next.fingerprint),
+      this.#records.get('open', before.fingerprint),
+    ])
+    const moved = [this.#sealed(next, call, bytes?.version ?? 0), pointerTo(next, pointer?.version ?? 0)]
+    if (before.fingerprint === next.fingerprint || old?.text !== before.id) return moved
+    return [...moved, { ...pointerTo(before, old.version), text: undefined }]
   }
 
-  /** The writes that move the pointer to a fingerprint. */
-  async pointing(action: Action): Promise<RecordWrite> {
-    const before = await this.#records.get('open', action.fingerprint)
-    return pointerTo(action, before?.version ?? 0)
+  /** The write after which nobody has the bytes of an action any more: for one that is taken back. */
+  async dropping({ id, createdAt: at, expiresAt }: Action): Promise<RecordWrite[]> {
+    const bytes = await this.#records.get('call', id)
+    return bytes === undefined
+      ? []
+      : [{ kind: 'call', id, expect: bytes.version, text: undefined, expiresAt, at }]
   }
 
   /** The call of an action. Undefined: it is gone, or was sealed for another fingerprint or with another key. */
@@ -159,13 +196,14 @@ export class Actions {
       id: action.id,
       expect,
       text: this.#sealer.seal(callName(action.id, action.fingerprint), Buffer.from(text)),
-      expiresAt: goneAt(action),
+      expiresAt: action.expiresAt + keepCallSeconds,
       at: action.createdAt,
     }
   }
 }
 
-const attempts = 8
+/** Each time somebody else was faster; with that many at once, a 503 is right. */
+const attempts = 32
 
 /** The name that a call is sealed under: it opens for this action and these bytes alone. */
 function callName(id: string, fingerprint: string): string {
@@ -199,6 +237,12 @@ function waitingOf({ id, issuer }: Pick<Lease, 'id' | 'issuer'>): string {
 function pointerTo(action: Action, expect: number): RecordWrite {
   const { fingerprint, createdAt: at, id: text } = action
   return { kind: 'open', id: fingerprint, expect, text, expiresAt: goneAt(action), at }
+}
+
+/** The action that a lease has opened last. */
+function turnOf(action: Action, expect: number): RecordWrite {
+  const { lease, createdAt: at, id: text } = action
+  return { kind: 'turn', id: waitingOf(lease), expect, text, expiresAt: goneAt(action), at }
 }
 
 function read({ id, text, version }: StoredRecord): KeptAction {

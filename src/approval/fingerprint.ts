@@ -14,6 +14,7 @@ const besideTheAction: ReadonlySet<string> = new Set([
   'cache-control',
   'pragma',
   'prefer',
+  'sec-websocket-key',
   'tracestate',
   'user-agent',
   'x-request-id',
@@ -25,7 +26,7 @@ export function digestOf(body: Uint8Array): string {
 }
 
 /**
- * Names the action: lease, task, method, backend, path, query, fields and body. An approval is for a fingerprint, so
+ * Names the action: lease, task, method, backend, host, path, query, fields and body. An approval is for a fingerprint, so
  * any change of these needs another one (test/approval/fingerprint.test.ts).
  */
 export function fingerprintOf(
@@ -41,6 +42,8 @@ export function fingerprintOf(
     lease.task.id,
     request.method,
     backend.name,
+    // Backends read it in `Forwarded`.
+    request.authority,
     mapped.backendPath,
     request.queryText ?? null,
     fieldsOf(passed),
@@ -59,11 +62,12 @@ function fieldsOf(passed: readonly string[]): string[][] {
   return fields.sort(([a], [b]) => (a! < b! ? -1 : a! > b! ? 1 : 0))
 }
 
-/** RFC 7240: all but `wait`, which is for the gate. */
+/** RFC 7240: all but a plain `wait`, which is for the gate. Quoted text may hold commas: such a field counts whole. */
 function preferences({ headers }: CleanRequest): string[] {
   const all: string[] = []
   for (let at = 0; at < headers.length; at += 2) {
-    if (headers[at] === 'prefer') all.push(...headers[at + 1]!.split(',').map((each) => each.trim()))
+    const [name, value] = [headers[at]!, headers[at + 1]!]
+    if (name === 'prefer') all.push(...(value.includes('"') ? [value] : value.split(',')))
   }
-  return all.filter((each) => !/^wait\s*(?:=|$)/i.test(each))
+  return all.map((each) => each.trim()).filter((each) => !/^(?:wait\s*=\s*[0-9]+)?$/i.test(each))
 }

@@ -13,14 +13,19 @@ export function approvalsOf(actions: Actions, useRepeat: Approvals['use']): Appr
   }
 }
 
-async function useExact(actions: Actions, { id, version }: Approval, now: number): Promise<boolean> {
+async function useExact(
+  actions: Actions,
+  { id, version, approvedBy }: Approval,
+  now: number,
+): Promise<boolean> {
   const kept = await actions.get(id)
-  // Whatever changed it since it was looked at may have been a withdrawal.
-  if (kept === undefined || kept.version !== version) return false
+  if (kept === undefined) return false
   const { action } = kept
   const state = stateOf(action, now)
   // A draft was claimed before it is executed: by this process, which alone has this version.
-  if (action.kind === 'draft') return state === 'executing'
-  if (state !== 'approved') return false
+  if (action.kind === 'draft') return state === 'executing' && kept.version === version
+  // Since it was looked at one more may have said yes, or one of them may have taken it back.
+  const stands = approvedBy.every((user) => action.yes.some(({ by }) => by.user === user))
+  if (state !== 'approved' || !stands) return false
   return (await actions.change(kept, { ...action, state: 'used' })) !== undefined
 }

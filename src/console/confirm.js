@@ -110,7 +110,7 @@ function Repeat({ widest, action, value, onChange }) {
             <label>Minutes, at most ${minutes}<input type="number" min="1" max=${minutes} value=${Math.max(1, Math.round(value.seconds / 60))}
               onChange=${(/** @type {any} */ event) => onChange({ ...value, seconds: Math.min(widest.seconds, whole(event, minutes) * 60) })} /></label>
           </div>
-          <p class="small">Whatever their bodies say. You can revoke it under Leases at any time.</p>`
+          <p class="small">Whatever their queries, fields and bodies say. You can revoke it under Leases at any time.</p>`
     }
   </fieldset>`
 }

@@ -1,6 +1,7 @@
 // A Committed in, the request for the backend out: exactly the bytes decided on, headers built from an
 // allow list, the backend's credential in, the lease token out. ADD A REQUEST HEADER HERE. Pure.
 import type { Lease } from '../lease/lease.ts'
+import { opensTunnel } from './checks.ts'
 import { type Committed, isCommitted } from './commit.ts'
 import type { Backend } from './operation.ts'
 import type { Authenticated, CleanRequest } from './stages.ts'
@@ -149,10 +150,15 @@ function authorityOf(backend: Backend): string {
   return authority
 }
 
-/** The fields of a request that its backend gets, flat name, value list; none of ours, and no credential. */
-export function passedFields({ request, backend }: Pick<Authenticated, 'request' | 'backend'>): string[] {
-  const headers: string[] = []
-  copyPassing(request, backend, false, headers)
+/**
+ * The fields of a request that its backend gets, flat name, value list; none of ours, and no credential. That it opens
+ * a tunnel is one of them.
+ */
+export function passedFields(asked: Pick<Authenticated, 'request' | 'backend'>): string[] {
+  const { request, backend } = asked
+  const tunnels = opensTunnel(asked)
+  const headers = tunnels ? ['upgrade', 'websocket'] : []
+  copyPassing(request, backend, tunnels, headers)
   return headers
 }
 

@@ -18,9 +18,10 @@ import { receive } from './receive.ts'
 import { refuseChanged } from './released.ts'
 import { backendHead, type LocalAnswer, type OwnAnswer, type ReplyFacts, refusalAnswer } from './reply.ts'
 import { route } from './route.ts'
-import { type Held, seek } from './seek.ts'
+import { seek } from './seek.ts'
 import type { Evidence, Routed } from './stages.ts'
 import { document, isForTask, serveTask } from './tasks.ts'
+import type { Held } from './verdict.ts'
 
 /** Walks one request to its end. Never rejects: whatever happens ends in an answer and one record. */
 export async function handle(exchange: Exchange, gate: Gate): Promise<void> {

@@ -103,12 +103,12 @@ async function write(
   const { actions } = gate.humans
   // In its old place of the lists.
   const next = { ...action, createdAt: kept.action.createdAt }
-  const pointer = await actions.pointing(next)
+  const also = await actions.replacing(kept.action, next, call)
   const alike = await actions.latest(next.fingerprint)
   if (alike !== undefined && alike.action.id !== next.id && !isOver(alike.action, now)) {
     return refuse('action_state_conflict', { detail: 'another draft of exactly this waits already' })
   }
-  const changed = await actions.change(kept, next, [await actions.replacing(next, call), pointer])
+  const changed = await actions.change(kept, next, also)
   return (
     changed?.action ??
     refuse('action_state_conflict', { detail: 'it has changed meanwhile: look at it again' })

@@ -3,20 +3,21 @@
 // draft that it became. An approval is evidence and nothing more: everything is read and decided again with it.
 
 import type { Action } from '../approval/action.ts'
-import { stateOf } from '../approval/action.ts'
 import type { Actions, KeptAction } from '../approval/actions.ts'
-import { actionOf, fingerprintOfCall, type WaitingAnswer } from '../approval/hold.ts'
+import { actionOf, fingerprintOfCall } from '../approval/hold.ts'
 import { accessRequest, pollSeconds } from '../approval/task.ts'
 import type { Terms } from '../approval/terms.ts'
 import type { Approval, RecordWrite } from '../ports.ts'
-import { isRefusal, type Refusal, type RefusalFacts, refuse } from '../refusals.ts'
+import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { hasBody } from './body.ts'
+import { opensTunnel } from './checks.ts'
 import { within } from './deadline.ts'
 import { decide, type Permit } from './decide.ts'
-import type { Exchange, Gate, Standing, Trail } from './gate.ts'
+import type { Exchange, Gate, Trail } from './gate.ts'
 import { gather } from './gather.ts'
 import { refuseStopped } from './revoked.ts'
 import type { Evidence } from './stages.ts'
+import { type Captured, type Held, isFor, saidOf, verdict } from './verdict.ts'
 import type { WaitingRoom } from './waiting.ts'
 
 /** Where people are asked. */
@@ -32,18 +33,6 @@ export interface Humans {
   readonly maxWaitSeconds: number
   /** Of one lease at a time. */
   readonly maxPending: number
-}
-
-/** A call that policy wants a human for. */
-export interface Held {
-  readonly evidence: Evidence
-  readonly answer: WaitingAnswer
-  readonly refusal: Refusal
-}
-
-/** A draft that was captured instead of a call that is made. */
-export interface Captured {
-  readonly draft: Action
 }
 
 /** Asks, waits where the caller wants to, and decides again. */
@@ -116,8 +105,8 @@ async function find(
   const said = kept && verdict(kept, held, { now: evidence.now, named: statedApproval !== undefined })
   if (said !== undefined && said !== 'pending') return said
   if (said === undefined || kept === undefined) {
-    const repeat = answer.approval.repeat && (await soon(humans.findRepeat(evidence, answer.approval)))
-    if (repeat !== undefined && answer.effect === 'hold') return repeat
+    const repeat = await soon(repeated(held, humans))
+    if (repeat !== undefined) return repeat
     const opened = await soon(open(held, body, around))
     if (isRefusal(opened)) return opened
     kept = opened
@@ -127,66 +116,11 @@ async function find(
   return (await wait(kept, held, around)) ?? mustWait(kept.action, held, gate)
 }
 
-function isFor(kept: KeptAction | undefined, { lease }: Evidence, fingerprint: string): boolean {
-  return (
-    kept !== undefined &&
-    kept.action.fingerprint === fingerprint &&
-    kept.action.lease.id === lease.id &&
-    kept.action.lease.issuer === lease.issuer
-  )
-}
-
-/**
- * What has been said about an action: an approval that is enough under what policy asks for now, a refusal, that
- * nobody has said it yet, or undefined: nothing that counts, so that people are asked afresh.
- */
-function verdict(
-  { action, version }: KeptAction,
-  { answer }: Held,
-  { now, named }: { readonly now: number; readonly named: boolean },
-): Approval | Captured | Refusal | 'pending' | undefined {
-  const state = stateOf(action, now)
-  if (action.kind !== answer.effect) return named ? refuse('out_of_scope') : undefined
-  const reason = action.ended?.reason
-  switch (state) {
-    case 'pending':
-      return 'pending'
-    case 'approved':
-      if (action.kind === 'draft') return { draft: action }
-      if (!isEnough(action, answer.approval)) return named ? refuse('out_of_scope', askedMore) : undefined
-      return { id: action.id, kind: 'exact', approvedBy: action.yes.map(({ by }) => by.user), version }
-    case 'executing':
-      return { draft: action }
-    case 'refused':
-      // Asked again at once it would only be asked for the same yes.
-      return named || now < action.expiresAt ? refuse('approval_refused', told(reason)) : undefined
-    case 'expired':
-      return named ? refuse('approval_expired') : undefined
-    case 'withdrawn':
-      return named ? refuse('approval_withdrawn', told(reason)) : undefined
-    default:
-      return named ? refuse('approval_used', { detail: 'the approval was good for one call' }) : undefined
-  }
-}
-
-/** What was said about a released draft, where that is enough for what policy asks for now. */
-function saidOf({ released }: Standing, { answer, refusal }: Held): Approval | Refusal {
-  if (released === undefined) return refuse('policy_denied', refusal.facts)
-  const { action, version } = released
-  if (!isEnough(action, answer.approval)) return refuse('out_of_scope', askedMore)
-  return { id: action.id, kind: 'exact', approvedBy: action.yes.map(({ by }) => by.user), version }
-}
-
-const askedMore = { detail: 'policy asks for more by now than was said: ask again' } as const
-
-function told(reason: string | undefined): RefusalFacts {
-  return reason === undefined || reason === '' ? {} : { detail: reason }
-}
-
-/** Whether those who said yes would do under the terms of now: policy may have changed since. */
-function isEnough({ yes }: Action, { approvers, quorum }: Terms): boolean {
-  const counting = yes.filter(({ as }) => approvers.includes(as))
-  return new Set(counting.map(({ by }) => by.user.normalize('NFKC').toLowerCase())).size >= quorum
+/** Drafts are released one by one, and nobody sees beforehand what goes through a tunnel. */
+async function repeated({ evidence, answer }: Held, { findRepeat }: Humans): Promise<Approval | undefined> {
+  const { effect, approval } = answer
+  if (effect === 'draft' || approval.repeat === undefined || opensTunnel(evidence)) return undefined
+  return findRepeat(evidence, approval)
 }
 
 /** Lets the call wait; the one of the same fingerprint that waits already, where there is one. */
@@ -195,19 +129,18 @@ async function open(
   body: Uint8Array,
   { gate, trail }: Surroundings,
 ): Promise<KeptAction | Refusal> {
-  const { humans } = gate
-  const { lease, now } = evidence
-  if ((await humans.actions.waiting(lease, now, humans.maxPending)) >= humans.maxPending) {
-    return refuse('too_many_waiting', {
-      detail: `${humans.maxPending} actions of this lease wait for a human`,
-    })
+  const { actions, maxPending, newActionId, noticesOf } = gate.humans
+  if (answer.effect === 'draft' && opensTunnel(evidence)) {
+    return refuse('policy_denied', { detail: 'what goes through a WebSocket cannot be drafted' })
   }
   const { action, call } = actionOf(evidence, body, answer, {
-    id: humans.newActionId(gate.evidence.clock()),
+    id: newActionId(gate.evidence.clock()),
     decisionId: trail.decisionId,
     policyDigest: trail.policyDigest ?? '',
   })
-  return humans.actions.open(action, call, humans.noticesOf(action))
+  const opened = await actions.open(action, call, { also: noticesOf(action), most: maxPending })
+  const detail = `no more than ${maxPending} actions of a lease wait for a human or are taken back within a minute`
+  return opened ?? refuse('too_many_waiting', { detail })
 }
 
 /** `Prefer: wait` (RFC 7240 §4.3): stays until somebody has decided. Undefined: nobody has. */

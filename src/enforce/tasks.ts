@@ -97,11 +97,12 @@ async function cancel({ gate, kept, now }: Visit): Promise<OwnAnswer | Refusal> 
       return refuse('action_state_conflict', { detail: `it is ${stateOf(action, now)}` })
     }
     const ended = { by: action.lease.agent.id, at: now, reason: 'taken back by the agent' }
-    const changed: KeptAction | undefined = await actions.change(current, {
-      ...action,
-      state: 'withdrawn',
-      ended,
-    })
+    const next = { ...action, state: 'withdrawn', ended } as const
+    const changed: KeptAction | undefined = await actions.change(
+      current,
+      next,
+      await actions.dropping(action),
+    )
     if (changed !== undefined) return document(changed.action, gate, now)
     current = await actions.get(action.id)
   }

@@ -6,6 +6,7 @@ export const recordKinds = [
   'action', // approval/actions.ts: what waits for a human, and what became of it
   'call', // approval/actions.ts: the sealed bytes of an action
   'open', // approval/actions.ts: by fingerprint, the newest action of it
+  'turn', // approval/actions.ts: by lease, the action that it has opened last
   'response', // approval/actions.ts: the sealed answer to an executed draft
   'repeat', // approval/repeats.ts: a bounded repeat that somebody granted
   'approver', // approval/habits.ts: how somebody decides

@@ -76,7 +76,7 @@ describe.each(['embedded', 'redis'] as const)('actions in the %s store', async (
     const draft = await stored({ kind: 'draft' })
     const next = { ...draft.action, fingerprint: 'sha-256:replaced' }
     const call = callOf({ body: Buffer.from('new') })
-    const also = [await actions.replacing(next, call), await actions.pointing(next)]
+    const also = await actions.replacing(draft.action, next, call)
     const replaced = await actions.change(draft, next, also)
     expect(await actions.latest('sha-256:replaced')).toEqual(replaced)
     expect(await actions.call(next)).toEqual(call)

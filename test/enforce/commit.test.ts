@@ -17,7 +17,7 @@ import type { Evidence } from '../../src/enforce/stages.ts'
 import type { Lease } from '../../src/lease/lease.ts'
 import type { Limit, Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
-import { approveAction } from '../support/approvals.ts'
+import { approveAction, yesOf } from '../support/approvals.ts'
 import {
   accepted,
   backendOf,
@@ -273,7 +273,12 @@ async function approved(changes: Partial<Evidence> = {}) {
   const opened = await actions().open(action, call)
   const { version } =
     opened.action.state === 'pending' ? await approveAction(actions(), opened.action.id) : opened
-  const approval = { id: opened.action.id, kind: 'exact', approvedBy: ['bob@example.com'], version } as const
+  const approval = {
+    id: opened.action.id,
+    kind: 'exact',
+    approvedBy: ['carol@example.com'],
+    version,
+  } as const
   return permitOf(scene, { approval, ...changes })
 }
 
@@ -298,6 +303,20 @@ describe('an approval', () => {
   test('F7 that has expired since it was read is not used', async () => {
     const permit = await approved({ now: now + 60 })
     expect(await committed(permit)).toBe('approval_used')
+  })
+
+  test('is as good when somebody else has said yes as well since it was read', async () => {
+    const permit = await approved()
+    await approveAction(actions(), 'act_1', [yesOf('dave@example.com'), yesOf()])
+    expect(await committed(permit)).toBe('accepted')
+    expect(await stateNow()).toBe('used')
+  })
+
+  test('is worth nothing when a yes that it stands on was taken back, whoever has said yes instead', async () => {
+    const permit = await approved()
+    await approveAction(actions(), 'act_1', [yesOf('dave@example.com')])
+    expect(await committed(permit)).toBe('approval_used')
+    expect(await stateNow()).toBe('approved')
   })
 
   test('that cannot be used up refuses', async () => {
