@@ -62,9 +62,22 @@ export function Inbox({ me, live, route, navigate }) {
   </div>`
 }
 
+/** Rows that nobody needs more of, and pages that are asked for at most. */
+const enough = 200
+const maxPages = 10
+
 /** @param {'pending' | 'all'} which @returns {Promise<Row[]>} Soonest to end first, or newest first. */
 async function readActions(which) {
-  const { actions } = await get(`/actions?state=${which}&limit=200`)
+  /** @type {Row[]} */
+  const actions = []
+  let place = ''
+  // What others have is looked through page by page: a page may be empty and have a next.
+  for (let pages = 0; pages < maxPages && actions.length < enough; pages++) {
+    const page = await get(`/actions?state=${which}&limit=${enough}${place}`)
+    actions.push(...page.actions)
+    if (page.next === undefined) break
+    place = `&before=${page.next}`
+  }
   return which === 'all'
     ? actions
     : actions.toSorted((/** @type {Row} */ a, /** @type {Row} */ b) => a.expires_at - b.expires_at)

@@ -2,6 +2,7 @@
 // the refusal. What somebody may not know of is answered as what nobody knows. Changes nothing but what it notes of
 // who was shown what.
 import { type Action, stateOf } from '../approval/action.ts'
+import type { KeptAction } from '../approval/actions.ts'
 import { noteShown } from '../approval/habits.ts'
 import { behindRequest, readRequest } from '../approval/requests.ts'
 import { behindOf, knowPerson, recordOf } from '../approval/standing.ts'
@@ -67,14 +68,19 @@ async function list({ caller, query }: ControlCall, parts: ActionParts): Promise
   if (isRefusal(search)) return search
   const look = await lookingFor(caller, parts)
   const [held, waiting] = await Promise.all([
-    search.kind === 'lease' ? [] : findActions(search, look, parts),
+    search.kind === 'lease' ? nothing : findActions(search, look, parts),
     search.kind === undefined || search.kind === 'lease' ? findRequests(search, look, parts) : [],
   ])
-  const rows = [...held, ...waiting].toSorted((a, b) => b.at - a.at)
-  const shown = rows.slice(0, search.limit)
-  const last = shown.at(-1)
-  const next = rows.length > shown.length && last !== undefined ? { next: last.at } : {}
-  return { status: 200, body: { actions: shown.map(({ view }) => view), ...next } }
+  const { next: reached = Number.NEGATIVE_INFINITY } = held
+  const rows = [...held.rows, ...waiting].filter(({ at }) => at >= reached).toSorted((a, b) => b.at - a.at)
+  // A page ends between two moments, if need be beyond its limit: the next one begins before its last.
+  const end = rows[search.limit - 1]?.at ?? Number.NEGATIVE_INFINITY
+  const shown = rows.filter(({ at }) => at >= end)
+  const next = rows.length > shown.length ? end : held.next
+  return {
+    status: 200,
+    body: { actions: shown.map(({ view }) => view), ...(next !== undefined && { next }) },
+  }
 }
 
 /** Who looks, for each thing that they look at. */
@@ -90,21 +96,38 @@ async function lookingFor(caller: Caller, { sources, clock, confirmation }: Acti
 const batch = 100
 const depth = 1_000
 
-/** One more than the limit, where there are as many. */
-async function findActions(search: Search, look: Look, { sources }: ActionParts): Promise<Row[]> {
+interface Found {
+  readonly rows: readonly Row[]
+  /** Everything from there on has been looked at; absent: everything there is. */
+  readonly next?: number
+}
+
+const nothing: Found = { rows: [] }
+
+/** More than the limit, where there are as many. Others' actions, however many, hide nobody's own: there is a next. */
+async function findActions(search: Search, look: Look, { sources }: ActionParts): Promise<Found> {
   const which = search.lease !== undefined ? { lease: search.lease } : search.state
-  const found: Row[] = []
-  let before = search.before
-  for (let seen = 0; seen < depth && found.length <= search.limit; seen += batch) {
+  const rows: Row[] = []
+  let { before: next } = search
+  for (let seen = 0; seen < depth && rows.length <= search.limit; seen += batch) {
     const kept = await sources.actions.list(which, {
       limit: batch,
-      ...(before !== undefined && { before }),
+      ...(next !== undefined && { before: next }),
     })
-    found.push(...(await Promise.all(kept.map(({ action }) => rowOf(action, search, look, sources)))).flat())
-    before = kept.at(-1)?.action.createdAt
-    if (kept.length < batch) break
+    const isLast = kept.length < batch
+    const read = isLast ? kept : wholeMoments(kept)
+    rows.push(...(await Promise.all(read.map(({ action }) => rowOf(action, search, look, sources)))).flat())
+    if (isLast) return { rows }
+    next = read.at(-1)?.action.createdAt
   }
-  return found.slice(0, search.limit + 1)
+  return { rows, ...(next !== undefined && { next }) }
+}
+
+/** Without those of the last moment, of which there may be more; all, where there is one moment alone. */
+function wholeMoments(kept: readonly KeptAction[]): readonly KeptAction[] {
+  const last = kept.at(-1)?.action.createdAt
+  const whole = kept.filter(({ action }) => action.createdAt !== last)
+  return whole.length > 0 ? whole : kept
 }
 
 async function rowOf(action: Action, search: Search, look: Look, { leases }: ActionParts['sources']) {

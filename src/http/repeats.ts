@@ -1,13 +1,14 @@
 // `/repeats` and `/approvers`: bounded repeats that people have granted, and how people decide. In: calls. Out:
-// documents, or the refusal. A repeat of a lease that somebody may not see is answered as one that nobody knows.
+// documents, or the refusal. A repeat that somebody may not see is answered as one that nobody knows.
 import { listHabits } from '../approval/habits.ts'
+import { namedAs } from '../approval/people.ts'
 import { repeatView } from '../approval/repeat_view.ts'
 import { getRepeat, listRepeats, type Repeat, revokeRepeat } from '../approval/repeats.ts'
 import { maxReason, refuseReason } from '../approval/rules.ts'
 import { isObject } from '../lease/text.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { type ActionParts, deciders, isWithinTenant, lookers, readPage } from './action_parts.ts'
-import { type Caller, hasRole } from './caller.ts'
+import { type Caller, hasRole, readers } from './caller.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { type DecidingCall, deciding } from './deciding.ts'
 import { orUnavailable } from './store_answer.ts'
@@ -82,11 +83,15 @@ async function revoke(
   return { status: 200, body: repeatView(ended.repeat, now) }
 }
 
+/** As with actions: an approver sees those that were granted under a name of theirs. */
 async function maySee(
   caller: Caller,
-  { lease, issuer }: Repeat,
+  { lease, issuer, by, as }: Repeat,
   { leases }: ActionParts['sources'],
 ): Promise<boolean> {
+  const { person } = caller
+  const isTheirs = by.includes(person.user) || namedAs(person, as) !== undefined
+  if (!isTheirs && !hasRole(caller, readers)) return false
   if (caller.tenant === undefined) return true
   const record = await leases.get(lease)
   return record !== undefined && record.issuer === issuer && isWithinTenant(caller, record.tenant)

@@ -110,6 +110,36 @@ describe('GET /actions', () => {
     expect([idsOf(second), second.json.next]).toEqual([[made[0]!.id], undefined])
   })
 
+  test('loses none of those of one moment between two pages', async () => {
+    const lease = { ...(await world.open()).lease, id: 'lse_moment' }
+    const at = now()
+    const made: Action[] = []
+    for (const back of [1, 2, 2, 2, 3]) made.push(await world.open({ lease, createdAt: at - back }))
+    const seen: string[] = []
+    let place = ''
+    for (let pages = 0; pages < made.length; pages++) {
+      const page = await get(`/actions?state=all&lease=lse_moment&limit=2${place}`)
+      seen.push(...idsOf(page))
+      if (page.json.next === undefined) break
+      place = `&before=${page.json.next}`
+    }
+    expect(seen.toSorted()).toEqual(made.map(({ id }) => id).toSorted())
+  })
+
+  test('goes on to what somebody may decide on behind a thousand that are for others', async () => {
+    const lease = { ...(await world.open()).lease, id: 'lse_flood' }
+    const at = now()
+    const own = await world.open({ lease, createdAt: at - 600, expiresAt: at + 600 })
+    const others = { ...terms, approvers: ['nobody@example.com'] }
+    for (let made = 0; made < 1_000; made++) {
+      await world.open({ lease, createdAt: at - made / 10, expiresAt: at + 600, terms: others })
+    }
+    const first = await get('/actions?lease=lse_flood')
+    expect(idsOf(first)).toEqual([])
+    const second = await get(`/actions?lease=lse_flood&before=${first.json.next}`)
+    expect([idsOf(second), second.json.next]).toEqual([[own.id], undefined])
+  })
+
   test('groups what one agent asks for again and again', async () => {
     const { what, lease } = await world.open()
     const grouped = { ...lease, id: 'lse_groups' }
@@ -347,6 +377,19 @@ describe('/repeats and /approvers', () => {
       [404, answers[1]!.text],
     ])
     expect((await get('/repeats?lease=lse_1', 'acme')).json.repeats).toEqual([])
+  })
+
+  test('a repeat of what policy does not name the caller for is as one that nobody knows', async () => {
+    const repeat = { calls: 5, seconds: 600 }
+    const lease = { ...(await world.open()).lease, id: 'lse_others' }
+    const held = await world.open({ lease, terms: { ...terms, repeat } })
+    await order('approve', held, 'carol', { repeat })
+    const listed = async (as: Name) => (await get('/repeats?lease=lse_others', as)).json.repeats as Json[]
+    expect(await listed('eve')).toEqual([])
+    for (const as of ['carol', 'dave', 'ops', 'audit'] as const) expect(await listed(as)).toHaveLength(1)
+    const revoke = (id: string) => world.call('POST', `/repeats/${id}/revoke`, 'eve', { reason: 'r' })
+    const [known, unknown] = [await revoke(held.id.replace('act_', 'rpt_')), await revoke('rpt_nobody')]
+    expect([known.status, known.text]).toEqual([404, unknown.text])
   })
 
   test('GET /approvers says how often each says yes at once', async () => {
