@@ -134,13 +134,23 @@ export class OpenIdProvider {
     return this.#known
   }
 
-  #discover(): Promise<client.Configuration> {
+  async #discover(): Promise<client.Configuration> {
     const { issuer, clientId, clientSecret } = this.#signIn
     const isPlain = issuer.startsWith('http:')
-    return client.discovery(new URL(issuer), clientId, undefined, authenticationBy(clientSecret), {
-      execute: [client.enableNonRepudiationChecks, ...(isPlain ? [client.allowInsecureRequests] : [])],
-      timeout: timeoutSeconds,
-    })
+    const found = await client.discovery(
+      new URL(issuer),
+      clientId,
+      undefined,
+      authenticationBy(clientSecret),
+      {
+        execute: [client.enableNonRepudiationChecks, ...(isPlain ? [client.allowInsecureRequests] : [])],
+        timeout: timeoutSeconds,
+      },
+    )
+    // The library takes other spellings of it (a slash more, one of many tenants). Under another name than the one that
+    // leases know, the requester would be somebody else, and could approve.
+    if (found.serverMetadata().issuer === issuer) return found
+    throw Object.assign(new Error('the provider calls itself otherwise'), { code: 'INVALID_SERVER_ISSUER' })
   }
 }
 
@@ -164,7 +174,9 @@ function faultOf(error: unknown): SignInFault {
   const { name = '', code = '' } = isObject(error) ? (error as { name?: string; code?: string }) : {}
   const cause = [name, code].filter((part) => part !== '').join(' ')
   if (error instanceof client.AuthorizationResponseError) {
-    return new SignInFault('person', 'the provider did not let you in', `${cause} ${error.error}`)
+    // It came by way of the browser: whoever sits there could write anything into the record.
+    const said = /^[a-z_]{1,40}$/.test(error.error) ? ` ${error.error}` : ''
+    return new SignInFault('person', 'the provider did not let you in', `${cause}${said}`)
   }
   const isTransport = name === 'TypeError' || name === 'TimeoutError' || code === 'OAUTH_TIMEOUT'
   const isServer = /UNEXPECTED|RESPONSE_IS_NOT|INVALID_SERVER|HTTP_REQUEST/.test(code)

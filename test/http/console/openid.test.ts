@@ -162,6 +162,18 @@ describe('a provider that keeps claims at its userinfo endpoint', () => {
   })
 })
 
+test('nobody signs in under another spelling of the issuer than leases know: a requester could approve', async () => {
+  const other = await startTestConsole({ signIn: signInAt(`${idp.issuer}/`) })
+  try {
+    const own = new Browser(other.url)
+    const answer = await own.fetch('/console/sign-in')
+    expect([answer.status, answer.headers.get('location')]).toEqual([503, null])
+    expect(other.told).toEqual([['signInFailed', expect.stringMatching(/ISSUER/), expect.any(String)]])
+  } finally {
+    await other.close()
+  }
+})
+
 describe('what comes back from the provider', () => {
   const refused = async (at: URL, from = browser) => {
     const answer = await from.fetch(at.href)
