@@ -38,7 +38,7 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
     ...composeDecisions(parts, console, closers),
     ...leaseEndpoints({ ...orders, around: (now) => surroundings(config, now), ...holder }),
     statusEndpoint(orders),
-    ...composeLive(parts, closers),
+    ...composeLive(parts, console, closers),
     ...(broker?.endpoints ?? []),
     // A broker alone has no way to the backends.
     ...(side === undefined ? [] : [composeBefore(parts, side)]),
@@ -46,7 +46,11 @@ export async function composeControl(parts: Parts, closers: Closers, side?: Gate
   const server = createControlListener({
     endpoints: [
       ...endpoints,
-      openApiEndpoint(endpoints, { url: config.broker.issuer, version }),
+      openApiEndpoint(endpoints, {
+        url: config.broker.issuer,
+        consoleUrl: config.console.url,
+        version,
+      }),
       ...assetEndpoints(pageHeaders(config.console.url)),
     ],
     operators: await openOperators(config.control),

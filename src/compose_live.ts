@@ -1,5 +1,6 @@
 // The part of compose.ts that makes what the console and programs read as it happens: parts in, endpoints out. Decides
 // nothing.
+import type { ComposedConsole } from './compose_console.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import { surroundings } from './config/blast_radius.ts'
 import { agentEndpoints } from './http/agents.ts'
@@ -13,7 +14,7 @@ import { createExplainer } from './policy/explainer.ts'
 import { parsePolicy, readPolicyFiles } from './policy/sources.ts'
 
 /** `/events`, `/decisions` and `/agents`. */
-export function composeLive(parts: Parts, closers: Closers): Endpoint[] {
+export function composeLive(parts: Parts, { people }: ComposedConsole, closers: Closers): Endpoint[] {
   const { config, store, policy, identity, actions } = parts
   const explainer = createExplainer({
     digest: () => policy.current.digest,
@@ -24,9 +25,7 @@ export function composeLive(parts: Parts, closers: Closers): Endpoint[] {
     deferrals: store.deferrals,
     auditFile: config.audit.file,
     status: () => readStatus({ store, clock: Date.now }),
-    // A record goes when the session is over, for whatever reason.
-    isSignedIn: async ({ session }) =>
-      session === undefined || (await store.records.get('session', session.id)) !== undefined,
+    isSignedIn: (caller) => people.isSignedIn(caller),
     clock: Date.now,
   })
   closers.push(() => {

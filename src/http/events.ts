@@ -1,7 +1,8 @@
 // `GET /events`: what waits for a human, decisions and the state of the gates, as they happen (server-sent events). In:
 // calls. Out: streams, a bounded number of them. Decides nothing; live.ts finds out what is told.
+import { isSameLogin } from '../approval/people.ts'
 import { isRefusal, refuse } from '../refusals.ts'
-import { hasRole, lookers, readers } from './caller.ts'
+import { type Caller, hasRole, lookers, readers } from './caller.ts'
 import type { Endpoint } from './control.ts'
 import { decisionFilters, readEventQuery } from './decision_query.ts'
 import { createLive, type LiveParts } from './live.ts'
@@ -9,11 +10,13 @@ import { refuseTenant } from './visible.ts'
 
 /** Streams that one process keeps open at once. */
 export const maxStreams = 200
+/** Those of one person: nobody's tabs keep the others from hearing what waits. */
+export const maxStreamsOfOne = 20
 
 /** The endpoint, and what ends its streams when the process does. */
 export function eventEndpoints(parts: LiveParts): { endpoints: Endpoint[]; close(): void } {
   const live = createLive(parts)
-  let open = 0
+  const open: Caller[] = []
   const endpoint: Endpoint = {
     method: 'GET',
     path: '/events',
@@ -40,14 +43,16 @@ export function eventEndpoints(parts: LiveParts): { endpoints: Endpoint[]; close
         const detail = 'an approver asks GET /decisions for those of their own actions'
         return refuse('operator_not_allowed', { detail })
       }
-      if (open >= maxStreams) {
-        return refuse('overloaded', { detail: `${maxStreams} streams are open already`, retryAfter: 10 })
+      const own = open.filter(({ by, person }) => by === 'session' && isSameLogin(person, caller.person))
+      if (open.length >= maxStreams || own.length >= maxStreamsOfOne) {
+        const detail = `${maxStreams} streams are open already, or ${maxStreamsOfOne} of yours`
+        return refuse('overloaded', { detail, retryAfter: 10 })
       }
-      open++
+      open.push(caller)
       return {
         status: 200,
         stream(writer) {
-          const leave = () => void open--
+          const leave = () => void open.splice(open.indexOf(caller), 1)
           if (writer.over.aborted) leave()
           else writer.over.addEventListener('abort', leave, { once: true })
           live.listen({ caller, decisions }, writer)

@@ -2,15 +2,23 @@
 // and from what each says of itself. In: the endpoints. Out: one more. Open to everybody: it holds no state.
 import { z } from 'zod'
 import { type RefusalCode, refusals } from '../refusals.ts'
+import { cookieOf } from './console/cookies.ts'
+import { csrfHeader } from './console/same_site.ts'
 import type { Endpoint } from './control.ts'
 import { described } from './described/index.ts'
 import type { Description } from './description.ts'
 
+/** What the document is about. */
+export interface About {
+  /** What the endpoints are published under. */
+  readonly url: string
+  /** `console.url`. */
+  readonly consoleUrl: string
+  readonly version: string
+}
+
 /** The endpoint that describes `endpoints`, and itself. */
-export function openApiEndpoint(
-  endpoints: readonly Endpoint[],
-  about: { readonly url: string; readonly version: string },
-): Endpoint {
+export function openApiEndpoint(endpoints: readonly Endpoint[], about: About): Endpoint {
   let text: string | undefined
   const own: Endpoint = {
     method: 'GET',
@@ -29,10 +37,7 @@ export function openApiEndpoint(
 }
 
 /** The document. Endpoints that nobody describes stand in it without a summary. */
-export function openApiDocument(
-  endpoints: readonly Endpoint[],
-  { url, version }: { readonly url: string; readonly version: string },
-) {
+export function openApiDocument(endpoints: readonly Endpoint[], { url, consoleUrl, version }: About) {
   const paths: Record<string, Record<string, object>> = {}
   for (const endpoint of endpoints) {
     paths[endpoint.path] ??= {}
@@ -49,8 +54,8 @@ export function openApiDocument(
         session: {
           type: 'apiKey',
           in: 'cookie',
-          name: 'leasegate-session',
-          description: 'Somebody signed in.',
+          name: cookieOf(consoleUrl).name,
+          description: `Somebody signed in; whatever is no GET shows csrf of GET /me in ${csrfHeader}.`,
         },
       },
       schemas: { Problem: problem },
@@ -127,9 +132,15 @@ function answerOf({ answer, media = 'application/json', status = 200 }: Partial<
   }
 }
 
+/** Whoever has to say who they are may be told these. */
+const ofCallers: RefusalCode[] = [
+  ...(['operator_required', 'sign_in_required', 'operator_not_allowed'] as const),
+  ...(['cross_site', 'credential_ambiguous'] as const),
+]
+
 /** By status: one answer can have several codes. */
 function refusalsOf({ access, errors }: Endpoint, about: Description | undefined): object {
-  const always: RefusalCode[] = access === 'open' ? [] : ['operator_required', 'operator_not_allowed']
+  const always: RefusalCode[] = access === 'open' ? [] : ofCallers
   const codes = [...new Set([...always, ...(about?.errors ?? [])])]
   const byStatus = Map.groupBy(codes, (code) => refusals[code].status)
   const content =

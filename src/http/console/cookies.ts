@@ -3,6 +3,7 @@
 
 /** One cookie of the console. */
 export interface Cookie {
+  readonly name: string
   /** Every value under its name in a `Cookie` header: more than one is nobody's. */
   readonly valuesIn: (header: string | undefined) => readonly string[]
   /** The line that sets it, for `seconds`. */
@@ -21,6 +22,7 @@ export function cookieOf(url: string, suffix = ''): Cookie {
   const name = `${isSecure ? '__Host-' : ''}leasegate${suffix}`
   const attributes = `; Path=/; HttpOnly; SameSite=Lax${isSecure ? '; Secure' : ''}`
   return {
+    name,
     valuesIn(header) {
       const pairs = (header ?? '').split(';').map((pair) => pair.trim())
       return pairs.flatMap((pair) => (pair.startsWith(`${name}=`) ? [pair.slice(name.length + 1)] : []))

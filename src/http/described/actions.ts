@@ -1,7 +1,8 @@
 // What `/actions`, `/repeats` and `/approvers` say of themselves (docs/approvals.md).
 import { z } from 'zod'
+import { maxReason } from '../../approval/rules.ts'
 import type { Description } from '../description.ts'
-import { count, next, paging, reasonBody, text, time } from './words.ts'
+import { count, nextTime, paging, text, time } from './words.ts'
 
 const state = z.enum([
   ...['pending', 'approved', 'refused', 'withdrawn', 'used', 'executing', 'executed', 'failed', 'expired'],
@@ -15,7 +16,7 @@ const action = z.looseObject({
   group: text,
   created_at: time,
   expires_at: time,
-  yes: z.array(z.looseObject({ user: text, at: time, reason: text, shown_by: text })),
+  yes: z.array(z.looseObject({ user: text, at: time, reason: text, shown_by: text.nullable() })),
   ended: z.looseObject({ by: text, at: time, reason: text }).optional(),
   outcome: z.looseObject({ at: time }).optional(),
   you: z.looseObject({
@@ -27,6 +28,13 @@ const action = z.looseObject({
   }),
 })
 
+const call = z.looseObject({
+  method: text,
+  target: text,
+  headers: z.array(z.tuple([text, text])),
+  body_base64: text,
+})
+
 const fingerprint = text.min(1)
 const decided = (summary: string, body: Description['body']): Description => ({
   summary,
@@ -34,7 +42,7 @@ const decided = (summary: string, body: Description['body']): Description => ({
   answer: action,
   errors: [
     ...(['malformed_request', 'action_unknown', 'action_state_conflict', 'action_expired'] as const),
-    ...(['approver_not_allowed', 'evidence_unavailable'] as const),
+    ...(['approver_not_allowed', 'evidence_unavailable', 'audit_unavailable'] as const),
   ],
 })
 
@@ -62,18 +70,27 @@ export const describedActions: Readonly<Record<string, Description>> = {
       { name: 'lease', description: 'id of a lease' },
       ...paging,
     ],
-    answer: z.looseObject({ actions: z.array(action), next }),
+    answer: z.looseObject({ actions: z.array(action), next: nextTime }),
     errors: ['malformed_request', 'evidence_unavailable'],
   },
   'GET /actions/{id}': {
     summary: 'An action with exactly the call that it stands for',
-    answer: action,
+    answer: action.extend({ call: call.nullable() }),
     errors: ['action_unknown', 'evidence_unavailable'],
   },
   'GET /actions/{id}/before': {
     summary: 'What a write would change, as the backend has it now',
-    answer: z.looseObject({ operation: text, target: text, status: z.int(), body_base64: text }),
-    errors: ['action_unknown', 'backend_unreachable', 'backend_timeout', 'evidence_unavailable'],
+    answer: z.union([
+      z.looseObject({
+        operation: text,
+        target: text,
+        status: z.int(),
+        content_type: text.nullable(),
+        body_base64: text,
+      }),
+      z.looseObject({ unavailable: text }),
+    ]),
+    errors: ['action_unknown', 'evidence_unavailable'],
   },
   'POST /actions/{id}/approve': {
     ...decided(
@@ -88,7 +105,7 @@ export const describedActions: Readonly<Record<string, Description>> = {
     errors: [
       ...(['malformed_request', 'action_unknown', 'action_state_conflict', 'action_expired'] as const),
       ...(['approver_not_allowed', 'confirmation_required', 'reauthentication_required'] as const),
-      'evidence_unavailable',
+      ...(['evidence_unavailable', 'audit_unavailable'] as const),
     ],
   },
   'POST /actions/{id}/refuse': decided(
@@ -103,19 +120,22 @@ export const describedActions: Readonly<Record<string, Description>> = {
     summary: 'Options for a passkey to say yes to exactly this action (WebAuthn)',
     body: z.strictObject({ fingerprint }),
     answer: z.looseObject({ challenge: text }),
-    errors: ['malformed_request', 'action_unknown', 'action_state_conflict', 'evidence_unavailable'],
+    errors: ['malformed_request', 'operator_not_allowed', 'confirmation_required', 'evidence_unavailable'],
   },
   'GET /repeats': {
     summary: 'Bounded repeats that somebody granted',
-    query: [{ name: 'lease', description: 'id of a lease' }],
-    answer: z.looseObject({ repeats: z.array(repeat) }),
+    query: [{ name: 'lease', description: 'id of a lease' }, ...paging],
+    answer: z.looseObject({ repeats: z.array(repeat), next: nextTime }),
     errors: ['malformed_request', 'evidence_unavailable'],
   },
   'POST /repeats/{id}/revoke': {
     summary: 'End a repeat',
-    body: reasonBody,
+    body: z.strictObject({ reason: text.min(1).max(maxReason) }),
     answer: repeat,
-    errors: ['malformed_request', 'action_unknown', 'action_state_conflict', 'evidence_unavailable'],
+    errors: [
+      ...(['malformed_request', 'action_unknown', 'approver_not_allowed'] as const),
+      ...(['evidence_unavailable', 'audit_unavailable'] as const),
+    ],
   },
   'GET /approvers': {
     summary: 'How people decide: how often they say yes, and how often in under two seconds',

@@ -11,6 +11,8 @@ export const risk = z.enum(['low', 'medium', 'high'])
 export const reasonBody = z.strictObject({ reason: text.min(1).max(256) })
 /** Where the next page begins. */
 export const next = text.optional()
+/** The same, where a place is a moment. */
+export const nextTime = time.optional()
 
 /** `limit` and `before` of a list. */
 export const paging = [
