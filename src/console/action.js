@@ -13,14 +13,21 @@ import { Announced, Countdown, Facts, Failed, Id, Level, useNow, useRead, When, 
 /** @typedef {import('./shapes.js').ActionView} ActionView */
 /** @typedef {'approve' | 'refuse' | 'withdraw'} Verb */
 
+/** Decided and not over: what becomes of these the line does not tell. */
+const underWay = ['approved', 'executing']
+const rereadMs = 2_000
+
 /** @param {{ id: string, me: import('./shapes.js').Me, live: import('./live.js').Live, onDecided: () => void }} props */
 export function ActionPane({ id, me, live, onDecided }) {
   const { data, error, again } = useRead(() => get(`/actions/${encodeURIComponent(id)}`), id)
   const [read, setRead] = useState(/** @type {ActionView | undefined} */ (undefined))
+  // The line names what waits: one that it no longer names has been decided.
+  useEffect(() => live.listen({ actions: again, up: again }), [again])
   useEffect(() => {
-    const news = (/** @type {any} */ event) => (event?.ids?.includes(id) === false ? undefined : again())
-    return live.listen({ actions: news, up: again })
-  }, [again])
+    if (!underWay.includes(data?.state ?? '')) return undefined
+    const timer = setInterval(() => (document.hidden ? undefined : again()), rereadMs)
+    return () => clearInterval(timer)
+  }, [again, data?.state])
   useEffect(() => {
     if (data !== undefined)
       setRead((old) => (old === undefined || old.fingerprint === data.fingerprint ? data : old))

@@ -9,12 +9,11 @@ import { readJson } from './json.js'
 import { Failed, Words } from './ui.js'
 
 /** @typedef {import('./shapes.js').Call} Call */
+/** @typedef {{ status: number, body_base64: string }} Found */
 
 /** @param {{ action: import('./shapes.js').ActionView, call: Call }} props */
 export function Before({ action, call }) {
-  const [before, setBefore] = useState(
-    /** @type {{ status: number, body_base64: string } | undefined} */ (undefined),
-  )
+  const [before, setBefore] = useState(/** @type {Found | { unavailable: string } | undefined} */ (undefined))
   const [error, setError] = useState(/** @type {Error | undefined} */ (undefined))
   if (call.method === 'GET' || call.method === 'HEAD') return null
   const load = () => get(`/actions/${encodeURIComponent(action.id)}/before`).then(setBefore, setError)
@@ -23,13 +22,15 @@ export function Before({ action, call }) {
     ${
       before === undefined
         ? html`<p>Reads what is there now, in your name. <button type="button" onClick=${load}>Compare</button></p>`
-        : html`<${Compared} before=${before} call=${call} />`
+        : 'unavailable' in before
+          ? html`<p class="nothing">It cannot be shown to you: <${Words} text=${before.unavailable} names />.</p>`
+          : html`<${Compared} before=${before} call=${call} />`
     }
     <${Failed} error=${error} />
   </section>`
 }
 
-/** @param {{ before: { status: number, body_base64: string }, call: Call }} props */
+/** @param {{ before: Found, call: Call }} props */
 function Compared({ before, call }) {
   const was = treeOf(before.body_base64)
   const is =

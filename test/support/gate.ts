@@ -24,6 +24,8 @@ export interface TestGateOptions {
   readonly crm?: Json
   /** Backends beside `crm`, with the same rights in policy. */
   readonly backends?: Readonly<Record<string, Json>>
+  /** Members of files of the policy data, in place of the usual ones: `{ 'approvers.json': { crm: … } }`. */
+  readonly policyData?: Readonly<Record<string, Json>>
   /** How the recording backend answers; default 200 with JSON. */
   readonly answer?: (request: RecordedRequest, res: ServerResponse) => void
 }
@@ -213,7 +215,7 @@ interface Files {
 }
 
 function writeFiles(dir: string, { issuer, backend, options }: Files): string {
-  writePolicies(join(dir, 'policies'), Object.keys(options.backends ?? {}))
+  writePolicies(join(dir, 'policies'), options)
   writeFileSync(join(dir, 'jwks.json'), JSON.stringify(issuer.jwks))
   const crm = {
     url: backend.url,
@@ -238,14 +240,14 @@ function writeFiles(dir: string, { issuer, backend, options }: Files): string {
 }
 
 /** The policies that ship; further backends are treated as `crm` is. */
-function writePolicies(dir: string, backends: readonly string[]): void {
+function writePolicies(dir: string, { backends = {}, policyData = {} }: TestGateOptions): void {
   cpSync(join(packageRoot, 'policies'), dir, { recursive: true })
   const edit = (name: string, change: (data: PolicyData) => void) => {
     const data = JSON.parse(readFileSync(join(dir, 'data', name), 'utf8')) as PolicyData
     change(data)
     writeFileSync(join(dir, 'data', name), JSON.stringify(data))
   }
-  for (const backend of backends) {
+  for (const backend of Object.keys(backends)) {
     const alike = ({ backends: known }: { backends: Json }) => {
       known[backend] = known.crm
     }
@@ -255,6 +257,7 @@ function writePolicies(dir: string, backends: readonly string[]): void {
       approvers[backend] = approvers.crm
     })
   }
+  for (const [name, members] of Object.entries(policyData)) edit(name, (data) => Object.assign(data, members))
 }
 
 type PolicyData = Record<string, unknown>

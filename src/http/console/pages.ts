@@ -14,16 +14,21 @@ export interface Page {
   readonly next?: { readonly label: string; readonly href: string; readonly token?: string }
 }
 
+/** Of the console, which anybody may read. */
+const styles = ['theme.css', 'frame.css', 'controls.css', 'small.css']
+
 /** The answer for a page of the console at `url`. */
 export function pageAnswer({ status, title, text, command, next }: Page, url: string): ControlAnswer {
   const body = [
     '<!doctype html>',
     '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
     '<meta name="color-scheme" content="light dark">',
+    '<link rel="icon" href="/console/icon.svg" type="image/svg+xml">',
+    ...styles.map((name) => `<link rel="stylesheet" href="/console/${name}">`),
     `<title>${inert(title)} · Leasegate</title></head>`,
-    `<body><main><h1>${inert(title)}</h1>`,
+    `<body><main class="alone"><p class="brand"><span class="mark"></span>Leasegate</p><h1>${inert(title)}</h1>`,
     ...text.map((each) => `<p>${inert(each)}</p>`),
-    ...(command === undefined ? [] : [`<pre>${inert(command)}</pre>`]),
+    ...(command === undefined ? [] : [`<pre class="command">${inert(command)}</pre>`]),
     ...(next === undefined ? [] : [nextOf(next)]),
     '</main></body></html>\n',
   ].join('\n')
@@ -35,7 +40,7 @@ function nextOf({ label, href, token }: NonNullable<Page['next']>): string {
   return [
     `<form method="post" action="${inert(href)}">`,
     `<input type="hidden" name="token" value="${inert(token)}">`,
-    `<button>${inert(label)}</button></form>`,
+    `<button class="main">${inert(label)}</button></form>`,
   ].join('')
 }
 
