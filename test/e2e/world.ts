@@ -8,11 +8,11 @@ import {
   privateKeyJwt,
 } from '../../src/client/index.ts'
 import { startRecordingBackend } from '../support/backends.ts'
-import { startTestBroker, type TestBroker } from '../support/broker.ts'
+import { startTestBroker, type TestBroker, type TestBrokerOptions } from '../support/broker.ts'
 import type { PageForm, TestBrowser } from '../support/browser.ts'
 import { deleting } from '../support/client.ts'
 import { createCrm } from '../support/crm.ts'
-import { crmOperations, type TestGateOptions } from '../support/gate.ts'
+import { crmOperations } from '../support/gate.ts'
 import type { Json } from '../support/tokens.ts'
 
 /** A safety net, never a measurement. */
@@ -33,7 +33,7 @@ export const alice: Someone = { user: 'alice@example.com', groups: ['crm-owners'
 export type World = Awaited<ReturnType<typeof startWorld>>
 
 /** Starts it. What is done to `ledger` takes two people; agents of `trial` have to ask for leases that write. */
-export async function startWorld(options: TestGateOptions = {}) {
+export async function startWorld(options: TestBrokerOptions = {}) {
   const customer = (id: number): [string, Json] => [
     String(id),
     { id, name: 'Maria Lindqvist', email: 'maria@example.com', plan: 'business' },

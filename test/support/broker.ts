@@ -23,6 +23,8 @@ export interface TestBrokerOptions extends TestGateOptions {
   readonly providers?: readonly Json[]
   /** A `tls` listener; both listeners are on it then. */
   readonly tls?: Json
+  /** Port of the control listener, where others have to know it before; default: a free one. */
+  readonly controlPort?: number
 }
 
 /** One answer of an endpoint of the broker. */
@@ -72,7 +74,7 @@ export const readCustomer: Json = {
 
 /** Starts both in one process. */
 export async function startTestBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
-  const [proxy, control] = [await freePort(), await freePort()]
+  const [proxy, control] = [await freePort(), options.controlPort ?? (await freePort())]
   const scheme = options.tls === undefined ? 'http' : 'https'
   const brokerUrl = `${scheme}://127.0.0.1:${control}`
   const gateUrl = `${scheme}://127.0.0.1:${proxy}`
