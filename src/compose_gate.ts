@@ -41,7 +41,9 @@ export function composeGateSide(parts: Parts, closers: Closers, recent = new Rec
     onUpstream: (backend, event) => log.debug({ backend: backend.name, event }, 'backend connection'),
   })
   closers.push(() => forwarder.close())
-  return { gate: composeGate(parts, recent, new WaitingRoom()), forwarder, inFlight }
+  const waiting = new WaitingRoom()
+  parts.actions.watch((id) => waiting.wake(id))
+  return { gate: composeGate(parts, recent, waiting), forwarder, inFlight }
 }
 
 /** The agents' listener; the caller binds and closes it. */

@@ -51,6 +51,7 @@ export interface Opening {
 export class Actions {
   readonly #records: Records
   readonly #sealer: Sealer
+  readonly #watchers: ((id: string) => void)[] = []
 
   constructor(records: Records, sealer: Sealer) {
     this.#records = records
@@ -125,8 +126,14 @@ export class Actions {
     next: Action,
     also: readonly RecordWrite[] = [],
   ): Promise<KeptAction | undefined> {
-    const done = await this.#records.write([writeOf(next, version), ...also])
-    return done ? { action: next, version: version + 1 } : undefined
+    if (!(await this.#records.write([writeOf(next, version), ...also]))) return undefined
+    for (const watcher of this.#watchers) watcher(next.id)
+    return { action: next, version: version + 1 }
+  }
+
+  /** `watcher` is told which action has changed, for as long as the process lives: of changes made here alone. */
+  watch(watcher: (id: string) => void): void {
+    this.#watchers.push(watcher)
   }
 
   /** What else changes when a draft gets another call: its bytes, and what points to it. */

@@ -79,7 +79,7 @@ async function look({ request, exchange, gate, kept, now }: Visit): Promise<OwnA
   const seconds = Math.min(request.waitSeconds ?? 0, humans.maxWaitSeconds)
   const before = stateOf(kept.action, now)
   if (!(seconds > 0) || isOver(kept.action, now)) return document(kept.action, gate, now)
-  const changed = await humans.waiting.wait(seconds * 1000, async () => {
+  const changed = await humans.waiting.wait(kept.action.id, seconds * 1000, async () => {
     if (exchange.left) return kept
     const again = await within(evidence.deadlineMs, humans.actions.get(kept.action.id))
     return again !== undefined && stateOf(again.action, clock(gate)) !== before ? again : undefined

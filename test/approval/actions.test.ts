@@ -103,6 +103,16 @@ describe.each(['embedded', 'redis'] as const)('actions in the %s store', async (
     expect(await actions.get(kept.action.id)).toMatchObject({ version: 3, action: { state: 'used' } })
   })
 
+  it('whoever watches is told of each change made here, and of none that did not come about', async () => {
+    const watched = new Actions(records, createSealer(secret))
+    const told: string[] = []
+    watched.watch((id) => told.push(id))
+    const kept = await stored()
+    await watched.change(kept, { ...kept.action, state: 'refused' })
+    expect(await watched.change(kept, { ...kept.action, state: 'approved' })).toBeUndefined()
+    expect(told).toEqual([kept.action.id])
+  })
+
   it('what else is to be written is written with a change, or not at all', async () => {
     const kept = await stored()
     const note = { kind: 'notice', id: kept.action.id, expect: 1, text: '{}', expiresAt: 9e9, at: 1 } as const
