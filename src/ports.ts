@@ -120,9 +120,9 @@ export interface Approval {
 export interface Approvals {
   /**
    * Uses it up, once, over all processes and restarts: false when it is not there any more as it was looked at. Throws
-   * `Unavailable`, and then it may have been used.
+   * `Unavailable`, and then it may have been used. Once `givenUp` it begins no write any more.
    */
-  use(approval: Approval, now: number): Promise<boolean>
+  use(approval: Approval, now: number, givenUp: AbortSignal): Promise<boolean>
 }
 
 export interface Replay {

@@ -29,6 +29,6 @@ export function repeatApprovals(records: Records): RepeatApprovals {
       if (as.filter((name) => approvers.includes(name)).length < quorum) return undefined
       return { id, kind: 'repeat', approvedBy: by, version: found.version }
     },
-    use: async ({ id }, now) => (await useRepeat(records, id, now)) !== undefined,
+    use: async ({ id }, now, givenUp) => (await useRepeat(records, id, now, givenUp)) !== undefined,
   }
 }

@@ -120,10 +120,15 @@ export async function findRepeat(
  * Uses up one call. Undefined: there is none left, or no time. Never more than were granted, over all processes and
  * restarts; a use whose write timed out may be lost, and is never one too many. Throws `Unavailable`.
  */
-export async function useRepeat(records: Records, id: string, now: number): Promise<Repeat | undefined> {
+export async function useRepeat(
+  records: Records,
+  id: string,
+  now: number,
+  givenUp?: AbortSignal,
+): Promise<Repeat | undefined> {
   for (let attempt = 0; attempt < attempts; attempt++) {
     const kept = await getRepeat(records, id)
-    if (kept === undefined || repeatState(kept.repeat, now) !== 'active') return undefined
+    if (givenUp?.aborted || kept === undefined || repeatState(kept.repeat, now) !== 'active') return undefined
     const used = { ...kept.repeat, callsLeft: kept.repeat.callsLeft - 1 }
     if (await records.write([writeRepeat(used, kept.version)])) return used
   }

@@ -7,8 +7,10 @@ import type { Actions } from './actions.ts'
 /** The approvals of actions; `useRepeat` uses one call of a repeat. */
 export function approvalsOf(actions: Actions, useRepeat: Approvals['use']): Approvals {
   return {
-    async use(approval, now) {
-      return approval.kind === 'repeat' ? useRepeat(approval, now) : useExact(actions, approval, now)
+    async use(approval, now, givenUp) {
+      return approval.kind === 'repeat'
+        ? useRepeat(approval, now, givenUp)
+        : useExact(actions, approval, now, givenUp)
     },
   }
 }
@@ -17,9 +19,11 @@ async function useExact(
   actions: Actions,
   { id, version, approvedBy }: Approval,
   now: number,
+  givenUp: AbortSignal,
 ): Promise<boolean> {
   const kept = await actions.get(id)
-  if (kept === undefined) return false
+  // The call that it was for has been refused meanwhile: the yes is good for the next one.
+  if (kept === undefined || givenUp.aborted) return false
   const { action } = kept
   const state = stateOf(action, now)
   // A draft was claimed before it is executed: by this process, which alone has this version.

@@ -148,14 +148,18 @@ async function recordIntent(
 async function useApproval({ evidence }: Permit, sources: CommitSources): Promise<Refusal | undefined> {
   const { approval, now } = evidence
   if (approval === undefined) return undefined
+  const late = new AbortController()
   try {
-    const used = await within(sources.deadlineMs, sources.approvals.use(approval, now))
+    const using = sources.approvals.use(approval, now, late.signal)
+    const used = await within(sources.deadlineMs, using)
     return used ? undefined : refuse('approval_used', { detail: 'the approval was good for one call' })
   } catch (error) {
     return refuse('evidence_unavailable', {
       detail: 'the approval cannot be used now',
       cause: messageOf(error),
     })
+  } finally {
+    late.abort()
   }
 }
 

@@ -11,7 +11,7 @@ import type { Approval, RecordWrite } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { hasBody } from './body.ts'
 import { opensTunnel } from './checks.ts'
-import { within } from './deadline.ts'
+import { orUnavailable, within } from './deadline.ts'
 import { decide, type Permit } from './decide.ts'
 import type { Exchange, Gate, Trail } from './gate.ts'
 import { gather } from './gather.ts'
@@ -68,15 +68,6 @@ async function wholeBody(
   if (bodyBytes === undefined) return exchange.read(limit)
   const detail = `a call that waits for a human has a body of ${limit} bytes at most`
   return bodyBytes.byteLength > limit ? refuse('body_too_large', { detail }) : bodyBytes
-}
-
-async function orUnavailable<T>(asking: Promise<T>): Promise<T | Refusal> {
-  try {
-    return await asking
-  } catch (error) {
-    if (!(error instanceof Error)) throw error
-    return refuse('evidence_unavailable', { detail: 'approvals cannot be read now', cause: error.message })
-  }
 }
 
 interface Surroundings {

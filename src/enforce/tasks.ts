@@ -5,10 +5,9 @@ import { type Action, isOver, stateOf } from '../approval/action.ts'
 import type { KeptAction } from '../approval/actions.ts'
 import { pollSeconds, taskOf, taskPath } from '../approval/task.ts'
 import type { Lease } from '../lease/lease.ts'
-import { Unavailable } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import { leaseChecks } from './checks.ts'
-import { within } from './deadline.ts'
+import { orUnavailable, within } from './deadline.ts'
 import type { Exchange, Gate, Trail } from './gate.ts'
 import { standingOf } from './gather.ts'
 import { replace } from './replace.ts'
@@ -42,31 +41,34 @@ const methods: Readonly<Record<string, Serve>> = {
 }
 
 /** Answers for a task. Refuses a dead lease as any call, and `action_unknown`. */
-export async function serveTask(
+export function serveTask(
+  request: CleanRequest,
+  lease: Lease,
+  around: Pick<Visit, 'exchange' | 'gate' | 'trail'>,
+): Promise<LocalAnswer | Refusal> {
+  return orUnavailable(visit(request, lease, around))
+}
+
+async function visit(
   request: CleanRequest,
   lease: Lease,
   around: Pick<Visit, 'exchange' | 'gate' | 'trail'>,
 ): Promise<LocalAnswer | Refusal> {
   const { gate } = around
-  try {
-    const standing = await standingOf(lease, gate.evidence)
-    for (const check of leaseChecks) {
-      const refusal = check(standing)
-      if (refusal !== undefined) return refusal
-    }
-    const [id = '', tail = '', ...more] = request.path.slice(taskPath.length).split('/')
-    const served = Object.keys(methods).filter((each) => each.endsWith(` ${tail}`))
-    if (served.length === 0 || more.length > 0) return refuse('operation_unmapped')
-    const serve = methods[`${request.method} ${tail}`]
-    if (serve === undefined)
-      return refuse('method_not_allowed', { allow: served.map((each) => each.split(' ')[0]!) })
-    const kept = await within(gate.evidence.deadlineMs, gate.humans.actions.get(id))
-    if (kept === undefined || !isOf(kept.action, lease)) return refuse('action_unknown')
-    return await serve({ request, lease, ...around, kept, now: standing.now })
-  } catch (error) {
-    if (!(error instanceof Unavailable)) throw error
-    return refuse('evidence_unavailable', { detail: 'approvals cannot be read now', cause: error.message })
+  const standing = await standingOf(lease, gate.evidence)
+  for (const check of leaseChecks) {
+    const refusal = check(standing)
+    if (refusal !== undefined) return refusal
   }
+  const [id = '', tail = '', ...more] = request.path.slice(taskPath.length).split('/')
+  const served = Object.keys(methods).filter((each) => each.endsWith(` ${tail}`))
+  if (served.length === 0 || more.length > 0) return refuse('operation_unmapped')
+  const serve = methods[`${request.method} ${tail}`]
+  if (serve === undefined)
+    return refuse('method_not_allowed', { allow: served.map((each) => each.split(' ')[0]!) })
+  const kept = await within(gate.evidence.deadlineMs, gate.humans.actions.get(id))
+  if (kept === undefined || !isOf(kept.action, lease)) return refuse('action_unknown')
+  return serve({ request, lease, ...around, kept, now: standing.now })
 }
 
 function isOf({ lease }: Action, { id, issuer }: Lease): boolean {
@@ -90,21 +92,18 @@ async function look({ request, exchange, gate, kept, now }: Visit): Promise<OwnA
 /** The agent takes it back: until it is used or a gate has begun. Taken back twice is as once. */
 async function cancel({ gate, kept, now }: Visit): Promise<OwnAnswer | Refusal> {
   const { actions } = gate.humans
+  const soon = <T>(asked: Promise<T>) => within(gate.evidence.deadlineMs, asked)
   for (let current: KeptAction | undefined = kept; current !== undefined; ) {
-    const { action } = current
+    const { action }: KeptAction = current
     if (action.state === 'withdrawn') return document(action, gate, now)
     if (isOver(action, now) || action.state === 'executing') {
       return refuse('action_state_conflict', { detail: `it is ${stateOf(action, now)}` })
     }
     const ended = { by: action.lease.agent.id, at: now, reason: 'taken back by the agent' }
     const next = { ...action, state: 'withdrawn', ended } as const
-    const changed: KeptAction | undefined = await actions.change(
-      current,
-      next,
-      await actions.dropping(action),
-    )
-    if (changed !== undefined) return document(changed.action, gate, now)
-    current = await actions.get(action.id)
+    const bytesGone = await soon(actions.dropping(action))
+    if ((await soon(actions.change(current, next, bytesGone))) !== undefined) return document(next, gate, now)
+    current = await soon(actions.get(action.id))
   }
   return refuse('action_unknown')
 }

@@ -149,7 +149,9 @@ describe.each<StoreKind>(['embedded', 'redis'])('a bounded repeat (%s)', async (
       ...{ id: repeatId(held.id), kind: 'repeat', approvedBy: [carol.user], version: 1 },
     })
     expect(lease.id).toBe(evidence.lease.id)
-    expect([await gate.use(found, now()), await gate.use(found, now())]).toEqual([true, false])
+    const { signal } = new AbortController()
+    const uses = [await gate.use(found, now(), signal), await gate.use(found, now(), signal)]
+    expect(uses).toEqual([true, false])
   })
 
   test('ends for good when it is revoked', async () => {

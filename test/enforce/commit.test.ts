@@ -15,7 +15,7 @@ import { LeftMemory } from '../../src/enforce/left.ts'
 import { RecentCallCounter } from '../../src/enforce/recent.ts'
 import type { Evidence } from '../../src/enforce/stages.ts'
 import type { Lease } from '../../src/lease/lease.ts'
-import type { Limit, Store } from '../../src/ports.ts'
+import type { Approvals, Limit, Records, Store } from '../../src/ports.ts'
 import { openEmbedded } from '../../src/stores/embedded.ts'
 import { approveAction, yesOf } from '../support/approvals.ts'
 import {
@@ -262,7 +262,7 @@ describe('I1 while no record can be kept', () => {
   })
 })
 
-const actions = () => new Actions(store.records, createSealer('a secret of the tests'))
+const actions = (records = store.records) => new Actions(records, createSealer('a secret of the tests'))
 
 /** A permit for a call that has been approved, with the approval in the store. */
 async function approved(changes: Partial<Evidence> = {}) {
@@ -317,6 +317,25 @@ describe('an approval', () => {
     await approveAction(actions(), 'act_1', [yesOf('dave@example.com')])
     expect(await committed(permit)).toBe('approval_used')
     expect(await stateNow()).toBe('approved')
+  })
+
+  test('that is looked at too late is left to the next call', async () => {
+    const permit = await approved()
+    const { promise: answered, resolve: answer } = Promise.withResolvers<void>()
+    const get: Records['get'] = (kind, id) => answered.then(() => store.records.get(kind, id))
+    const slow = approvalsOf(actions({ ...store.records, get }), async () => false)
+    let using: Promise<boolean> | undefined
+    const approvals: Approvals = {
+      use: (...asked) => {
+        using = slow.use(...asked)
+        return using
+      },
+    }
+    expect(await committed(permit, { approvals, deadlineMs: 50 })).toBe('evidence_unavailable')
+    answer()
+    expect(await using).toBe(false)
+    expect(await stateNow()).toBe('approved')
+    expect(await committed(await approved())).toBe('accepted')
   })
 
   test('that cannot be used up refuses', async () => {
