@@ -34,10 +34,8 @@ export type World = Awaited<ReturnType<typeof startWorld>>
 
 /** Starts it. What is done to `ledger` takes two people; agents of `trial` have to ask for leases that write. */
 export async function startWorld(options: TestBrokerOptions = {}) {
-  const customer = (id: number): [string, Json] => [
-    String(id),
-    { id, name: 'Maria Lindqvist', email: 'maria@example.com', plan: 'business' },
-  ]
+  const maria = { name: 'Maria Lindqvist', email: 'maria@example.com', plan: 'business', seats: 12 }
+  const customer = (id: number): [string, Json] => [String(id), { id, ...maria }]
   const crm = createCrm(Object.fromEntries([...Array(20).keys()].map((at) => customer(9801 + at))))
   const ledger = await startRecordingBackend()
   const broker = await startTestBroker({
@@ -71,7 +69,14 @@ export async function startWorld(options: TestBrokerOptions = {}) {
     ledger,
     /** A lease of `support-triage` that may do everything to customers and the ledger, in the name of alice. */
     lease: (changes: Partial<LeaseRequest> = {}) => leaseOf(broker, changes),
-    signIn: (browser: TestBrowser, who: Someone, form?: PageForm) => signIn(broker, browser, who, form),
+    link: (who: Someone) => link(broker, who),
+    async signIn(browser: Pick<TestBrowser, 'page'>, who: Someone, form?: PageForm): Promise<Page> {
+      const page = await browser.page(form)
+      await page.goto(await link(broker, who))
+      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.waitForSelector('main.view', patience)
+      return page
+    },
     async close() {
       await broker.close()
       await ledger.close()
@@ -80,7 +85,7 @@ export async function startWorld(options: TestBrokerOptions = {}) {
 }
 
 /** On probation: each lease that may draft is granted by a person. */
-const trialProfile: Json = {
+export const trialProfile: Json = {
   version: '1',
   stages: ['observe', 'draft'],
   backends: { crm: { verbs: ['read', 'list', 'update'], ceiling: 'confidential' } },
@@ -122,22 +127,12 @@ async function leaseOf(broker: TestBroker, changes: Partial<LeaseRequest>) {
   })
 }
 
-/** A page in which somebody has followed their link. */
-async function signIn(
-  { brokerUrl, operatorToken }: TestBroker,
-  browser: TestBrowser,
-  who: Someone,
-  form?: PageForm,
-): Promise<Page> {
+/** As `leasegate console` prints it. */
+async function link({ brokerUrl, operatorToken }: TestBroker, who: Someone): Promise<string> {
   const made = await fetch(`${brokerUrl}/console/links`, {
     method: 'POST',
     headers: { authorization: `Bearer ${operatorToken()}`, 'content-type': 'application/json' },
     body: JSON.stringify(who),
   })
-  const { url } = (await made.json()) as { url: string }
-  const page = await browser.page(form)
-  await page.goto(url)
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  await page.waitForSelector('main.view', patience)
-  return page
+  return ((await made.json()) as { url: string }).url
 }
