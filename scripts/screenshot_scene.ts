@@ -4,6 +4,7 @@
 
 import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { startPresence } from '../src/http/presence.ts'
 import { startWorld, trialProfile, type World } from '../test/e2e/world.ts'
 import { Browser } from '../test/support/console.ts'
@@ -22,11 +23,17 @@ interface Work {
 interface GivenLease {
   readonly id: string
   readonly token: string
+  readonly stage: string
+}
+
+interface Held {
+  readonly access_request?: { readonly task: { readonly id: string } }
 }
 
 /** The gate, and what the pictures open. */
 export interface Scene {
   readonly world: World
+  readonly held: string
   readonly draft: string
   readonly lease: string
   /** Another second of traffic. */
@@ -134,7 +141,7 @@ export async function startScene(): Promise<Scene> {
   await endSome(world)
   await pastDecisions(world)
   const deletes = await give(world, deleting)
-  await call(world, deletes, 'DELETE', 9821 - 10)
+  const held = (await (await call(world, deletes, 'DELETE', 9811)).json()) as Held
   const drafts = await give(world, drafting)
   const body = '{"email":"m.lindqvist@example.org","plan":"starter","seats":3}'
   const drafted = await call(world, drafts, 'PATCH', 9804, body)
@@ -142,6 +149,7 @@ export async function startScene(): Promise<Scene> {
   const busy = [...leases, deletes]
   return {
     world,
+    held: held.access_request?.task.id ?? '',
     draft: String(((await drafted.json()) as Json).id),
     lease: deletes.id,
     traffic: () => traffic(world, busy),
@@ -174,7 +182,7 @@ function formOf(world: World, work: Work, more: Record<string, string> = {}): UR
 async function give(world: World, work: Work): Promise<GivenLease> {
   const { body } = await world.post('/token', formOf(world, work))
   if (typeof body.lease_id !== 'string') throw new Error(`no lease for ${work.task}: ${JSON.stringify(body)}`)
-  return { id: body.lease_id, token: String(body.access_token) }
+  return { id: body.lease_id, token: String(body.access_token), stage: work.stage ?? 'observe' }
 }
 
 function call(
@@ -212,14 +220,12 @@ async function pastDecisions(world: World): Promise<void> {
   const browsers = await Promise.all(people.map((user) => signedIn(world, user)))
   const lease = await give(world, { ...deleting, task: 'jira:SUP-4688' })
   for (let at = 0; at < 9; at++) {
-    const held = (await (await call(world, lease, 'DELETE', 9801 + (at % 3))).json()) as {
-      access_request?: { task: { id: string } }
-    }
+    const held = (await (await call(world, lease, 'DELETE', 9801 + (at % 3))).json()) as Held
     const id = held.access_request?.task.id
     if (id === undefined) continue
     const browser = browsers[at % 3]!
     const { fingerprint } = (await (await browser.fetch(`/actions/${id}`)).json()) as Json
-    if (at % 3 !== 1) await new Promise((resolve) => setTimeout(resolve, 2_100))
+    if (at % 3 !== 1) await sleep(2_100)
     const verb = at % 4 === 3 ? 'refuse' : 'approve'
     await browser.order(`/actions/${id}/${verb}`, { fingerprint, reason: 'as agreed in the ticket' })
     if (verb === 'approve') await call(world, lease, 'DELETE', 9801 + (at % 3))
@@ -246,22 +252,19 @@ async function otherGate(world: World, host: string) {
   return startPresence({ store, self, now, clock: Date.now, onError: () => {}, everyMs: 1_000 })
 }
 
-/** Reads, lists, a few writes, and now and then a call that no lease covers. */
+/** Reads, lists, and now and then a write that no lease covers. */
 async function traffic(world: World, leases: readonly GivenLease[]): Promise<void> {
   const calls = 4 + Math.floor(6 * Math.random())
-  await Promise.all(
-    Array.from({ length: calls }, async (_, at) => {
-      await new Promise((resolve) => setTimeout(resolve, 900 * Math.random()))
-      const lease = leases[at % leases.length]!
-      const id = 9801 + Math.floor(19 * Math.random())
-      const dice = Math.random()
-      const answer =
-        dice < 0.12
-          ? call(world, lease, 'GET', '')
-          : dice < 0.2
-            ? call(world, lease, 'PATCH', id, '{"seats":4}')
-            : call(world, lease, 'GET', id)
-      await (await answer).arrayBuffer()
-    }),
-  )
+  const one = async (at: number) => {
+    await sleep(900 * Math.random())
+    const lease = leases[at % leases.length]!
+    const id = 9805 + Math.floor(15 * Math.random())
+    const dice = Math.random()
+    // The one that may update would have it held: nothing more is to wait.
+    const writes = dice > 0.9 && lease.stage === 'observe'
+    if (writes) return call(world, lease, 'PATCH', id, '{"seats":4}')
+    return call(world, lease, 'GET', dice < 0.1 ? '' : id)
+  }
+  const answers = await Promise.all(Array.from({ length: calls }, (_, at) => one(at)))
+  await Promise.all(answers.map((answer) => answer.arrayBuffer()))
 }

@@ -1,5 +1,6 @@
 // Pictures of the console for docs/console: every view in light, dark and at the width of a phone. In: a scene on a
 // whole gate (screenshot_scene.ts). Out: PNG files. `node scripts/screenshots.ts [VIEW]` draws all of them, or one view.
+import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,13 +21,15 @@ const watchedSeconds = 30
 interface View {
   readonly name: string
   readonly hash: (scene: Scene) => string
-  /** What is pressed before the picture is taken. */
-  readonly press?: string
+  /** On a phone, in place of `hash`: there a list and what is open in it are two pages. */
+  readonly phone?: string
+  /** What is pressed, and what it makes that is to be seen. */
+  readonly press?: { readonly button: string; readonly shows: string }
 }
 
 const views: readonly View[] = [
-  { name: 'inbox', hash: () => '#/inbox' },
-  { name: 'draft', hash: ({ draft }) => `#/inbox/${draft}`, press: 'Compare' },
+  { name: 'inbox', hash: ({ held }) => `#/inbox/${held}`, phone: '#/inbox' },
+  { name: 'draft', hash: ({ draft }) => `#/inbox/${draft}`, press: { button: 'Compare', shows: '.diff' } },
   { name: 'leases', hash: ({ lease }) => `#/leases/${lease}` },
   { name: 'decisions', hash: () => '#/decisions' },
   { name: 'agents', hash: () => '#/agents' },
@@ -43,8 +46,14 @@ async function openPage(browser: Browser, scene: Scene, view: View, form: Form):
     timezoneId: 'UTC',
   })
   const page = await scene.world.signIn({ page: () => context.newPage() }, viewer)
-  await page.goto(`${scene.world.brokerUrl}/console${view.hash(scene)}`)
-  if (view.press !== undefined) await page.getByRole('button', { name: view.press }).click()
+  await page.goto(
+    `${scene.world.brokerUrl}/console${form === 'phone' ? (view.phone ?? view.hash(scene)) : view.hash(scene)}`,
+  )
+  if (view.press !== undefined) {
+    await page.getByRole('button', { name: view.press.button }).click()
+    await page.locator(view.press.shows).waitFor()
+    await page.locator('.history').scrollIntoViewIfNeeded()
+  }
   return page
 }
 
@@ -71,6 +80,8 @@ async function main([only]: readonly string[]): Promise<void> {
       const path = join(directory, `${name}.png`)
       await page.bringToFront()
       await page.screenshot({ path })
+      // Smaller where the machine has it; the picture is the same to the eye.
+      spawnSync('pngquant', ['--force', '--skip-if-larger', '--strip', '--output', path, '256', path])
       console.log(path)
     }
   } finally {

@@ -79,8 +79,8 @@ function optionsOf(box, names) {
       y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] },
     },
     axes: [
-      { ...axis, values: clock, space: 80 },
-      { ...axis, size: 44 },
+      { ...axis, values: clock, space: 80, size: 28 },
+      { ...axis, size: 44, space: 28 },
     ],
     series: [
       {},

@@ -69,7 +69,8 @@ const keyOf = (/** @type {DecisionRow} */ { decision_id: id, outcome, time }) =>
  */
 function useStream({ live, first, paused, again, streams }) {
   const [rows, setRows] = useState(/** @type {DecisionRow[]} */ ([]))
-  const [rates, setRates] = useState(() => emptyRates())
+  const [rates, setRates] = useState(() => ratesOf(new Map(), thisSecond()))
+  const since = useRef(thisSecond())
   const [leftOut, setLeftOut] = useState(0)
   const waiting = useRef(/** @type {DecisionRow[]} */ ([]))
   const counted = useRef(/** @type {Map<number, number[]>} */ (new Map()))
@@ -99,7 +100,7 @@ function useStream({ live, first, paused, again, streams }) {
       }),
     ]
     const timer = setInterval(() => {
-      setRates(ratesOf(counted.current))
+      setRates(ratesOf(counted.current, since.current))
       take()
     }, 1_000)
     live.wantDecisions(streams)
@@ -121,7 +122,7 @@ function merged(old, first) {
 
 /** @param {Map<number, number[]>} counted @param {DecisionRow} row */
 function count(counted, { decision }) {
-  const second = Math.floor(Date.now() / 1000)
+  const second = thisSecond()
   const counts = counted.get(second) ?? effects.map(() => 0)
   const at = effects.indexOf(decision.effect)
   if (at !== -1) counts[at] = (counts[at] ?? 0) + 1
@@ -129,12 +130,16 @@ function count(counted, { decision }) {
   for (const old of counted.keys()) if (old < second - chartSeconds) counted.delete(old)
 }
 
-const emptyRates = () => ratesOf(new Map())
+const thisSecond = () => Math.floor(Date.now() / 1000)
 
-/** @param {Map<number, number[]>} counted @returns {number[][]} */
-function ratesOf(counted) {
-  const now = Math.floor(Date.now() / 1000)
-  const seconds = Array.from({ length: chartSeconds }, (_, at) => now - chartSeconds + at)
+/**
+ * Whole seconds alone, and none from before anybody counted: those would look like silence.
+ * @param {Map<number, number[]>} counted @param {number} since @returns {number[][]}
+ */
+function ratesOf(counted, since) {
+  const now = thisSecond()
+  const first = Math.min(now - 1, Math.max(since, now - chartSeconds))
+  const seconds = Array.from({ length: now - first }, (_, at) => first + at)
   return [seconds, ...effects.map((_, at) => seconds.map((second) => counted.get(second)?.[at] ?? 0))]
 }
 

@@ -51,7 +51,7 @@ function Ages({ seen, gates }) {
   const ages = shown.map(({ id }) =>
     seen.map((each) => each.gates.find((gate) => gate.id === id)?.revocation_age_ms ?? 0),
   )
-  return html`<${Chart} title="Age of the revocation view, ms" names=${shown.map(({ id }) => id)} columns=${[seen.map(({ now }) => now), ...ages]} unit=" ms" />`
+  return html`<${Chart} title="Age of the revocation view, ms" names=${shown.map(({ host, pid }) => `${host} ${pid}`)} columns=${[seen.map(({ now }) => now), ...ages]} unit=" ms" />`
 }
 
 /** @param {{ gate: Gate, alone: boolean }} props */

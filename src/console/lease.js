@@ -1,7 +1,7 @@
 // One lease, open: its six questions, what could still happen, its repeats and actions, and what a person can do
 // with it. In: its id. Out: the pane. Every change takes a reason.
 import { html } from 'htm/preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { get, post } from './api.js'
 import { sizeInWords } from './bytes.js'
 import { Countdown, Dialog, Facts, Failed, Id, Level, useRead, When, Words } from './ui.js'
@@ -9,15 +9,29 @@ import { Countdown, Dialog, Facts, Failed, Id, Level, useRead, When, Words } fro
 /** @typedef {import('./shapes.js').LeaseView} LeaseView */
 /** @typedef {{ path: string, title: string, says: string }} Order */
 
-/** @param {{ id: string, me: import('./shapes.js').Me, onChanged: () => void }} props */
-export function LeasePane({ id, me, onChanged }) {
+const rereadMs = 5_000
+
+/** @param {{ id: string, me: import('./shapes.js').Me, live: import('./live.js').Live, onChanged: () => void }} props */
+export function LeasePane({ id, me, live, onChanged }) {
   const { data: lease, error, again } = useRead(() => get(`/leases/${encodeURIComponent(id)}`), id)
   const repeats = useRead(() => get(`/repeats?lease=${encodeURIComponent(id)}`), id)
   const actions = useRead(() => get(`/actions?state=all&lease=${encodeURIComponent(id)}&limit=50`), id)
   const [order, setOrder] = useState(/** @type {Order | undefined} */ (undefined))
-  const done = () => {
+  const readAll = () => {
     again()
     repeats.again()
+    actions.again()
+  }
+  useEffect(() => {
+    const timer = setInterval(() => (document.hidden ? undefined : readAll()), rereadMs)
+    const stop = live.listen({ actions: readAll, up: readAll })
+    return () => {
+      clearInterval(timer)
+      stop()
+    }
+  }, [id])
+  const done = () => {
+    readAll()
     onChanged()
   }
   return html`<article class="action">
@@ -56,7 +70,7 @@ function Questions({ lease }) {
       ['When', html`issued <${When} at=${when.issued_at} />, renewals so far: ${when.renewals}`],
       [
         'What happened',
-        html`<span class="figures">${happened.calls} calls, ${happened.refusals} refused, ${sizeInWords(happened.bytes_out)} out</span>, last <${When} at=${happened.last_used_at} />`,
+        html`<span class="figures">${happened.calls} ${happened.calls === 1 ? 'call' : 'calls'}, ${happened.refusals} refused, ${sizeInWords(happened.bytes_out)} out</span>, last <${When} at=${happened.last_used_at} />`,
       ],
       ['Lease', html`<${Id} text=${id} />`],
     ]} /></section>

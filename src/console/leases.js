@@ -54,7 +54,7 @@ export function Leases({ me, live, route, navigate }) {
       ${data !== undefined && found.length === 0 ? nothing(filter, state) : null}
       ${found.length === 0 ? null : html`<${Virtual} rows=${found} keyOf=${keyOf} label="Leases" show=${(/** @type {LeaseSummary} */ lease) => html`<${Line} lease=${lease} open=${route.id} />`} />`}
     </section>
-    ${route.id === undefined ? null : html`<section class="open" aria-label="The lease that is open"><${LeasePane} key=${route.id} id=${route.id} me=${me} onChanged=${again} /></section>`}
+    ${route.id === undefined ? null : html`<section class="open" aria-label="The lease that is open"><${LeasePane} key=${route.id} id=${route.id} me=${me} live=${live} onChanged=${again} /></section>`}
   </div>`
 }
 
@@ -97,7 +97,7 @@ function Line({ lease, open }) {
   return html`<a data-row class="row lease" href=${`#/leases/${encodeURIComponent(id)}`} aria-current=${id === open ? 'true' : undefined}>
     <span class="title"><${Words} text=${agent} names /> <span class="quiet">for</span> <${Words} text=${user} names /></span>
     <span class="sub"><${Words} text=${task} names /> · ${stage}</span>
-    <span class="numbers figures"><span>${calls.toLocaleString('en')} calls</span>
+    <span class="numbers figures"><span>${calls.toLocaleString('en')} ${calls === 1 ? 'call' : 'calls'}</span>
       <span class=${refusals > 0 ? 'some' : ''}>${refusals.toLocaleString('en')} refused</span>
       <span>radius ${points.toLocaleString('en')}</span></span>
     ${
