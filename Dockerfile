@@ -19,7 +19,7 @@ COPY src/console src/console
 COPY regoc regoc
 COPY policies policies
 COPY config.example.yaml LICENSE ./
-# The state, the audit file, the broker's key and the operator token: readable by nobody else.
+# The state, the audit file, the keys of broker and approvals, the operator token: readable by nobody else.
 RUN install -d -o node -g node -m 0700 /data
 USER node
 VOLUME /data
