@@ -157,7 +157,9 @@ interface ParsedAccess {
 /** The section, parsed. */
 export interface ParsedRedis extends ParsedAccess {
   readonly url?: string | undefined
-  readonly sentinel?: (ParsedAccess & { readonly name: string; readonly nodes: readonly RedisNode[] }) | undefined
+  readonly sentinel?:
+    | (ParsedAccess & { readonly name: string; readonly nodes: readonly RedisNode[] })
+    | undefined
   readonly cluster?: { readonly nodes: readonly RedisNode[] } | undefined
   readonly prefix?: string | undefined
   readonly acknowledge?: { readonly replicas: number; readonly disk: boolean; readonly timeout: number }
