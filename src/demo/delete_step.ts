@@ -15,7 +15,7 @@ export function deleteStep(facts: DemoFacts): Step {
     shown: `BROKER=${broker.issuer} GATE=${publicOrigin} AGENT_KEY=${parties.agentKeyFile} USER_TOKEN=$ALICE node examples/delete.ts`,
     expected: 'it goes through by itself once carol has said yes',
     meanwhile: [
-      `Meanwhile ${parties.approver.name} decides. Open this, look, say why, press Approve (it signs in once, within ten minutes):`,
+      `Meanwhile ${parties.approver.name} decides. Open this, press Approve, say why (it signs in once, within ten minutes):`,
       `  ${signInLink}`,
       'Or without a browser, in a third terminal:',
       ...approvingByCurl(controlUrl, parties.approver.tokenFile),
