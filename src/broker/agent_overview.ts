@@ -5,9 +5,8 @@ import type { LeaseDetail } from '../lease/allow.ts'
 import { isObject } from '../lease/text.ts'
 import type { LeaseRecord } from '../ports.ts'
 import { blastRadius, type Surroundings } from './blast_radius.ts'
-import { radiusDepth } from './blast_search.ts'
 import type { LeaseSources } from './lease_search.ts'
-import { leaseState } from './lease_state.ts'
+import { liveLeases } from './live_leases.ts'
 import type { AgentEntry } from './parties.ts'
 import { isReading, reachOf, sensitivityPoints } from './reach.ts'
 
@@ -64,10 +63,7 @@ export async function agentOverview({
   files,
   policyData,
 }: OverviewAsked): Promise<AgentOverview> {
-  const records = await sources.leases.list({ liveAt: around.now, limit: radiusDepth + 1 })
-  const live = records
-    .slice(0, radiusDepth)
-    .filter((record) => leaseState(record, sources.revocations, around.now).state === 'active')
+  const { live, truncated } = await liveLeases(sources, around.now)
   const byName = Map.groupBy<string, LeaseRecord>(live, (record) => nameOf(identityOf(record)))
   const described = new Map(files.map((file) => [nameOf(file), file] as const))
   const identities = new Map<string, Identity>(
@@ -95,7 +91,7 @@ export async function agentOverview({
   })
   return {
     agents: rows.toSorted((a, b) => b.points - a.points || nameOf(a).localeCompare(nameOf(b))),
-    truncated: records.length > radiusDepth,
+    truncated,
   }
 }
 

@@ -3,8 +3,8 @@
 import type { LeaseRecord } from '../ports.ts'
 import { type BlastRadius, blastRadius, type Surroundings } from './blast_radius.ts'
 import type { LeaseSources } from './lease_search.ts'
-import { leaseState } from './lease_state.ts'
 import type { KnownLease } from './lease_view.ts'
+import { liveLeases } from './live_leases.ts'
 import { type Narrowing, narrowings } from './narrowing.ts'
 
 /** One agent and what it could do with all its live leases. */
@@ -23,16 +23,13 @@ export interface RadiusSearch {
   readonly truncated: boolean
 }
 
-/** Live leases that are looked at, the newest. */
-export const radiusDepth = 20_000
-
 /** The agents that hold live leases, the most harmful first. Throws `Unavailable`. */
 export async function agentRadii(
   sources: LeaseSources,
   around: Surroundings,
   filter: { readonly agent?: string } = {},
 ): Promise<RadiusSearch> {
-  const { byAgent, truncated } = await liveLeases(sources, around.now, filter)
+  const { byAgent, truncated } = await byAgentOf(sources, around.now, filter)
   const agents: AgentRadius[] = []
   for (const [agent, records] of byAgent) {
     const used = await Promise.all(
@@ -54,21 +51,11 @@ export async function agentPoints(
   sources: LeaseSources,
   around: Surroundings,
 ): Promise<ReadonlyMap<string, number>> {
-  const { byAgent } = await liveLeases(sources, around.now, {})
+  const { byAgent } = await byAgentOf(sources, around.now)
   return new Map([...byAgent].map(([agent, records]) => [agent, blastRadius(records, around).points]))
 }
 
-async function liveLeases(
-  { leases, revocations }: LeaseSources,
-  now: number,
-  filter: { readonly agent?: string },
-) {
-  const records = await leases.list({ ...filter, liveAt: now, limit: radiusDepth + 1 })
-  const live = records
-    .slice(0, radiusDepth)
-    .filter((record) => leaseState(record, revocations, now).state === 'active')
-  return {
-    byAgent: Map.groupBy<string, LeaseRecord>(live, ({ agent }) => agent),
-    truncated: records.length > radiusDepth,
-  }
+async function byAgentOf(sources: LeaseSources, now: number, filter: { readonly agent?: string } = {}) {
+  const { live, truncated } = await liveLeases(sources, now, filter)
+  return { byAgent: Map.groupBy<string, LeaseRecord>(live, ({ agent }) => agent), truncated }
 }
