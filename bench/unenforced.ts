@@ -89,7 +89,7 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
       findRepeat: unused,
       noticesOf: () => [],
       newActionId: () => 'act_',
-      waiting: new WaitingRoom(0),
+      waiting: new WaitingRoom({ all: 0, ofLease: 0 }),
       maxBodyBytes: 0,
       maxWaitSeconds: 0,
       maxPending: 0,

@@ -144,7 +144,7 @@ async function wait(
   const { lease, request } = held.evidence
   const seconds = Math.min(request.waitSeconds ?? 0, humans.maxWaitSeconds)
   if (!(seconds > 0)) return undefined
-  const seen = await humans.waiting.wait(action.id, seconds * 1000, async () => {
+  const seen = await humans.waiting.wait({ action: action.id, lease: lease.id }, seconds * 1000, async () => {
     if (exchange.left) return mustWait(action, held, gate)
     const stopped = refuseStopped(lease, commits.revocations)
     if (stopped !== undefined) return stopped

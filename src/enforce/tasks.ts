@@ -76,12 +76,13 @@ function isOf({ lease }: Action, { id, issuer }: Lease): boolean {
 }
 
 /** The task; with `Prefer: wait` once its state is another. */
-async function look({ request, exchange, gate, kept, now }: Visit): Promise<OwnAnswer> {
+async function look({ request, lease, exchange, gate, kept, now }: Visit): Promise<OwnAnswer> {
   const { humans, evidence } = gate
   const seconds = Math.min(request.waitSeconds ?? 0, humans.maxWaitSeconds)
   const before = stateOf(kept.action, now)
   if (!(seconds > 0) || isOver(kept.action, now)) return document(kept.action, gate, now)
-  const changed = await humans.waiting.wait(kept.action.id, seconds * 1000, async () => {
+  const seat = { action: kept.action.id, lease: lease.id }
+  const changed = await humans.waiting.wait(seat, seconds * 1000, async () => {
     if (exchange.left) return kept
     const again = await within(evidence.deadlineMs, humans.actions.get(kept.action.id))
     return again !== undefined && stateOf(again.action, clock(gate)) !== before ? again : undefined

@@ -1,7 +1,54 @@
-// Calls that wait for a human, without a gate: who is woken, and by what. Counted between timers, so that no pause of
-// the room's own can pass for a wake.
-import { expect, test } from 'vitest'
+// Calls that stay open: who is woken, and by what; nobody takes all the seats or waits longer than they asked, and
+// everybody gets up at once when the gate ends. Wakes are counted between timers, so that no pause passes for one.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
 import { WaitingRoom } from '../../src/enforce/waiting.ts'
+
+const of = (lease: string) => ({ action: 'act_1', lease })
+const seat = of('lse_1')
+const forLong = 600_000
+const nobody = async () => undefined
+
+describe('a waiting room', () => {
+  test('has seats for other leases when one has taken all of its own', async () => {
+    const room = new WaitingRoom({ all: 10, ofLease: 2 })
+    const mine = [1, 2].map(() => room.wait(of('lse_1'), forLong, nobody))
+    expect(await room.wait(of('lse_1'), forLong, async () => 'said')).toBeUndefined()
+    expect(await room.wait(of('lse_2'), forLong, async () => 'said')).toBe('said')
+    room.close()
+    expect(await Promise.all(mine)).toEqual([undefined, undefined])
+  })
+
+  test('has no more seats than it has, and each is free again after whoever got up', async () => {
+    const room = new WaitingRoom({ all: 2, ofLease: 2 })
+    const both = ['lse_1', 'lse_2'].map((lease) => room.wait(of(lease), 300, nobody))
+    expect(await room.wait(of('lse_3'), forLong, async () => 'said')).toBeUndefined()
+    await Promise.all(both)
+    await expect(room.wait(of('lse_3'), forLong, () => Promise.reject(new Error('away')))).rejects.toThrow(
+      'away',
+    )
+    expect(await room.wait(of('lse_3'), forLong, async () => 'said')).toBe('said')
+  })
+
+  test('lets nobody wait longer because looking takes long', async () => {
+    let looks = 0
+    const slow = async () => {
+      looks++
+      await sleep(500)
+      return undefined
+    }
+    expect(await new WaitingRoom().wait(of('lse_1'), 600, slow)).toBeUndefined()
+    expect(looks).toBe(1)
+  })
+
+  test('that is closed lets everybody go and nobody in', async () => {
+    const room = new WaitingRoom()
+    const waiting = room.wait(of('lse_1'), forLong, nobody)
+    room.close()
+    expect(await waiting).toBeUndefined()
+    expect(await room.wait(of('lse_1'), forLong, async () => 'said')).toBeUndefined()
+  })
+})
 
 /** Lets everything run that waits for nothing. */
 async function settled(): Promise<void> {
@@ -12,7 +59,7 @@ test('who waits for an action looks as soon as it is changed here, and at no cha
   const room = new WaitingRoom()
   let looks = 0
   let said: string | undefined
-  const waited = room.wait('act_1', 60_000, async () => {
+  const waited = room.wait(seat, 60_000, async () => {
     looks++
     return said
   })
@@ -30,15 +77,7 @@ test('who waits for an action looks as soon as it is changed here, and at no cha
 
 test('all who wait for one action are woken by its change', async () => {
   const room = new WaitingRoom()
-  const waited = [1, 2, 3].map((number) => room.wait('act_1', 60_000, async () => number))
+  const waited = [1, 2, 3].map((number) => room.wait(seat, 60_000, async () => number))
   room.wake('act_1')
   expect(await Promise.all(waited)).toEqual([1, 2, 3])
-})
-
-test('a room without a seat and one that is closed let nobody wait', async () => {
-  const look = async () => 'never asked'
-  expect(await new WaitingRoom(0).wait('act_1', 60_000, look)).toBeUndefined()
-  const closed = new WaitingRoom()
-  closed.close()
-  expect(await closed.wait('act_1', 60_000, look)).toBeUndefined()
 })

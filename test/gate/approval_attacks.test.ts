@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Actions } from '../../src/approval/actions.ts'
 import { granted, repeatOf, writeRepeat } from '../../src/approval/repeats.ts'
 import { actionsOf, approveAction, changeAction, yesOf } from '../support/approvals.ts'
-import { type Message, message, startTestGate, type TestGate } from '../support/gate.ts'
+import { eventually, type Message, message, startTestGate, type TestGate } from '../support/gate.ts'
 import type { RawAnswer } from '../support/raw.ts'
 
 const host = 'crm.gate.example'
@@ -73,7 +73,7 @@ describe('F7b an approval is not for', () => {
     ['a field once more', force('1'), force('1', '2')],
     ['fields in another order', force('1', '2'), force('2', '1')],
     ['a field that is kept back', force('1'), { ...post, fields: ['X-Force: 1', 'Connection: x-force'] }],
-    ['a preference in quotes', prefer('a="x,wait=0,y"'), prefer('a="x,wait=9,y"')],
+    ['a preference in quotes', prefer('a="x,wait=0,y"'), prefer('a="x,wait=000,y"')],
     ['a wait with a parameter', prefer('wait=0'), prefer('wait=0;force')],
     ['a wait that is no number', prefer('wait=0'), prefer('wait=force')],
     ['another coding', bytes, { ...bytes, fields: [...bytes.fields, 'Content-Encoding: gzip'] }],
@@ -164,5 +164,52 @@ describe('the places of a lease', () => {
       ({ createdAt }) => ({ createdAt: createdAt - 60 }),
     )
     expect((await asking(token, places)).code).toBe('approval_required')
+  })
+})
+
+describe('a call that waits', () => {
+  const waiting = 'Prefer: wait=20'
+  const waits = (token: string, fields: readonly string[] = []) =>
+    bytesOf({ ...post, token, body: 'x', fields: [waiting, ...fields] })
+  const newest = async () => (await actions.list({ lease: `lse_attack_${leases}` }, { limit: 1 }))[0]?.action
+  async function pending(): Promise<string> {
+    await eventually(async () => (await newest()) !== undefined, 'the action')
+    return (await newest())!.id
+  }
+
+  test('lets no request behind it on the connection come first', async () => {
+    const token = newLease()
+    const connection = await gate.connect()
+    const seen = gate.backend.requests.length
+    connection.write(waits(token) + bytesOf({ ...post, target: '/dumps/2', token, body: 'y' }))
+    await approveAction(actions, await pending())
+    expect((await connection.answer()).status).toBe(200)
+    expect(read(await connection.answer()).code).toBe('approval_required')
+    expect(gate.backend.requests.slice(seen).map(({ body }) => body.toString())).toEqual(['x'])
+    connection.socket.destroy()
+  })
+
+  test('has been told to send its body before anybody is asked about it', async () => {
+    const token = newLease()
+    const connection = await gate.connect()
+    const [head, body] = waits(token, ['Expect: 100-continue']).split('\r\n\r\n') as [string, string]
+    connection.write(`${head}\r\n\r\n`)
+    await connection.received('100 Continue')
+    expect(await newest()).toBeUndefined()
+    connection.write(body)
+    await approveAction(actions, await pending())
+    expect((await connection.answer()).status).toBe(200)
+    connection.socket.destroy()
+  })
+
+  test('is told to ask again when the gate ends', async () => {
+    const answer = gate.ask(waits(newLease()))
+    const action = await pending()
+    const seen = gate.backend.requests.length
+    await gate.running.close()
+    const { headers, ...said } = await answer.then((raw) => ({ ...read(raw), headers: raw.headers }))
+    expect(said).toEqual({ status: 403, code: 'approval_required', action })
+    expect(headers['retry-after']).toBe('2')
+    expect(gate.backend.requests).toHaveLength(seen)
   })
 })

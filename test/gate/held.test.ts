@@ -49,7 +49,7 @@ const task = (token: string, action: string, more: Partial<Message> = {}) =>
   send({ target: `/access/v1/requests/${action}`, token, ...more })
 
 describe('a call that policy holds', () => {
-  test('is told where to look and how long, and nothing of it reaches the backend', async () => {
+  test('F7a is told where to look and how long, and nothing of it reaches the backend', async () => {
     const before = gate.records().length
     const seen = gate.backend.bytesSeen().length
     const { status, code, headers, body, action } = await remove(newLease())
