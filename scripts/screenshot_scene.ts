@@ -152,7 +152,7 @@ export async function startScene(): Promise<Scene> {
     held: held.access_request?.task.id ?? '',
     draft: String(((await drafted.json()) as Json).id),
     lease: deletes.id,
-    traffic: () => traffic(world, busy),
+    traffic: () => traffic(world, busy, deletes),
     async close() {
       for (const other of others) await other.close()
       await world.close()
@@ -252,8 +252,8 @@ async function otherGate(world: World, host: string) {
   return startPresence({ store, self, now, clock: Date.now, onError: () => {}, everyMs: 1_000 })
 }
 
-/** Reads, lists, and now and then a write that no lease covers. */
-async function traffic(world: World, leases: readonly GivenLease[]): Promise<void> {
+/** Reads, lists, now and then a write that no lease covers, and the delete that waits, asked for again. */
+async function traffic(world: World, leases: readonly GivenLease[], waiting: GivenLease): Promise<void> {
   const calls = 4 + Math.floor(6 * Math.random())
   const one = async (at: number) => {
     await sleep(900 * Math.random())
@@ -261,8 +261,8 @@ async function traffic(world: World, leases: readonly GivenLease[]): Promise<voi
     const id = 9805 + Math.floor(15 * Math.random())
     const dice = Math.random()
     // The one that may update would have it held: nothing more is to wait.
-    const writes = dice > 0.9 && lease.stage === 'observe'
-    if (writes) return call(world, lease, 'PATCH', id, '{"seats":4}')
+    if (dice > 0.8 && lease.token === waiting.token) return call(world, lease, 'DELETE', 9811)
+    if (dice > 0.75 && lease.stage === 'observe') return call(world, lease, 'PATCH', id, '{"seats":4}')
     return call(world, lease, 'GET', dice < 0.1 ? '' : id)
   }
   const answers = await Promise.all(Array.from({ length: calls }, (_, at) => one(at)))

@@ -75,8 +75,10 @@ async function main([only]: readonly string[]): Promise<void> {
         pages.push({ page: await openPage(browser, scene, view, form), name: `${view.name}-${form}` })
       }
     }
-    for (let second = 0; second < watchedSeconds; second++) await Promise.all([scene.traffic(), sleep(1_000)])
+    const second = () => Promise.all([scene.traffic(), sleep(1_000)])
+    for (let seconds = 0; seconds < watchedSeconds; seconds++) await second()
     for (const { page, name } of pages) {
+      await second()
       const path = join(directory, `${name}.png`)
       await page.bringToFront()
       await page.screenshot({ path })

@@ -217,6 +217,26 @@ test('decisions come by themselves, and one opens to its explanation', async () 
   await page.locator('.action section', { hasText: 'Why' }).getByText('allow').first().waitFor(patience)
 })
 
+test('every view fits a dark phone, with what a gate has to say', async () => {
+  const lease = await world.lease()
+  await lease.fetch(`${world.gateUrl}/crm/customers/9820`)
+  const page = await world.signIn(browser, olivia, { viewport: 'phone', scheme: 'dark' })
+  const views = {
+    inbox: 'What waits',
+    decisions: 'Decisions',
+    agents: 'Agents',
+    health: '1 of 1 gates ready',
+  }
+  for (const [view, shown] of Object.entries({ ...views, [`leases/${lease.id}`]: 'The six questions' })) {
+    await page.goto(`${world.brokerUrl}/console#/${view}`)
+    await page.getByLabel(shown).or(page.getByText(shown)).filter({ visible: true }).first().waitFor(patience)
+    const [width, ground]: unknown[] = await page.evaluate(
+      '[document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]',
+    )
+    expect([view, width, ground]).toEqual([view, 375, 'rgb(18, 22, 20)'])
+  }
+})
+
 test('a lease that an agent asks for is granted in the page', async () => {
   const form = {
     authorization_details: JSON.stringify([
