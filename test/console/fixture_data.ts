@@ -379,11 +379,14 @@ function summaryOf({ id, state, who, agent, why, what, when, what_happened: happ
   }
 }
 
+/** A record has one time, however often it is read. */
+const started = Date.now()
+
 function decision(at: number): Json {
   const effects = ['allow', 'allow', 'allow', 'deny', 'hold', 'draft']
   const effect = effects[at % effects.length]
   return {
-    time: new Date(Date.now() - at).toISOString(),
+    time: new Date(started - at).toISOString(),
     decision_id: `dec_${at}`,
     lease_id: `lse_01K9${String(at % 40).padStart(8, '0')}`,
     who: { user: 'alice@example.com' },
