@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path'
 import { loadConfig } from '../src/config/load.ts'
 import type { Config } from '../src/config.ts'
 import type { LeaseConstraints } from '../src/lease/constraints.ts'
-import { issueLease } from '../src/lease/issue.ts'
+import { issueLease, type LeaseAsk } from '../src/lease/issue.ts'
+import type { Stage } from '../src/lease/lease.ts'
 import { openLocalKey } from '../src/lease/local_key.ts'
 import { build } from '../src/policy/toolchain.ts'
 import { isRefusal } from '../src/refusals.ts'
@@ -82,21 +83,25 @@ decision := {"effect": "allow", "reasons": []} if {
   }
 
   /** A token for reading customer 9821, good for five minutes. */
-  async token(constraints: LeaseConstraints = {}): Promise<string> {
+  token(constraints: LeaseConstraints = {}): Promise<string> {
+    const limits = Object.keys(constraints).length === 0 ? {} : { constraints }
+    const grant = { actions: ['read'], identifier: 'crm:customer/9821', ...limits }
+    return this.#issue({ details: [{ type: 'lease', sensitivity: 'confidential', ...grant }] })
+  }
+
+  /** A token for changing any customer; as long as that one. */
+  writer(stage: Stage): Promise<string> {
+    const grant = { actions: ['read', 'update'], identifier: 'crm:customer/*' }
+    return this.#issue({ stage, details: [{ type: 'lease', sensitivity: 'confidential', ...grant }] })
+  }
+
+  async #issue(terms: Pick<LeaseAsk, 'details' | 'stage'>): Promise<string> {
     const issued = await issueLease(
       {
         user: 'alice@example.com',
         agent: { id: 'agent:support-triage', version: '3.2.1', env: 'prod', profile: 'support' },
         task: { system: 'jira', id: 'SUP-4711', purpose: "answer the customer's billing question" },
-        details: [
-          {
-            type: 'lease',
-            actions: ['read'],
-            identifier: 'crm:customer/9821',
-            sensitivity: 'confidential',
-            ...(Object.keys(constraints).length === 0 ? {} : { constraints }),
-          },
-        ],
+        ...terms,
       },
       {
         issuer: brokerIssuer,
@@ -126,6 +131,7 @@ issuers: [{ issuer: ${brokerIssuer}, jwks: { local: true } }]
 state: { ${state} }
 policy: { dir: ./policies }
 audit: { file: ./audit.jsonl }
+control: { operators: [{ name: owner, token_file: ./owner.token, roles: [approver], groups: [crm-owners] }] }
 log: { level: error, requests: none }
 backends:
   crm:

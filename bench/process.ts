@@ -26,6 +26,8 @@ export interface Serving {
   readonly limited?: { readonly calls: string; readonly calls_and_rate: string }
   /** Of further leases alike. */
   readonly tokens?: readonly string[]
+  /** Of leases that may change customers, each counted on its own. */
+  readonly writers?: { readonly execute: readonly string[]; readonly draft: readonly string[] }
   /** Processes that serve agents. */
   readonly pids?: readonly number[]
   /** Port and bearer token of its operators' listener. */
