@@ -87,7 +87,7 @@ function openGate({ backends, publicOrigin, via, limits }: Config, lease: Lease)
     humans: {
       actions: new Actions({ get: unused, write: unused, list: unused }, createSealer('unused')),
       findRepeat: unused,
-      noticesOf: () => [],
+      notices: { writes: () => [] },
       newActionId: () => 'act_',
       waiting: new WaitingRoom({ all: 0, ofLease: 0 }),
       maxBodyBytes: 0,

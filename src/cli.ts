@@ -18,6 +18,7 @@ const commands: CommandTable = {
   drill: async () => (await import('./commands/drill.ts')).addDrillCommands,
   'blast-radius': async () => (await import('./commands/blast_radius.ts')).addBlastRadiusCommand,
   console: async () => (await import('./commands/console.ts')).addConsoleCommand,
+  approvals: async () => (await import('./commands/approvals.ts')).addApprovalsCommands,
   policy: async () => (await import('./commands/policy.ts')).addPolicyCommands,
   config: async () => (await import('./commands/config.ts')).addConfigCommands,
 }

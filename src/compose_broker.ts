@@ -1,8 +1,10 @@
 // The part of compose.ts that makes the broker: parts in, the endpoints that agents and identity providers call
 // out. Decides nothing.
+import { readRequest } from './approval/requests.ts'
 import { agentPoints } from './broker/blast_search.ts'
 import type { BrokerParts } from './broker/parts.ts'
 import { createStatusContents, createStatusPlaces } from './broker/status_list.ts'
+import { tellOfRequest } from './compose_notify.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import { surroundings } from './config/blast_radius.ts'
 import type { Config } from './config.ts'
@@ -64,6 +66,8 @@ export function composeBroker(parts: Parts, closers: Closers): ComposedBroker {
     leaseTokens: verifier,
     ...(lists !== undefined && { statusFor: lists.statusFor }),
     observer,
+    // Its agent does not wait for this.
+    onDeferred: (deferral) => void tellOfRequest('approval.requested', readRequest(deferral), parts),
     now: () => Date.now() / 1000,
   }
   const observed = { observer, clock: Date.now }

@@ -26,7 +26,7 @@ export interface ComposedConsole {
 
 /** `server`: the control listener, once there is one. */
 export function composeConsole(
-  { config, store, audit }: Parts,
+  { config, store, audit, metrics, log }: Parts,
   server: () => Server | undefined,
 ): ComposedConsole {
   const { console } = config
@@ -38,7 +38,7 @@ export function composeConsole(
   const { records, replay } = store
   const sessions = new Sessions({ records, console, place, clock })
   const passkeys = new Passkeys({ records, replay, sealer, place, clock })
-  const observer = createSignInObserver(audit)
+  const observer = createSignInObserver({ audit, metrics, log })
   const provider = console.signIn && new OpenIdProvider(console.signIn)
   const shared = { console, place, sessions, sealer, store, observer, clock }
   const hasPasskey = passkeys.has.bind(passkeys)

@@ -109,7 +109,7 @@ function composeGate(parts: Parts, recent: RecentCallCounter, waiting: WaitingRo
     humans: {
       actions: parts.actions,
       findRepeat: repeats.find,
-      noticesOf: (action) => parts.notices.writes('approval.requested', action),
+      notices: parts.notices,
       newActionId: (nowMs) => newId('act_', nowMs),
       waiting,
       maxBodyBytes: config.approvals.maxBodyBytes,

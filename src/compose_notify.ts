@@ -1,7 +1,8 @@
 // The part of compose.ts that tells people: configuration in; what makes notices, and what sends them, out. Decides
 // nothing.
 import { stateOf } from './approval/action.ts'
-import type { Notices } from './approval/notices.ts'
+import type { NoticeEvent, Notices } from './approval/notices.ts'
+import { type LeaseRequest, noticeSubject, readRequest, requestState } from './approval/requests.ts'
 import type { Closers, Parts } from './compose_parts.ts'
 import type { Config } from './config.ts'
 import { createNotices } from './notify/notices.ts'
@@ -12,6 +13,19 @@ export function composeNotices({ notify }: Config): Notices {
   return createNotices({ destinations: notify, clock: Date.now })
 }
 
+/** Tells of a token request, which is in the inbox whether anybody is told or not. */
+export async function tellOfRequest(
+  event: NoticeEvent,
+  request: LeaseRequest,
+  { store, notices, log }: Pick<Parts, 'store' | 'notices' | 'log'>,
+): Promise<void> {
+  const writes = notices.writes(event, noticeSubject(request))
+  if (writes.length === 0) return
+  await store.records.write(writes).catch((error) => {
+    log.warn({ err: error }, 'nobody is told of a token request')
+  })
+}
+
 /** Sends what waits; for the processes with a control listener, so once per gate and not once per worker. */
 export function sendNotices({ config, store, actions, metrics, log }: Parts, closers: Closers): void {
   const clock = Date.now
@@ -20,8 +34,11 @@ export function sendNotices({ config, store, actions, metrics, log }: Parts, clo
     destinations: config.notify,
     consoleUrl: config.console.url,
     isPending: async (id) => {
+      const now = clock() / 1000
       const kept = await actions.get(id)
-      return kept !== undefined && stateOf(kept.action, clock() / 1000) === 'pending'
+      if (kept !== undefined) return stateOf(kept.action, now) === 'pending'
+      const deferral = await store.deferrals.get(id)
+      return deferral !== undefined && requestState(readRequest(deferral), now) === 'pending'
     },
     clock,
     metrics,

@@ -8,15 +8,16 @@ import type { Terms } from './terms.ts'
 export type ActionKind = 'hold' | 'draft'
 
 /**
- * What is stored of its life; `expired` is never stored: the clock says it. `used`: an approved call has gone
- * through. `executing`: a gate has begun, and nobody else ever will. `executed`: the backend has answered. `failed`:
- * it was refused, or nobody knows whether the backend has seen it.
+ * What is stored of its life. `expired`: the clock says it before it is stored (expiry.ts). `used`: an approved call
+ * has gone through. `executing`: a gate has begun, and nobody else ever will. `executed`: the backend has answered.
+ * `failed`: it was refused, or nobody knows whether the backend has seen it.
  */
 export type ActionState =
   | 'pending'
   | 'approved'
   | 'refused'
   | 'withdrawn'
+  | 'expired'
   | 'used'
   | 'executing'
   | 'executed'
@@ -59,6 +60,16 @@ export interface ActionFacts {
   readonly bodyBytes: number
   /** `sha-256:` + base64url. */
   readonly bodyDigest: string
+}
+
+/** What an action means under the operation map; its fingerprint names bytes alone. */
+export type Meaning = Pick<ActionFacts, 'verb' | 'resource' | 'sensitivity' | 'risk'>
+
+/** Whether two mean the same: the map may have changed since people looked. */
+export function isSameMeaning(a: Meaning, b: Meaning): boolean {
+  return (
+    a.verb === b.verb && a.resource === b.resource && a.sensitivity === b.sensitivity && a.risk === b.risk
+  )
 }
 
 /** Under which lease: for the record, for lists and for who may not approve. */
@@ -114,12 +125,10 @@ export interface Action {
 }
 
 /** States in which nobody can decide any more. */
-const over: readonly ActionState[] = ['refused', 'withdrawn', 'used', 'executed', 'failed']
-
-export type ShownState = ActionState | 'expired'
+const over: readonly ActionState[] = ['refused', 'withdrawn', 'expired', 'used', 'executed', 'failed']
 
 /** Its state at `now`: time that has run out refuses, unless a gate has begun. */
-export function stateOf({ state, expiresAt }: Action, now: number): ShownState {
+export function stateOf({ state, expiresAt }: Action, now: number): ActionState {
   const waits = state === 'pending' || state === 'approved'
   // Negated, so that an end which is no number is over.
   return waits && !(now < expiresAt) ? 'expired' : state
@@ -127,6 +136,5 @@ export function stateOf({ state, expiresAt }: Action, now: number): ShownState {
 
 /** Whether it is done with, one way or the other. */
 export function isOver(action: Action, now: number): boolean {
-  const state = stateOf(action, now)
-  return state === 'expired' || over.includes(state)
+  return over.includes(stateOf(action, now))
 }

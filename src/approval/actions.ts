@@ -1,7 +1,7 @@
 // Actions as they are stored: in records that change by compare-and-set, with the bytes of the call sealed beside
 // them. In: the records port and a sealer. Out: actions, and whether a change came about. Decides nothing.
 import { type Lease, revocationKeys } from '../lease/lease.ts'
-import { type Records, type RecordWrite, type StoredRecord, Unavailable } from '../ports.ts'
+import { type Place, type Records, type RecordWrite, type StoredRecord, Unavailable } from '../ports.ts'
 import { type Action, isOver } from './action.ts'
 import type { Sealer } from './seal.ts'
 import { readAction } from './stored_action.ts'
@@ -186,10 +186,13 @@ export class Actions {
     return { status, headers, body: Buffer.from(body, 'base64') }
   }
 
-  /** Newest first. `pending`, `approved` drafts that wait for a gate, all of one lease, or all. */
+  /**
+   * Newest first. `pending`; `released`: drafts that a gate has to do with; `ending`: what expiry.ts ends when its
+   * time is over; all of one lease; all.
+   */
   async list(
-    which: 'pending' | 'released' | 'all' | { readonly lease: string },
-    options: { readonly limit: number; readonly before?: number },
+    which: 'pending' | 'released' | 'ending' | 'all' | { readonly lease: string },
+    options: { readonly limit: number; readonly before?: Place },
   ): Promise<KeptAction[]> {
     const list = typeof which === 'object' ? `lease:${which.lease}` : which
     return (await this.#records.list('action', list, options)).map(read)
@@ -225,6 +228,7 @@ function writeOf(action: Action, expect: number): RecordWrite {
   const { kind, state, lease } = action
   const lists = ['all', `lease:${lease.id}`]
   if (state === 'pending') lists.push('pending', waitingOf(lease))
+  if (state === 'pending' || (kind === 'hold' && state === 'approved')) lists.push('ending')
   if (kind === 'draft' && (state === 'approved' || state === 'executing')) lists.push('released')
   return {
     kind: 'action',

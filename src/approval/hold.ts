@@ -29,6 +29,8 @@ export interface Holding {
   readonly id: string
   readonly decisionId: string
   readonly policyDigest: string
+  /** Seconds since 1970, to the millisecond: its place in lists. */
+  readonly at: number
 }
 
 /** The action as it begins to wait, and its call. */
@@ -36,7 +38,7 @@ export function actionOf(
   evidence: Evidence,
   body: Uint8Array,
   { effect, reasons, approval }: WaitingAnswer,
-  { id, decisionId, policyDigest }: Holding,
+  { id, decisionId, policyDigest, at }: Holding,
 ): { readonly action: Action; readonly call: HeldCall } {
   const { request, backend, mapped, lease, now } = evidence
   const { operation } = mapped
@@ -47,7 +49,7 @@ export function actionOf(
     kind: effect,
     state: 'pending',
     fingerprint: fingerprintOfCall(evidence, body),
-    createdAt: now,
+    createdAt: at,
     expiresAt: now + approval.expiresIn,
     decisionId,
     what: {

@@ -35,7 +35,17 @@ export interface DecisionTrail {
   changed: boolean
 }
 
+/** What nobody decided in time, or nobody used. */
+export interface Expired {
+  readonly about: Action | LeaseRequest
+  readonly was: 'pending' | 'approved'
+  /** Seconds since 1970. */
+  readonly at: number
+}
+
 export interface DecisionObserver {
+  /** Once for all processes. */
+  expired(expired: Expired): void
   /** Once per attempt, refused ones too. */
   decided(trail: DecisionTrail, refusal: Refusal | undefined): void
   /** Why attempts cannot be recorded now: then nobody says yes. Undefined while all is well. */

@@ -21,12 +21,19 @@ export interface StandingFacts {
   readonly now: number
 }
 
+/** A lease that stands. */
+export interface Stood {
+  readonly lease: Lease
+  /** When it ended itself, where the draft outlives it. */
+  readonly endedAt?: number
+}
+
 /**
  * The lease with the end that counts for the draft: that of the lease and not of its token, later by `after_lease`.
  * A lease that its agent has completed has ended then. Refuses with `lease_invalid`, `lease_expired` or
  * `lease_revoked`; that nothing has been revoked since is for the pipeline to find.
  */
-export function standingLease(facts: StandingFacts): Lease | Refusal {
+export function standingLease(facts: StandingFacts): Stood | Refusal {
   const { lease, afterLease, record, ended, issuers, now } = facts
   if (!issuers.includes(lease.issuer)) {
     return refuse('lease_invalid', { detail: 'leases of this issuer are not taken any more' })
@@ -36,7 +43,7 @@ export function standingLease(facts: StandingFacts): Lease | Refusal {
   const completion = recorded?.state === 'completed' ? recorded.changed : undefined
   const end = Math.min(lease.maxExpiresAt, completion?.at ?? lease.maxExpiresAt)
   // Negated, so that an end which is no number is over.
-  if (now < end) return { ...lease, expiresAt: end }
+  if (now < end) return { lease: { ...lease, expiresAt: end } }
   if (afterLease === 0) return over('policy lets no draft outlive it')
   if (recorded === undefined) return over('nobody can tell how')
   const isOwnEnd = ended === undefined || (ended.by === completion?.by && ended.reason === completion.reason)
@@ -45,7 +52,12 @@ export function standingLease(facts: StandingFacts): Lease | Refusal {
   const own = ownKeys(lease)
   // Gates hear of a completion as of a revocation under the name of the lease: that one has been looked at here.
   const revocationKeys = withHashes(lease.revocationKeys.filter((key) => !own.includes(key)))
-  return { ...lease, expiresAt: end + afterLease, ...(completion !== undefined && { revocationKeys }) }
+  const renewed = {
+    ...lease,
+    expiresAt: end + afterLease,
+    ...(completion !== undefined && { revocationKeys }),
+  }
+  return { lease: renewed, endedAt: end }
 }
 
 /** Keys under which the lease itself, and nothing that it is of, can be revoked. */

@@ -8,7 +8,7 @@ export function repeatView(repeat: Repeat, now: number) {
     ...{ id, lease, user, agent, backend, operation, verb, resource, calls },
     calls_left: repeat.callsLeft,
     expires_at: repeat.expiresAt,
-    by: repeat.by.join(', '),
+    by: repeat.by.map(({ by }) => by.user).join(', '),
     at: repeat.at,
     reason: repeat.reason,
     action,

@@ -3,6 +3,7 @@
 import type { Evidence } from '../enforce/stages.ts'
 import type { Approval, Approvals, Records } from '../ports.ts'
 import { findRepeat, useRepeat } from './repeats.ts'
+import { areEnough } from './rules.ts'
 import type { Terms } from './terms.ts'
 
 /** Where a gate looks, and what it uses. */
@@ -19,15 +20,15 @@ export interface RepeatApprovals {
 /** Over the records of a store. */
 export function repeatApprovals(records: Records): RepeatApprovals {
   return {
-    async find({ lease, backend, mapped, now }, { approvers, quorum }) {
+    async find({ lease, backend, mapped, now }, terms) {
       const { resource, operation } = mapped
       const { match, verb } = operation
       const names = { issuer: lease.issuer, lease: lease.id, backend: backend.name, operation: match }
       const found = await findRepeat(records, { ...names, verb, resource }, now)
       if (found === undefined) return undefined
-      const { id, by, as } = found.repeat
-      if (as.filter((name) => approvers.includes(name)).length < quorum) return undefined
-      return { id, kind: 'repeat', approvedBy: by, version: found.version }
+      const { id, by } = found.repeat
+      if (!areEnough(by, terms)) return undefined
+      return { id, kind: 'repeat', approvedBy: by.map((each) => each.by.user), version: found.version }
     },
     use: async ({ id }, now, givenUp) => (await useRepeat(records, id, now, givenUp)) !== undefined,
   }

@@ -3,8 +3,9 @@
 // a call that a repeat covers is held against lease, policy, revocations and budget like every other.
 import { createHash } from 'node:crypto'
 import { isObject } from '../lease/text.ts'
-import { type Records, type RecordWrite, type StoredRecord, Unavailable } from '../ports.ts'
+import { type Place, type Records, type RecordWrite, type StoredRecord, Unavailable } from '../ports.ts'
 import type { Action, Yes } from './action.ts'
+import type { Voice } from './rules.ts'
 
 /** What a repeat is for: exactly this, under exactly this lease. */
 export interface RepeatedCall {
@@ -29,9 +30,7 @@ export interface Repeat extends RepeatedCall {
   readonly callsLeft: number
   readonly expiresAt: number
   /** Who granted it: everybody whose yes counted. */
-  readonly by: readonly string[]
-  /** The names among the approvers that they decided under, in the same order. */
-  readonly as: readonly string[]
+  readonly by: readonly Voice[]
   readonly at: number
   readonly reason: string
   readonly revoked?: { readonly by: string; readonly at: number; readonly reason: string }
@@ -73,8 +72,7 @@ export function repeatOf(
     calls,
     callsLeft: calls,
     expiresAt: Math.min(now + seconds, leaseEndsAt),
-    by: yes.map(({ by }) => by.user),
-    as: yes.map(({ as }) => as),
+    by: yes.map(({ by, as }) => ({ by, as })),
     at: now,
     reason: yes.at(-1)?.reason ?? '',
   }
@@ -161,7 +159,7 @@ export async function revokeRepeat(
 export async function listRepeats(
   records: Records,
   lease: string | undefined,
-  options: { readonly limit: number; readonly before?: number },
+  options: { readonly limit: number; readonly before?: Place },
 ): Promise<Repeat[]> {
   const list = lease === undefined ? 'all' : `lease:${lease}`
   return (await records.list('repeat', list, options)).map((record) => read(record).repeat)
@@ -191,7 +189,8 @@ function callList({ issuer, lease, backend, operation, verb, resource }: Repeate
 
 function read({ text, version }: StoredRecord): KeptRepeat {
   const repeat: unknown = JSON.parse(text)
-  if (!isObject(repeat) || typeof repeat.id !== 'string' || !Number.isSafeInteger(repeat.callsLeft)) {
+  const isRead = isObject(repeat) && typeof repeat.id === 'string' && Array.isArray(repeat.by)
+  if (!isRead || !Number.isSafeInteger(repeat.callsLeft)) {
     throw new Unavailable('a stored repeat is malformed')
   }
   return { repeat: repeat as Record<string, unknown> & Repeat, version }

@@ -2,9 +2,11 @@
 // what became of it. In: who says what about which request, the ports. Out: the request as it is now, or the refusal.
 import { createHash } from 'node:crypto'
 import type { Proposal } from '../broker/proposal.ts'
+import { agentName } from '../lease/lease.ts'
 import type { Deferral, Deferrals, Leases } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import type { Person, Yes } from './action.ts'
+import type { ActionState, Person, Yes } from './action.ts'
+import type { NoticeSubject } from './notices.ts'
 import { foldName } from './people.ts'
 import { type Behind, type KnownPerson, refuseApprover, refuseReason, whyNot } from './rules.ts'
 import { knowPerson } from './standing.ts'
@@ -27,13 +29,35 @@ export function readRequest(deferral: Deferral): LeaseRequest {
   return { kind: 'lease', id, deferral, proposal, fingerprint }
 }
 
+/** What becomes of a request in words of actions. */
+const states = {
+  pending: 'pending',
+  approved: 'approved',
+  denied: 'refused',
+  expired: 'expired',
+  redeemed: 'used',
+} as const satisfies Record<Deferral['state'], ActionState>
+
+/** Its state at `now`, seconds since 1970, as an action would have it. */
+export function shownState(request: LeaseRequest, now: number): ActionState {
+  return states[requestState(request, now)]
+}
+
+/** What people are told of a request. */
+export function noticeSubject(request: LeaseRequest): NoticeSubject {
+  const { id, kind, deferral, proposal } = request
+  const { state, expiresAt } = deferral
+  const agent = { id: agentName(proposal.clientId) }
+  return { id, kind, state: states[state], expiresAt, lease: { user: proposal.user.id, agent } }
+}
+
 /** Who stands behind a request. */
 export function behindRequest({ proposal }: LeaseRequest): Behind {
   const { user, login, clientId, delegatedBy } = proposal
   return { user: user.id, login, delegates: [clientId, ...delegatedBy.map(({ id }) => id)] }
 }
 
-export type RequestState = Deferral['state'] | 'expired'
+export type RequestState = Deferral['state']
 
 /** Its state at `now`, seconds since 1970: time that has run out refuses. */
 export function requestState({ deferral: { state, expiresAt } }: LeaseRequest, now: number): RequestState {

@@ -2,8 +2,8 @@
 // stated, who stands behind the lease. Out: why not, or nothing. Pure; each rule can only say no.
 import { isPlainText } from '../lease/text.ts'
 import { type Refusal, refuse } from '../refusals.ts'
-import type { Action, Person } from './action.ts'
-import { foldName, type Identity, isSameLogin, namedAs } from './people.ts'
+import type { Action, Person, Yes } from './action.ts'
+import { foldName, type Identity, isSameLogin, isSamePerson, namedAs } from './people.ts'
 import type { Terms } from './terms.ts'
 
 /** Who stands behind a lease, or behind the request for one: nobody of them decides on it. */
@@ -38,6 +38,23 @@ export function whyNot(
   if (names.has(foldName(user)) || (login !== undefined && isSameLogin(login, person))) return 'requester'
   if (delegates.some((each) => spellings(each).some((name) => names.has(foldName(name))))) return 'delegate'
   return namedAs(person, approvers) === undefined ? 'not_named' : undefined
+}
+
+/** Who said yes, and as whom. */
+export type Voice = Pick<Yes, 'by' | 'as'>
+
+/** Those that count under terms; policy may have changed since they were said. */
+export function counting<V extends Voice>(yes: readonly V[], { approvers }: Pick<Terms, 'approvers'>): V[] {
+  return yes.filter(({ as }) => approvers.includes(as))
+}
+
+/** Whether as many different people have said yes as terms ask for. */
+export function areEnough(yes: readonly Voice[], terms: Pick<Terms, 'approvers' | 'quorum'>): boolean {
+  const count = counting(yes, terms)
+  const people = count.filter(
+    ({ by }, at) => !count.slice(0, at).some((earlier) => isSamePerson(earlier.by, by)),
+  )
+  return people.length >= terms.quorum
 }
 
 /** An agent is called `agent:triage` or `triage`. */

@@ -47,8 +47,10 @@ export async function withoutRepeat(
 /** Each time somebody else was faster; whoever is left out after that can try again. */
 const attempts = 16
 
-/** What people are told of. */
-const decided: readonly Action['state'][] = ['approved', 'refused']
+/** Whether people are told: it was decided, or a yes that had decided it was taken back. */
+function isNews(before: Action['state'], after: Action['state']): boolean {
+  return before !== after && (after !== 'pending' || before === 'approved')
+}
 
 /** Where steps are written. */
 export interface StepSources {
@@ -69,8 +71,7 @@ export async function change(
     if (isRefusal(made)) return made
     const { next, also = [], repeat } = made
     if (next === kept.action) return { action: next, changed: false }
-    const isDecided = next.state !== kept.action.state && decided.includes(next.state)
-    const notices = isDecided ? noticesOf(next) : []
+    const notices = isNews(kept.action.state, next.state) ? noticesOf(next) : []
     const written = await actions.change(kept, next, [...also, ...notices])
     if (written !== undefined) return { action: written.action, changed: true, ...(repeat && { repeat }) }
   }

@@ -46,6 +46,7 @@ const states: Readonly<Record<ActionState, true>> = {
   approved: true,
   refused: true,
   withdrawn: true,
+  expired: true,
   used: true,
   executing: true,
   executed: true,

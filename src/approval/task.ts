@@ -43,7 +43,7 @@ const words = {
   executed: 'approved',
   failed: 'failed',
   expired: 'expired',
-} as const satisfies Record<ActionState | 'expired', string>
+} as const satisfies Record<ActionState, string>
 
 /** The words of the AuthZEN access request profile for it; unknown ones are not approved. */
 export function taskStatus(action: Action, now: number): (typeof words)[keyof typeof words] {

@@ -47,7 +47,7 @@ export interface Waiting {
 /** Stores the proposal and makes the answer that tells the client to wait. */
 export async function defer(
   { proposal, asker, approval, asOf: createdAt }: Waiting,
-  { store, now }: BrokerParts,
+  { store, now, onDeferred }: BrokerParts,
 ): Promise<Refusal> {
   const code = `dfr_${randomBytes(32).toString('base64url')}`
   // The token that speaks for the user does not speak for ever: neither does what it asked for.
@@ -68,7 +68,7 @@ export async function defer(
     const detail = 'too many requests of this agent wait for a human already'
     return refuse('slow_down', { detail, retryAfter: deferralPeriod })
   }
-  await store.deferrals.put({
+  const deferral: Deferral = {
     id: digestOf(code),
     clientId: asker.client.entry.clientId,
     key: asker.binding?.thumbprint ?? '',
@@ -79,7 +79,9 @@ export async function defer(
     expiresAt,
     interval: pollSeconds,
     state: 'pending',
-  })
+  }
+  await store.deferrals.put(deferral)
+  onDeferred?.(deferral)
   const expiresIn = expiresAt - createdAt
   return refuse('authorization_pending', {
     detail: 'a human has to approve this: poll with the deferral_code',
@@ -98,7 +100,7 @@ export async function resume(code: string, asker: Asker, parts: BrokerParts): Pr
   const found = await deferrals.get(id)
   if (found === undefined || !isOf(found, asker) || found.state === 'redeemed') return unknownCode()
   if (found.state === 'denied') return refuse('access_denied', { detail: saidNo(found) })
-  if (parts.now() >= found.expiresAt) return refuse('expired_token')
+  if (found.state === 'expired' || parts.now() >= found.expiresAt) return refuse('expired_token')
   if (found.state === 'pending') return pending(id, parts)
   const proposal = JSON.parse(found.request) as Proposal
   const problem = await refuseEnded(proposal, asker.client.entry, found, parts)

@@ -3,7 +3,7 @@ import type { StatusReference } from '../lease/claims.ts'
 import type { LocalKey } from '../lease/local_key.ts'
 import type { IssuerProfile } from '../lease/profile.ts'
 import type { Verifier } from '../lease/verify.ts'
-import type { Store } from '../ports.ts'
+import type { Deferral, Store } from '../ports.ts'
 import type { IssuePolicy } from './issue_decision.ts'
 import type { BrokerObserver } from './observer.ts'
 import type { AgentRegistry, ClientAuthenticator, SenderVerifier, SubjectVerifier } from './parties.ts'
@@ -37,6 +37,8 @@ export interface BrokerParts {
     maxExpiresAt: number,
   ) => StatusReference | undefined | Promise<StatusReference | undefined>
   readonly observer: BrokerObserver
+  /** Told of every request that begins to wait for a human. */
+  readonly onDeferred?: (deferral: Deferral) => void
   /** Seconds since 1970. */
   readonly now: () => number
 }

@@ -3,12 +3,9 @@
 import { userInfo } from 'node:os'
 import type { Command } from 'commander'
 import type { Config } from '../config.ts'
-import { isObject } from '../lease/text.ts'
-import { causeOf, controlUrl, readOperatorToken } from './control_listener.ts'
+import { askControl } from './control_listener.ts'
 import { loadStateConfig } from './state_config.ts'
 import { say, sayJson, style, UsageError } from './terminal.ts'
-
-const timeoutMs = 5_000
 
 /** Adds `console`. */
 export function addConsoleCommand(program: Command): void {
@@ -52,32 +49,17 @@ export interface LinkAsk {
   readonly roles: readonly string[]
 }
 
-/** A new link, of the gate that runs; with the operator token, at `given` or where the configuration says. */
+/** A new link, of the gate that runs; with the operator token, at `control` or where the configuration says. */
 export async function askForLink(
   ask: LinkAsk,
   config: Config,
-  given?: string,
+  control?: string,
 ): Promise<{ readonly url: string; readonly expires_at: unknown }> {
-  const token = readOperatorToken(config)
-  if (token === undefined) {
-    throw new Error(`${config.control.tokenFile}: no operator token here; a gate makes it on its first start`)
-  }
-  const url = `${(given ?? controlUrl(config)).replace(/\/$/, '')}/console/links`
-  if (!URL.canParse(url))
-    throw new UsageError(`--control ${given}: write a URL such as http://127.0.0.1:8081`)
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify(ask),
-    redirect: 'error',
-    signal: AbortSignal.timeout(timeoutMs),
-  }).catch((error) => {
-    throw new Error(`${url} cannot be reached: ${causeOf(error)}; is the gate running?`)
-  })
-  const answer: unknown = await response.json().catch(() => undefined)
-  const { url: link, expires_at, detail } = isObject(answer) ? answer : {}
-  if (response.status === 400) throw new UsageError(String(detail))
-  if (!response.ok || typeof link !== 'string')
-    throw new Error(`${url} answers ${response.status}: ${detail}`)
+  const { tokenFile } = config.control
+  const order = { method: 'POST', path: '/console/links', body: ask, control, tokenFile } as const
+  const { url, status, answer } = await askControl(config, order)
+  const { url: link, expires_at, detail } = answer
+  if (status === 400) throw new UsageError(String(detail))
+  if (status >= 400 || typeof link !== 'string') throw new Error(`${url} answers ${status}: ${detail}`)
   return { url: link, expires_at }
 }

@@ -3,6 +3,7 @@ import { html } from 'htm/preact'
 import { useState } from 'preact/hooks'
 import { get } from './api.js'
 import { Body } from './call.js'
+import { Explained } from './explanation.js'
 import { Facts, Failed, Id, Level, useRead, Words } from './ui.js'
 
 /** @param {{ id: string }} props */
@@ -58,7 +59,7 @@ function Explanation({ id }) {
       (error) => setState({ error }),
     )
   return html`<section><h2>Why</h2>
-    ${state.data === undefined ? html`<p>Asks the policy again, and what would have made it a yes. <button type="button" onClick=${load}>Explain</button></p>` : html`<${Data} value=${state.data} />`}
+    ${state.data === undefined ? html`<p>Asks the policy again, and what would have made it a yes. <button type="button" onClick=${load}>Explain</button></p>` : html`<${Explained} said=${state.data} /><details class="small"><summary>The whole explanation</summary><${Data} value=${state.data} /></details>`}
     <${Failed} error=${state.error} /></section>`
 }
 

@@ -15,14 +15,21 @@ import { SignIn, takeReturn } from './sign_in.js'
 import { applyTheme } from './theme.js'
 import { Words } from './ui.js'
 
+const readers = ['operator', 'auditor', 'admin']
+/** `roles`: one of them is needed to see anything there; none: everybody who is signed in. */
 const views = [
-  { name: 'inbox', title: 'Inbox', view: Inbox },
-  { name: 'leases', title: 'Leases', view: Leases },
-  { name: 'decisions', title: 'Decisions', view: Decisions },
-  { name: 'agents', title: 'Agents', view: Agents },
-  { name: 'health', title: 'Health', view: Health },
-  { name: 'you', title: 'You', view: Person },
+  { name: 'inbox', title: 'Inbox', view: Inbox, roles: [] },
+  { name: 'leases', title: 'Leases', view: Leases, roles: readers },
+  { name: 'decisions', title: 'Decisions', view: Decisions, roles: [] },
+  { name: 'agents', title: 'Agents', view: Agents, roles: readers },
+  { name: 'health', title: 'Health', view: Health, roles: readers },
+  { name: 'you', title: 'You', view: Person, roles: [] },
 ]
+
+/** @param {typeof views[number]} view @param {import('./shapes.js').Me} me */
+function isFor({ roles }, me) {
+  return roles.length === 0 || roles.some((role) => me.roles.includes(role))
+}
 
 applyTheme()
 takeReturn()
@@ -97,11 +104,15 @@ function Console({ me, refreshMe }) {
     <a class="skip" href="#main" onClick=${skip}>Skip to the page</a>
     <header class="top">
       <a class="brand" href="#/inbox"><span class="mark" aria-hidden="true"></span>Leasegate</a>
-      <nav aria-label="Views">${views.map((each) => tab(each, here, pending))}</nav>
+      <nav aria-label="Views">${views.filter((each) => isFor(each, me)).map((each) => tab(each, here, pending))}</nav>
     </header>
     ${isUp ? null : html`<p class="banner wary line" role="status">No live connection. What you see may be old; trying again.</p>`}
     <main id="main" tabindex="-1" class=${`view ${here.name}`}>
-      <${Guarded} key=${here.name}><${here.view} me=${me} live=${live} route=${route} navigate=${navigate} refreshMe=${refreshMe} /><//>
+      ${
+        isFor(here, me)
+          ? html`<${Guarded} key=${here.name}><${here.view} me=${me} live=${live} route=${route} navigate=${navigate} refreshMe=${refreshMe} /><//>`
+          : html`<div class="page"><h1>${here.title}</h1><p>This needs the role ${here.roles.join(' or ')}. You are signed in as ${me.roles.join(', ')}.</p></div>`
+      }
     </main>`
 }
 

@@ -58,6 +58,8 @@ export interface Exchange extends RequestBody {
 /** A lease that was verified before, and the released draft that this request is. */
 export interface Standing {
   readonly lease: Lease
+  /** When the lease ended, where the request outlives it as policy has let it. */
+  readonly endedAt?: number
   /** As it was claimed for this one request; absent: a request that nobody was asked about. */
   readonly released?: KeptAction
 }

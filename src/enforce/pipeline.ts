@@ -16,7 +16,14 @@ import { outbound } from './outbound.ts'
 import type { Quota } from './quota.ts'
 import { receive } from './receive.ts'
 import { refuseChanged } from './released.ts'
-import { backendHead, type LocalAnswer, type OwnAnswer, type ReplyFacts, refusalAnswer } from './reply.ts'
+import {
+  backendHead,
+  type LocalAnswer,
+  type OwnAnswer,
+  ownAnswer,
+  type ReplyFacts,
+  refusalAnswer,
+} from './reply.ts'
 import { route } from './route.ts'
 import { seek } from './seek.ts'
 import type { Evidence, Routed } from './stages.ts'
@@ -69,8 +76,10 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   if (isRefusal(presented)) return presented
   trail.lease = presented.lease
   trail.nonce = presented.nonce
-  if (forTask)
-    return answerOwn(await serveTask(request, presented.lease, { exchange, gate, trail }), exchange)
+  if (forTask) {
+    const served = await serveTask(request, presented.lease, { exchange, gate, trail })
+    return isRefusal(served) ? served : answerOwn(served, exchange, gate, trail)
+  }
   const authenticated = admit(routed, presented.lease)
   if (isRefusal(authenticated)) return authenticated
 
@@ -89,7 +98,9 @@ async function walk(exchange: Exchange, gate: Gate, trail: Trail): Promise<Outco
   trail.consultation = consultationOf(decided)
   const held = heldBy(decided, evidence)
   const permit = held === undefined ? decided : await seek(held, exchange, gate, trail)
-  if ('draft' in permit) return answerOwn(document(permit.draft, gate, evidence.now, 202), exchange)
+  if ('draft' in permit) {
+    return answerOwn(document(permit.draft, gate, evidence.now, 202), exchange, gate, trail)
+  }
   trail.consultation = consultationOf(permit) ?? trail.consultation
   if (isRefusal(permit)) return permit
   trail.permit = permit
@@ -129,8 +140,8 @@ function present(
   return authenticate(routed, forTask ? { ...gate, audiences } : gate, now)
 }
 
-function answerOwn(answer: LocalAnswer | Refusal, exchange: Exchange): Promise<Outcome> | Refusal {
-  return isRefusal(answer) ? answer : exchange.answer(answer, 'answered_locally')
+function answerOwn(answer: LocalAnswer, exchange: Exchange, gate: Gate, trail: Trail): Promise<Outcome> {
+  return exchange.answer(ownAnswer(answer, replyFacts(gate, trail)), 'answered_locally')
 }
 
 function consultationOf(decided: Permit | Refusal): Consultation | undefined {

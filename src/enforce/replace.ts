@@ -91,7 +91,9 @@ async function remake(
   }
   const { id } = kept.action
   const { decisionId } = trail
-  return actionOf(evidence, body, answer, { id, decisionId, policyDigest: policy.digest })
+  // In its old place of the lists.
+  const at = kept.action.createdAt
+  return actionOf(evidence, body, answer, { id, decisionId, policyDigest: policy.digest, at })
 }
 
 /** In one step, over the version that was looked at: somebody may just be deciding on it. */
@@ -101,14 +103,12 @@ async function write(
   { gate, now }: Replacing,
 ): Promise<Action | Refusal> {
   const { actions } = gate.humans
-  // In its old place of the lists.
-  const next = { ...action, createdAt: kept.action.createdAt }
-  const also = await actions.replacing(kept.action, next, call)
-  const alike = await actions.latest(next.fingerprint)
-  if (alike !== undefined && alike.action.id !== next.id && !isOver(alike.action, now)) {
+  const also = await actions.replacing(kept.action, action, call)
+  const alike = await actions.latest(action.fingerprint)
+  if (alike !== undefined && alike.action.id !== action.id && !isOver(alike.action, now)) {
     return refuse('action_state_conflict', { detail: 'another draft of exactly this waits already' })
   }
-  const changed = await actions.change(kept, next, also)
+  const changed = await actions.change(kept, action, also)
   return (
     changed?.action ??
     refuse('action_state_conflict', { detail: 'it has changed meanwhile: look at it again' })

@@ -36,6 +36,20 @@ export interface LocalAnswer extends Omit<OwnAnswer, 'body'> {
   readonly body: string | Uint8Array
 }
 
+/** An answer that is no refusal with the fields that every answer carries; those that it has already stay. */
+export function ownAnswer(answer: LocalAnswer, reply: ReplyFacts): LocalAnswer {
+  const { decisionId, leaseId, nonce, waited } = reply
+  const headers = [...answer.headers]
+  const add = (name: string, value: string | undefined) => {
+    if (value !== undefined && !headers.includes(name)) headers.push(name, value)
+  }
+  add('decision-id', decisionId)
+  add('lease-id', leaseId)
+  add('dpop-nonce', nonce)
+  add('preference-applied', waited === true ? 'wait' : undefined)
+  return { ...answer, headers }
+}
+
 /** Prefix of a problem's `type`; docs/refusals.md documents the codes. */
 const problemTypes = 'urn:leasegate:problem:'
 

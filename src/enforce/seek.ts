@@ -4,11 +4,13 @@
 
 import type { Action } from '../approval/action.ts'
 import type { Actions, KeptAction } from '../approval/actions.ts'
-import { actionOf, fingerprintOfCall } from '../approval/hold.ts'
+import { fingerprintOfCall } from '../approval/hold.ts'
+import type { Notices } from '../approval/notices.ts'
 import { accessRequest, pollSeconds } from '../approval/task.ts'
 import type { Terms } from '../approval/terms.ts'
-import type { Approval, RecordWrite } from '../ports.ts'
+import type { Approval } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
+import { ask, asksTheSame } from './ask.ts'
 import { hasBody } from './body.ts'
 import { opensTunnel } from './checks.ts'
 import { orUnavailable, within } from './deadline.ts'
@@ -25,8 +27,8 @@ export interface Humans {
   readonly actions: Actions
   /** A repeat that somebody granted and that covers this call; undefined: none. */
   readonly findRepeat: (evidence: Evidence, terms: Terms) => Promise<Approval | undefined>
-  /** What tells people of a new action, written with it. */
-  readonly noticesOf: (action: Action) => readonly RecordWrite[]
+  /** What tells people, written with what they are told of. */
+  readonly notices: Notices
   readonly newActionId: (nowMs: number) => string
   readonly waiting: WaitingRoom
   readonly maxBodyBytes: number
@@ -95,12 +97,16 @@ async function find(
   }
   const said = kept && verdict(kept, held, { now: evidence.now, named: statedApproval !== undefined })
   if (said !== undefined && said !== 'pending') return said
-  if (said === undefined || kept === undefined) {
+  if (said === undefined || kept === undefined || !asksTheSame(kept.action, answer.approval)) {
     const repeat = await soon(repeated(held, humans))
     if (repeat !== undefined) return repeat
-    const opened = await soon(open(held, body, around))
-    if (isRefusal(opened)) return opened
-    kept = opened
+    const asked = await soon(ask(held, body, { gate, trail, kept }))
+    if (isRefusal(asked)) return asked
+    kept = asked
+    trail.action = kept.action.id
+    // What was said of it may be enough by now.
+    const still = verdict(kept, held, { now: evidence.now, named: false })
+    if (still !== undefined && still !== 'pending') return still
   }
   trail.action = kept.action.id
   if (answer.effect === 'draft') return { draft: kept.action }
@@ -114,26 +120,6 @@ async function repeated({ evidence, answer }: Held, { findRepeat }: Humans): Pro
   return findRepeat(evidence, approval)
 }
 
-/** Lets the call wait; the one of the same fingerprint that waits already, where there is one. */
-async function open(
-  { evidence, answer }: Held,
-  body: Uint8Array,
-  { gate, trail }: Surroundings,
-): Promise<KeptAction | Refusal> {
-  const { actions, maxPending, newActionId, noticesOf } = gate.humans
-  if (answer.effect === 'draft' && opensTunnel(evidence)) {
-    return refuse('policy_denied', { detail: 'what goes through a WebSocket cannot be drafted' })
-  }
-  const { action, call } = actionOf(evidence, body, answer, {
-    id: newActionId(gate.evidence.clock()),
-    decisionId: trail.decisionId,
-    policyDigest: trail.policyDigest ?? '',
-  })
-  const opened = await actions.open(action, call, { also: noticesOf(action), most: maxPending })
-  const detail = `no more than ${maxPending} actions of a lease wait for a human or are taken back within a minute`
-  return opened ?? refuse('too_many_waiting', { detail })
-}
-
 /** `Prefer: wait` (RFC 7240 §4.3): stays until somebody has decided. Undefined: nobody has. */
 async function wait(
   { action }: KeptAction,
@@ -145,7 +131,8 @@ async function wait(
   const seconds = Math.min(request.waitSeconds ?? 0, humans.maxWaitSeconds)
   if (!(seconds > 0)) return undefined
   const seen = await humans.waiting.wait({ action: action.id, lease: lease.id }, seconds * 1000, async () => {
-    if (exchange.left) return mustWait(action, held, gate)
+    // Under another policy it may take other people: the same call finds out.
+    if (exchange.left || gate.policy().digest !== trail.policyDigest) return mustWait(action, held, gate)
     const stopped = refuseStopped(lease, commits.revocations)
     if (stopped !== undefined) return stopped
     const kept = await within(evidence.deadlineMs, humans.actions.get(action.id))

@@ -76,7 +76,7 @@ function isOf({ lease }: Action, { id, issuer }: Lease): boolean {
 }
 
 /** The task; with `Prefer: wait` once its state is another. */
-async function look({ request, lease, exchange, gate, kept, now }: Visit): Promise<OwnAnswer> {
+async function look({ request, lease, exchange, gate, trail, kept, now }: Visit): Promise<OwnAnswer> {
   const { humans, evidence } = gate
   const seconds = Math.min(request.waitSeconds ?? 0, humans.maxWaitSeconds)
   const before = stateOf(kept.action, now)
@@ -87,12 +87,13 @@ async function look({ request, lease, exchange, gate, kept, now }: Visit): Promi
     const again = await within(evidence.deadlineMs, humans.actions.get(kept.action.id))
     return again !== undefined && stateOf(again.action, clock(gate)) !== before ? again : undefined
   })
+  trail.waited = changed !== undefined
   return document((changed ?? kept).action, gate, clock(gate))
 }
 
 /** The agent takes it back: until it is used or a gate has begun. Taken back twice is as once. */
 async function cancel({ gate, kept, now }: Visit): Promise<OwnAnswer | Refusal> {
-  const { actions } = gate.humans
+  const { actions, notices } = gate.humans
   const soon = <T>(asked: Promise<T>) => within(gate.evidence.deadlineMs, asked)
   for (let current: KeptAction | undefined = kept; current !== undefined; ) {
     const { action }: KeptAction = current
@@ -101,9 +102,11 @@ async function cancel({ gate, kept, now }: Visit): Promise<OwnAnswer | Refusal> 
       return refuse('action_state_conflict', { detail: `it is ${stateOf(action, now)}` })
     }
     const ended = { by: action.lease.agent.id, at: now, reason: 'taken back by the agent' }
-    const next = { ...action, state: 'withdrawn', ended } as const
+    const next: Action = { ...action, state: 'withdrawn', ended }
     const bytesGone = await soon(actions.dropping(action))
-    if ((await soon(actions.change(current, next, bytesGone))) !== undefined) return document(next, gate, now)
+    const told = notices.writes('approval.decided', next)
+    const changed = await soon(actions.change(current, next, [...bytesGone, ...told]))
+    if (changed !== undefined) return document(next, gate, now)
     current = await soon(actions.get(action.id))
   }
   return refuse('action_unknown')

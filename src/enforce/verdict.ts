@@ -1,9 +1,9 @@
 // What people have said about an action, and whether it counts. In: an action, and the call that policy holds now. Out:
 // an approval, a refusal, or that nobody has said anything yet. Pure; an approval is evidence and no permit.
-import { type Action, stateOf } from '../approval/action.ts'
+import { type Action, isSameMeaning, stateOf } from '../approval/action.ts'
 import type { KeptAction } from '../approval/actions.ts'
 import type { WaitingAnswer } from '../approval/hold.ts'
-import type { Terms } from '../approval/terms.ts'
+import { areEnough } from '../approval/rules.ts'
 import type { Approval } from '../ports.ts'
 import { type Refusal, type RefusalFacts, refuse } from '../refusals.ts'
 import type { Standing } from './gate.ts'
@@ -37,7 +37,7 @@ export function isFor(kept: KeptAction | undefined, { lease }: Evidence, fingerp
  */
 export function verdict(
   { action, version }: KeptAction,
-  { answer }: Held,
+  { answer, evidence: { mapped } }: Held,
   { now, named }: { readonly now: number; readonly named: boolean },
 ): Approval | Captured | Refusal | 'pending' | undefined {
   const state = stateOf(action, now)
@@ -48,7 +48,12 @@ export function verdict(
       return 'pending'
     case 'approved':
       if (action.kind === 'draft') return { draft: action }
-      if (!isEnough(action, answer.approval)) return named ? refuse('out_of_scope', askedMore) : undefined
+      if (
+        !areEnough(action.yes, answer.approval) ||
+        !isSameMeaning(action.what, { ...mapped.operation, resource: mapped.resource })
+      ) {
+        return named ? refuse('out_of_scope', askedMore) : undefined
+      }
       return { id: action.id, kind: 'exact', approvedBy: action.yes.map(({ by }) => by.user), version }
     case 'executing':
       return { draft: action }
@@ -65,10 +70,19 @@ export function verdict(
 }
 
 /** What was said about a released draft, where that is enough for what policy asks for now. */
-export function saidOf({ released }: Standing, { answer, refusal }: Held): Approval | Refusal {
+export function saidOf(
+  { released, endedAt }: Standing,
+  { answer, refusal, evidence }: Held,
+): Approval | Refusal {
   if (released === undefined) return refuse('policy_denied', refusal.facts)
   const { action, version } = released
-  if (!isEnough(action, answer.approval)) return refuse('out_of_scope', askedMore)
+  if (!areEnough(action.yes, answer.approval)) return refuse('out_of_scope', askedMore)
+  // What policy said when the draft was made has been looked at (release_lease.ts): the shorter time counts.
+  if (endedAt !== undefined && !(evidence.now < endedAt + answer.approval.afterLease)) {
+    return refuse('lease_expired', {
+      detail: 'the lease has ended, and policy lets no draft outlive it so long',
+    })
+  }
   return { id: action.id, kind: 'exact', approvedBy: action.yes.map(({ by }) => by.user), version }
 }
 
@@ -76,10 +90,4 @@ const askedMore = { detail: 'policy asks for more by now than was said: ask agai
 
 function told(reason: string | undefined): RefusalFacts {
   return reason === undefined || reason === '' ? {} : { detail: reason }
-}
-
-/** Whether those who said yes would do under the terms of now: policy may have changed since. */
-function isEnough({ yes }: Action, { approvers, quorum }: Terms): boolean {
-  const counting = yes.filter(({ as }) => approvers.includes(as))
-  return new Set(counting.map(({ by }) => by.user.normalize('NFKC').toLowerCase())).size >= quorum
 }

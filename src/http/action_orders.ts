@@ -128,7 +128,10 @@ async function decideRequest(
   if (isRefusal(settled)) return settled
   call.trail.about = settled.request
   call.trail.changed = settled.changed
-  if (settled.changed) await countSettled(to, settled.request, { call, caller, parts })
+  if (settled.changed) {
+    await countSettled(to, settled.request, { call, caller, parts })
+    await parts.onSettled(settled.request)
+  }
   const known = await knowPerson(person, sources.leases)
   const viewer = {
     ...known,

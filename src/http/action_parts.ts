@@ -6,7 +6,7 @@ import type { DecisionObserver } from '../approval/observer.ts'
 import { namedAs, yesOf } from '../approval/people.ts'
 import { type LeaseRequest, readRequest } from '../approval/requests.ts'
 import { recordOf } from '../approval/standing.ts'
-import type { LeaseRecord, Store } from '../ports.ts'
+import type { LeaseRecord, Place, Store } from '../ports.ts'
 import { type Refusal, refuse } from '../refusals.ts'
 import { type Caller, hasRole, type Role } from './caller.ts'
 import type { Confirmation } from './console/confirm.ts'
@@ -24,6 +24,8 @@ export interface ActionParts {
   readonly tenantOf: (clientId: string) => string | undefined
   /** What a yes takes beside the right to say it. */
   readonly confirmation: Confirmation
+  /** Tells people what became of a token request; it does not reject. */
+  readonly onSettled: (request: LeaseRequest) => Promise<void>
   /** A draft has been released. */
   readonly nudge: () => void
 }
@@ -87,27 +89,33 @@ export function confirmable({ id, fingerprint }: LeaseRequest) {
 /** How many somebody asks for, and from where on. */
 export interface Page {
   readonly limit: number
-  readonly before?: number
+  readonly before?: Place
+}
+
+/** A place as `next` and `before` write it: time and id, so that nothing of one time is skipped. */
+export function placeText({ at, id }: Required<Place>): string {
+  return `${at}~${id}`
+}
+
+/** Where something of a page stands in order: whether `a` comes before `b`. */
+export function byPlace(a: Required<Place>, b: Required<Place>): number {
+  return b.at - a.at || (a.id < b.id ? 1 : -1)
 }
 
 const maxLimit = 200
 
 /** `limit` (1 to 200, else 50) and `before` of a query. */
 export function readPage(query: URLSearchParams): Page | Refusal {
-  const limit = readNumber(query, 'limit') ?? 50
-  const before = readNumber(query, 'before')
+  const [limitText = '50', ...limits] = query.getAll('limit')
+  const limit = limits.length === 0 && /^\d{1,3}$/.test(limitText) ? Number(limitText) : Number.NaN
   if (!(Number.isInteger(limit) && limit >= 1 && limit <= maxLimit)) {
     return refuse('malformed_request', { detail: `write limit as a number from 1 to ${maxLimit}` })
   }
+  const [before, ...others] = query.getAll('before')
   if (before === undefined) return { limit }
-  return Number.isFinite(before)
-    ? { limit, before }
-    : refuse('malformed_request', { detail: 'write before as the number in next' })
-}
-
-function readNumber(query: URLSearchParams, name: string): number | undefined {
-  const values = query.getAll(name)
-  if (values.length === 0) return undefined
-  const isOne = values.length === 1 && /^\d{1,16}(\.\d{1,9})?$/.test(values[0]!)
-  return isOne ? Number(values[0]) : Number.NaN
+  const [, at, id] = /^(\d{1,16}(?:\.\d{1,9})?)(?:~([\w-]{1,100}))?$/.exec(before) ?? []
+  if (at === undefined || others.length > 0) {
+    return refuse('malformed_request', { detail: 'write before as next was' })
+  }
+  return { limit, before: { at: Number(at), ...(id !== undefined && { id }) } }
 }

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { type Action, stateOf } from '../approval/action.ts'
 import type { HeldCall } from '../approval/actions.ts'
 import { yesOf } from '../approval/people.ts'
-import { type LeaseRequest, requestState } from '../approval/requests.ts'
+import { type LeaseRequest, shownState } from '../approval/requests.ts'
 import { type Behind, type KnownPerson, needsReason, whyNot } from '../approval/rules.ts'
 import { agentName } from '../lease/lease.ts'
 import { type Caller, hasRole } from './caller.ts'
@@ -85,14 +85,11 @@ export function callView(call: HeldCall | undefined) {
   return { method, target, headers: pairs, body_base64: Buffer.from(body).toString('base64') }
 }
 
-const requestStates = { denied: 'refused', redeemed: 'used' } as const
-
 /** A token request that waits, in the form of an action; what there is none of is null. */
 export function requestView(request: LeaseRequest, behind: Behind, viewer: Viewer) {
   const { id, kind, deferral, proposal, fingerprint } = request
   const { approvers, reasonRequired = false, settled } = deferral
-  const known = requestState(request, viewer.now)
-  const state = known === 'denied' || known === 'redeemed' ? requestStates[known] : known
+  const state = shownState(request, viewer.now)
   const why = mayNot(viewer, { approvers }, behind) ?? (state === 'pending' ? undefined : state)
   const { user, session, stage, task, backends } = proposal
   const none = { operation: null, verb: null, resource: null, sensitivity: null, risk: null, method: null }

@@ -2,13 +2,14 @@
 // the refusal. What somebody may not know of is answered as what nobody knows. Changes nothing but what it notes of
 // who was shown what.
 import { type Action, stateOf } from '../approval/action.ts'
-import type { KeptAction } from '../approval/actions.ts'
 import { noteShown } from '../approval/habits.ts'
 import { behindRequest, readRequest } from '../approval/requests.ts'
 import { behindOf, knowPerson, recordOf } from '../approval/standing.ts'
+import type { Place } from '../ports.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
 import {
   type ActionParts,
+  byPlace,
   type Confirmable,
   confirmable,
   findKnown,
@@ -16,6 +17,7 @@ import {
   mayKnow,
   mayKnowRequest,
   type Page,
+  placeText,
   readPage,
   shownRequest,
 } from './action_parts.ts'
@@ -59,6 +61,7 @@ function readSearch(query: URLSearchParams): Search | Refusal {
 /** One line of the list, and its place in it. */
 interface Row {
   readonly at: number
+  readonly id: string
   readonly view: object
 }
 
@@ -71,15 +74,14 @@ async function list({ caller, query }: ControlCall, parts: ActionParts): Promise
     search.kind === 'lease' ? nothing : findActions(search, look, parts),
     search.kind === undefined || search.kind === 'lease' ? findRequests(search, look, parts) : [],
   ])
-  const { next: reached = Number.NEGATIVE_INFINITY } = held
-  const rows = [...held.rows, ...waiting].filter(({ at }) => at >= reached).toSorted((a, b) => b.at - a.at)
-  // A page ends between two moments, if need be beyond its limit: the next one begins before its last.
-  const end = rows[search.limit - 1]?.at ?? Number.NEGATIVE_INFINITY
-  const shown = rows.filter(({ at }) => at >= end)
-  const next = rows.length > shown.length ? end : held.next
+  const rows = [...held.rows, ...waiting]
+    .filter((row) => held.next === undefined || byPlace(row, held.next) <= 0)
+    .toSorted(byPlace)
+  const shown = rows.slice(0, search.limit)
+  const next = rows.length > shown.length ? shown.at(-1) : held.next
   return {
     status: 200,
-    body: { actions: shown.map(({ view }) => view), ...(next !== undefined && { next }) },
+    body: { actions: shown.map(({ view }) => view), ...(next !== undefined && { next: placeText(next) }) },
   }
 }
 
@@ -98,8 +100,8 @@ const depth = 1_000
 
 interface Found {
   readonly rows: readonly Row[]
-  /** Everything from there on has been looked at; absent: everything there is. */
-  readonly next?: number
+  /** Everything up to there has been looked at; absent: everything there is. */
+  readonly next?: Required<Place>
 }
 
 const nothing: Found = { rows: [] }
@@ -108,26 +110,16 @@ const nothing: Found = { rows: [] }
 async function findActions(search: Search, look: Look, { sources }: ActionParts): Promise<Found> {
   const which = search.lease !== undefined ? { lease: search.lease } : search.state
   const rows: Row[] = []
-  let { before: next } = search
+  let reached: Required<Place> | undefined
   for (let seen = 0; seen < depth && rows.length <= search.limit; seen += batch) {
-    const kept = await sources.actions.list(which, {
-      limit: batch,
-      ...(next !== undefined && { before: next }),
-    })
-    const isLast = kept.length < batch
-    const read = isLast ? kept : wholeMoments(kept)
-    rows.push(...(await Promise.all(read.map(({ action }) => rowOf(action, search, look, sources)))).flat())
-    if (isLast) return { rows }
-    next = read.at(-1)?.action.createdAt
+    const before = reached ?? search.before
+    const kept = await sources.actions.list(which, { limit: batch, ...(before !== undefined && { before }) })
+    rows.push(...(await Promise.all(kept.map(({ action }) => rowOf(action, search, look, sources)))).flat())
+    const last = kept.at(-1)?.action
+    if (last === undefined || kept.length < batch) return { rows }
+    reached = { at: last.createdAt, id: last.id }
   }
-  return { rows, ...(next !== undefined && { next }) }
-}
-
-/** Without those of the last moment, of which there may be more; all, where there is one moment alone. */
-function wholeMoments(kept: readonly KeptAction[]): readonly KeptAction[] {
-  const last = kept.at(-1)?.action.createdAt
-  const whole = kept.filter(({ action }) => action.createdAt !== last)
-  return whole.length > 0 ? whole : kept
+  return { rows, ...(reached !== undefined && { next: reached }) }
 }
 
 async function rowOf(action: Action, search: Search, look: Look, { leases }: ActionParts['sources']) {
@@ -136,23 +128,28 @@ async function rowOf(action: Action, search: Search, look: Look, { leases }: Act
   if (!isWanted || (search.state === 'pending' && stateOf(action, viewer.now) !== 'pending')) return []
   const record = await recordOf(action, leases)
   if (!mayKnow(viewer.caller, action, record)) return []
-  return [{ at: action.createdAt, view: actionView(action, behindOf(action, record), viewer) }]
+  return [{ at: action.createdAt, id: action.id, view: actionView(action, behindOf(action, record), viewer) }]
 }
 
 /** Token requests that wait; those that do not any more are told one by one only. */
 async function findRequests(search: Search, look: Look, parts: ActionParts): Promise<Row[]> {
   if (search.lease !== undefined) return []
-  const { before = Number.POSITIVE_INFINITY } = search
   const waiting = await parts.store.deferrals.pending(parts.clock() / 1000, depth)
   return waiting
     .map(readRequest)
-    .filter(({ deferral }) => deferral.createdAt < before)
+    .filter(({ id, deferral }) => isBehind({ at: deferral.createdAt, id }, search.before))
     .map((request) => ({ request, viewer: look(confirmable(request)) }))
     .filter(({ request, viewer }) => mayKnowRequest(viewer.caller, request, parts))
     .map(({ request, viewer }) => ({
       at: request.deferral.createdAt,
+      id: request.id,
       view: requestView(request, behindRequest(request), viewer),
     }))
+}
+
+/** Whether a place is on the page that begins after `before`. */
+function isBehind(place: Required<Place>, before: Place | undefined): boolean {
+  return before === undefined || byPlace(place, { id: '', ...before }) > 0
 }
 
 async function show({ caller, params }: ControlCall, parts: ActionParts): Promise<ControlAnswer | Refusal> {

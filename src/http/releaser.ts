@@ -4,8 +4,7 @@
 import type { Action, ActionOutcome } from '../approval/action.ts'
 import type { Actions, HeldCall, KeptAction } from '../approval/actions.ts'
 import { aliveSeconds, claimed, concluded, dueStep, type Executed, failed } from '../approval/release.ts'
-import { ownKeys, standingLease } from '../approval/release_lease.ts'
-import type { Lease } from '../lease/lease.ts'
+import { ownKeys, type Stood, standingLease } from '../approval/release_lease.ts'
 import type { RecordWrite, Store } from '../ports.ts'
 import { isRefusal, type Refusal } from '../refusals.ts'
 import { type PerformParts, perform } from './perform.ts'
@@ -98,26 +97,26 @@ export class Releaser {
   async #execute(released: KeptAction): Promise<void> {
     const { actions } = this.#parts
     const call = await actions.call(released.action)
-    const lease = call && (await this.#stand(released.action, call))
+    const stood = call && (await this.#stand(released.action, call))
     const claim = await actions.change(released, claimed(released.action, this.#now()))
     if (claim === undefined) return
-    if (call === undefined || lease === undefined || isRefusal(lease)) {
+    if (call === undefined || stood === undefined || isRefusal(stood)) {
       // Without the exact bytes there is nothing to execute: they are gone, altered, or sealed with another key.
-      const code = isRefusal(lease) ? lease.code : 'evidence_unavailable'
+      const code = isRefusal(stood) ? stood.code : 'evidence_unavailable'
       await this.#concludeAtLast(claim, failed(claim.action, code, this.#now()))
       return
     }
     const alive = new SignsOfLife(claim, this.#parts)
-    const came = await this.#perform(claim, call, lease)
+    const came = await this.#perform(claim, call, stood)
     const last = await alive.end()
     await this.#concludeAtLast(last, concluded(last.action, came, this.#now()))
   }
 
-  async #perform(claim: KeptAction, call: HeldCall, lease: Lease): Promise<Executed> {
+  async #perform(claim: KeptAction, call: HeldCall, stood: Stood): Promise<Executed> {
     const { actions, maxResponseBytes } = this.#parts
     const { decisionId, status, headers, body, bytes, code } = await perform(
       call,
-      { lease, released: claim },
+      { ...stood, released: claim },
       maxResponseBytes,
       this.#parts,
     )
@@ -127,7 +126,7 @@ export class Releaser {
     return { decisionId, status, code, bytes, kept }
   }
 
-  async #stand({ terms: { afterLease } }: Action, { lease }: HeldCall): Promise<Lease | Refusal> {
+  async #stand({ terms: { afterLease } }: Action, { lease }: HeldCall): Promise<Stood | Refusal> {
     const { store, gate } = this.#parts
     const record = await store.leases.get(lease.id)
     const ended = store.revocations.find(ownKeys(lease), lease.issuedAt - lease.clockTolerance)

@@ -1,13 +1,13 @@
 // `/repeats` and `/approvers`: bounded repeats that people have granted, and how people decide. In: calls. Out:
 // documents, or the refusal. A repeat that somebody may not see is answered as one that nobody knows.
 import { listHabits } from '../approval/habits.ts'
-import { namedAs } from '../approval/people.ts'
+import { isSamePerson, namedAs } from '../approval/people.ts'
 import { repeatView } from '../approval/repeat_view.ts'
 import { getRepeat, listRepeats, type Repeat, revokeRepeat } from '../approval/repeats.ts'
 import { maxReason, refuseReason } from '../approval/rules.ts'
 import { isObject } from '../lease/text.ts'
 import { isRefusal, type Refusal, refuse } from '../refusals.ts'
-import { type ActionParts, deciders, isWithinTenant, lookers, readPage } from './action_parts.ts'
+import { type ActionParts, deciders, isWithinTenant, lookers, placeText, readPage } from './action_parts.ts'
 import { type Caller, hasRole, readers } from './caller.ts'
 import type { ControlAnswer, ControlCall, Endpoint } from './control.ts'
 import { type DecidingCall, deciding } from './deciding.ts'
@@ -53,7 +53,7 @@ async function list({ caller, query }: ControlCall, parts: RepeatParts) {
   const seen = await Promise.all(found.map((repeat) => maySee(caller, repeat, sources)))
   const last = found.length === page.limit ? found.at(-1) : undefined
   const repeats = found.filter((_, at) => seen[at]).map((repeat) => repeatView(repeat, clock() / 1000))
-  return { status: 200, body: { repeats, ...(last !== undefined && { next: last.at }) } }
+  return { status: 200, body: { repeats, ...(last !== undefined && { next: placeText(last) }) } }
 }
 
 async function revoke(
@@ -66,7 +66,7 @@ async function revoke(
   const kept = await getRepeat(sources.records, id)
   if (kept === undefined || !(await maySee(caller, kept.repeat, sources))) return refuse('action_unknown')
   call.trail.repeat = kept.repeat
-  if (!hasRole(caller, ['operator']) && !kept.repeat.by.includes(caller.person.user)) {
+  if (!hasRole(caller, ['operator']) && !kept.repeat.by.some(({ by }) => isSamePerson(by, caller.person))) {
     return refuse('approver_not_allowed', {
       detail: 'this was granted by somebody else: an operator can end it',
       reasons: ['not_granted'],
@@ -86,11 +86,12 @@ async function revoke(
 /** As with actions: an approver sees those that were granted under a name of theirs. */
 async function maySee(
   caller: Caller,
-  { lease, issuer, by, as }: Repeat,
+  { lease, issuer, by }: Repeat,
   { leases }: ActionParts['sources'],
 ): Promise<boolean> {
   const { person } = caller
-  const isTheirs = by.includes(person.user) || namedAs(person, as) !== undefined
+  const names = by.map(({ as }) => as)
+  const isTheirs = by.some((each) => isSamePerson(each.by, person)) || namedAs(person, names) !== undefined
   if (!isTheirs && !hasRole(caller, readers)) return false
   if (caller.tenant === undefined) return true
   const record = await leases.get(lease)

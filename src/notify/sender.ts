@@ -24,7 +24,7 @@ export interface SenderParts {
   readonly destinations: readonly Destination[]
   /** Scheme and authority under which people reach the console. */
   readonly consoleUrl: string
-  /** Whether there is still something to decide about an action. */
+  /** Whether there is still something to decide about an action, or a token request. */
   readonly isPending: (action: string) => Promise<boolean>
   /** Milliseconds since 1970. */
   readonly clock: () => number
@@ -103,7 +103,7 @@ class Line {
     const { records, clock } = this.#parts
     const list = waitingList(this.#place)
     count((await records.list('notice', list, { limit: counted })).length)
-    const due = await records.list('notice', list, { limit: atOnce, before: clock() / 1000 })
+    const due = await records.list('notice', list, { limit: atOnce, before: { at: clock() / 1000 } })
     await Promise.all(due.map((record) => this.#take(record)))
   }
 
@@ -136,7 +136,7 @@ class Line {
 
   /** Nobody is asked for what has been decided or taken back: an agent cannot flood people with that. */
   async #isOfUse({ event, data }: Notice): Promise<boolean> {
-    return event !== 'approval.requested' || data.kind === 'lease' || this.#parts.isPending(data.action)
+    return event !== 'approval.requested' || this.#parts.isPending(data.action)
   }
 
   /** 5 s, 10 s, 20 s, … 5 min. */

@@ -152,7 +152,7 @@ export interface Deferral {
   readonly expiresAt: number
   /** Seconds between two polls; each poll that comes too early adds five (RFC 8628 §3.5). */
   readonly interval: number
-  readonly state: 'pending' | 'approved' | 'denied' | 'redeemed'
+  readonly state: 'pending' | 'approved' | 'denied' | 'expired' | 'redeemed'
   readonly settled?: { readonly by: string; readonly at: number; readonly reason: string }
 }
 
@@ -164,6 +164,8 @@ export interface Deferrals {
   poll(id: string, now: number): Promise<{ deferral: Deferral; tooFast: boolean } | undefined>
   /** From `pending` only; exactly one caller ever gets `true`. */
   settle(id: string, to: 'approved' | 'denied', settled: NonNullable<Deferral['settled']>): Promise<boolean>
+  /** From `pending` only, when its time is over; exactly one caller ever gets `true`. */
+  expire(id: string): Promise<boolean>
   /** From `approved` only; exactly one caller ever gets `true`. */
   redeem(id: string): Promise<boolean>
   /** Oldest first, at most `limit`, those that still wait at `now`. */

@@ -41,6 +41,12 @@ export interface RecordWrite {
   readonly at: number
 }
 
+/** A place in a list. Without an id: older than `at`. */
+export interface Place {
+  readonly at: number
+  readonly id?: string
+}
+
 export interface Records {
   /** Undefined: there is none, or its time is over. */
   get(kind: RecordKind, id: string): Promise<StoredRecord | undefined>
@@ -51,12 +57,12 @@ export interface Records {
    */
   write(writes: readonly RecordWrite[]): Promise<boolean>
   /**
-   * Those in a list, newest first (of one place, the greater id first), at most `limit`, placed before `before` where
-   * that is given.
+   * Those in a list, newest first (of one time, the greater id first), at most `limit`; where `before` is given, those
+   * that come after it in this order: whoever asks with the last one of a page skips nothing.
    */
   list(
     kind: RecordKind,
     list: string,
-    options: { readonly limit: number; readonly before?: number },
+    options: { readonly limit: number; readonly before?: Place },
   ): Promise<StoredRecord[]>
 }

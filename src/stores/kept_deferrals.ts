@@ -23,7 +23,13 @@ export function polled(kept: KeptDeferral, now: number): { kept: KeptDeferral; t
   return { kept: { ...kept, interval, polledAt: now }, tooFast }
 }
 
-const states: readonly unknown[] = ['pending', 'approved', 'denied', 'redeemed'] satisfies Deferral['state'][]
+const states: readonly unknown[] = [
+  'pending',
+  'approved',
+  'denied',
+  'expired',
+  'redeemed',
+] satisfies Deferral['state'][]
 
 /** Reads the JSON of a deferral. Throws `Unavailable` for anything else. */
 export function decodeDeferral(text: string): KeptDeferral {

@@ -13,6 +13,8 @@ export interface Commands {
   newest(key: string, until: number | undefined, start: number, count: number): Promise<string[]>
   /** Members from the highest score below `before`, from the `start`th, at most `count`. */
   newestBefore(key: string, before: number | undefined, start: number, count: number): Promise<string[]>
+  /** Members of a sorted set with exactly this score, the greatest first. */
+  tied(key: string, score: number): Promise<string[]>
   /** Members of a sorted set with a score above `score`. */
   above(key: string, score: number): Promise<string[]>
   /** All fields of a hash; none: it is not there. */

@@ -42,6 +42,7 @@ export function keyedDeferrals(redis: Commands, key: KeyName, now: () => number)
         return { result: { deferral: shown(kept), tooFast }, write: { text: JSON.stringify(kept) } }
       }),
     settle: (id, to, settled) => change(id, 'pending', { state: to, settled }),
+    expire: (id) => change(id, 'pending', { state: 'expired' }),
     redeem: (id) => change(id, 'approved', { state: 'redeemed' }),
     async pending(at, limit) {
       const ids = await redis.above(waiting, at)

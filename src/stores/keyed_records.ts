@@ -80,12 +80,19 @@ export function keyedRecords(
     async list(kind, list, { limit, before }) {
       const [members] = listKeys(kind, list)
       const found: StoredRecord[] = []
-      const count = Math.min(page.most, Math.max(page.least, Math.floor(limit)))
-      for (let start = 0; found.length < limit; start += count) {
-        const ids = await redis.newestBefore(members!, before, start, count)
+      const take = async (ids: readonly string[]) => {
         const kept = await Promise.all(ids.map((id) => read(kind, id)))
         // One that has expired, or has come back elsewhere since, leaves its old place to be cleared away.
         found.push(...kept.flatMap((each) => (each?.lists.includes(list) ? each.record : [])))
+      }
+      if (before?.id !== undefined) {
+        const { at, id } = before
+        await take((await redis.tied(members!, at)).filter((each) => each < id))
+      }
+      const count = Math.min(page.most, Math.max(page.least, Math.floor(limit)))
+      for (let start = 0; found.length < limit; start += count) {
+        const ids = await redis.newestBefore(members!, before?.at, start, count)
+        await take(ids)
         if (ids.length < count) break
       }
       return found.slice(0, Math.max(0, Math.floor(limit)))

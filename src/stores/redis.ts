@@ -274,6 +274,7 @@ function answering(redis: Connection): Commands & SetCommands {
       const max = before === undefined ? '+inf' : `(${before}`
       return answer(redis.zrange(key, max, '-inf', 'BYSCORE', 'REV', 'LIMIT', start, count))
     },
+    tied: (key, score) => answer(redis.zrange(key, `${score}`, `${score}`, 'BYSCORE', 'REV')),
     above: (key, score) => answer(redis.zrangebyscore(key, `(${score}`, '+inf')),
     run: (script, ...args) => answer(redis[script](...args)),
   }

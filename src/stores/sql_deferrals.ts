@@ -44,6 +44,7 @@ export function sqlDeferrals(sql: Sql): Deferrals {
         return { deferral: shown(kept), tooFast }
       }),
     settle: (id, to, settled) => change(id, 'pending', { state: to, settled }),
+    expire: (id) => change(id, 'pending', { state: 'expired' }),
     redeem: (id) => change(id, 'approved', { state: 'redeemed' }),
     async pending(now, limit) {
       const query = `SELECT deferral FROM deferrals WHERE state = 'pending' AND expires_at > ?

@@ -19,13 +19,13 @@ export function sqlRecords(sql: Sql, now: () => number): Records {
         return true
       })
     },
-    async list(kind, list, { limit, before = Number.MAX_VALUE }) {
+    async list(kind, list, { limit, before: { at, id = '' } = { at: Number.MAX_VALUE } }) {
       if (!(limit >= 1)) return []
       const rows = sql.all(
         `SELECT records.id, version, text FROM record_lists JOIN records USING (kind, id)
-          WHERE kind = ? AND list = ? AND record_lists.at < ? AND records.keep_until > ?
+          WHERE kind = ? AND list = ? AND (record_lists.at, id) < (?, ?) AND records.keep_until > ?
           ORDER BY record_lists.at DESC, id DESC LIMIT ?`,
-        ...[kind, list, before, now() / 1000, Math.min(Number.MAX_SAFE_INTEGER, Math.floor(limit))],
+        ...[kind, list, at, id, now() / 1000, Math.min(Number.MAX_SAFE_INTEGER, Math.floor(limit))],
       )
       return rows.map(recordOf)
     },

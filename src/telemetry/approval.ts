@@ -1,10 +1,11 @@
 // Where every attempt of a person to decide is seen: one audit record, one count, and how long an answer took. In: what
 // deciding tells. Never: bytes of a call, an assertion of a passkey, a token. Never throws, never waits.
 import type { Action } from '../approval/action.ts'
-import type { DecisionObserver, DecisionTrail } from '../approval/observer.ts'
+import type { DecisionObserver, DecisionTrail, Expired } from '../approval/observer.ts'
 import { repeatView } from '../approval/repeat_view.ts'
 import type { Repeat } from '../approval/repeats.ts'
 import type { LeaseRequest } from '../approval/requests.ts'
+import { newId } from '../lease/ids.ts'
 import { agentName } from '../lease/lease.ts'
 import { isObject } from '../lease/text.ts'
 import type { AuditSink } from '../ports.ts'
@@ -27,6 +28,12 @@ export function createDecisionObserver({ audit, metrics }: DecisionObserverParts
       metrics.approvalDecision(trail.verb, refusal?.code ?? (trail.changed ? 'done' : 'repeated'))
       const ended = trail.changed ? endOf(trail) : undefined
       if (ended !== undefined) metrics.approvalWait(ended.as, trail.startedAt / 1000 - ended.since)
+    },
+    expired(expired) {
+      audit.append(auditEvent('approval', expiredFacts(expired)))
+      const { about, was } = expired
+      const { createdAt, expiresAt } = about.kind === 'lease' ? about.deferral : about
+      if (was === 'pending') metrics.approvalWait('expired', expiresAt - createdAt)
     },
     fault: () => audit.fault(),
   }
@@ -62,6 +69,25 @@ function decisionFacts(trail: DecisionTrail, refusal: Refusal | undefined): obje
     repeated: refusal === undefined && !trail.changed,
     duration_ms: Math.max(0, Math.round(Date.now() - trail.startedAt)),
     peer: { ip: trail.peer },
+  }
+}
+
+/** The same members for what no person has done. */
+function expiredFacts({ about, was, at }: Expired): object {
+  const cause = was === 'pending' ? 'nobody has decided in time' : 'the approval was not used in time'
+  return {
+    decision_id: newId('dec_', at * 1000),
+    step: 'expired',
+    verb: null,
+    action_id: about.id,
+    decided_by: null,
+    ...aboutFacts(about),
+    asked: null,
+    repeat: null,
+    decision: { effect: 'deny', code: 'approval_expired', reasons: [], cause },
+    repeated: false,
+    duration_ms: 0,
+    peer: { ip: null },
   }
 }
 

@@ -60,6 +60,7 @@ type CounterSetters = Pick<
   | 'leaseIssued'
   | 'notice'
   | 'approvalDecision'
+  | 'signIn'
   | 'shadowDifference'
   | 'workerRestarted'
 >
@@ -77,6 +78,8 @@ export function createCounters(registry: MetricRegistry): CounterSetters {
   const asked = registry.counter(metricTable.brokerRequests)
   const ordered = registry.counter(metricTable.revocationRequests)
   const decided = registry.counter(metricTable.approvalDecisions)
+  const signedIn = registry.counter(metricTable.signIns)
+  for (const result of ['signed_in', 'refused', 'unavailable']) signedIn({ result }, 0)
   const issued = registry.counter(metricTable.leasesIssued)
   const notices = registry.counter(metricTable.notices)
   for (const result of ['sent', 'failed', 'given_up', 'gone']) notices({ result }, 0)
@@ -88,6 +91,7 @@ export function createCounters(registry: MetricRegistry): CounterSetters {
     leaseIssued: () => issued(),
     notice: (result) => notices({ result }),
     approvalDecision: (verb, result) => decided({ verb, result }),
+    signIn: (result) => signedIn({ result }),
     policyReload: (result) => reloads({ result }),
     agentsReload: (result) => agents({ result }),
     policyFault: () => faults(),

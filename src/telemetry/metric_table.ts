@@ -160,11 +160,17 @@ export const metricTable = {
     labels: ['verb', 'result'],
     help: 'Attempts to approve, refuse, withdraw or revoke a repeat by what became of them: done, repeated or the refusal.',
   },
+  signIns: {
+    name: 'leasegate_sign_ins_total',
+    type: 'counter',
+    labels: ['result'],
+    help: 'Sign-ins at the console: signed_in, refused (the person), unavailable (the provider did not answer).',
+  },
   approvalWait: {
     name: 'leasegate_approval_wait_seconds',
     type: 'histogram',
     labels: ['outcome'],
-    help: 'Time from asking a human to their answer: approved or refused.',
+    help: 'Time from asking a human to their answer, approved or refused, or until nobody had answered in time: expired.',
   },
   approvalsPending: {
     name: 'leasegate_approvals_pending',

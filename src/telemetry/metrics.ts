@@ -26,6 +26,9 @@ export interface DecisionLabels {
 /** What became of an order about leases, or of an attempt to decide. */
 export type OrderResult = 'done' | 'repeated' | RefusalCode
 
+/** What became of a sign-in: done, refused to the person, or impossible for everybody. */
+export type SignInResult = 'signed_in' | 'refused' | 'unavailable'
+
 /** What became of an attempt to tell somebody. */
 export type NoticeResult = 'sent' | 'failed' | 'given_up' | 'gone'
 
@@ -69,10 +72,12 @@ export interface Metrics {
   leaseIssued(): void
   /** One attempt to tell somebody about an action. */
   notice(result: NoticeResult): void
+  /** One sign-in at the console, steps up too. */
+  signIn(result: SignInResult): void
   /** One attempt of a person to decide. Every label is a word of the code. */
   approvalDecision(verb: DecisionVerb, result: OrderResult): void
-  /** From asking a human to their answer, seconds. */
-  approvalWait(outcome: 'approved' | 'refused', seconds: number): void
+  /** From asking a human to their answer, or to the end of their time, seconds. */
+  approvalWait(outcome: 'approved' | 'refused' | 'expired', seconds: number): void
   /** A policy in shadow: both are read at each scrape. `running` is undefined while none is wanted. */
   shadow(
     source: string,
@@ -144,7 +149,7 @@ function createDurations(backends: readonly string[]) {
     upstream: new DurationHistogram({ ...upstream, values: backends, buckets: requestBuckets }),
     approvalWait: new DurationHistogram({
       ...approvalWait,
-      values: ['approved', 'refused'],
+      values: ['approved', 'refused', 'expired'],
       buckets: waitBuckets,
     }),
   }

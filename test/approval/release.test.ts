@@ -61,7 +61,7 @@ describe('the lease of a draft', () => {
       now: 100,
     }
     const found = standingLease({ ...usual, ...facts })
-    return isRefusal(found) ? found.code : found.expiresAt
+    return isRefusal(found) ? found.code : found.lease.expiresAt
   }
 
   test.each<[string, Partial<StandingFacts>, ReturnType<typeof standing>]>([
@@ -132,7 +132,7 @@ describe('the lease of a draft', () => {
     })
     if (isRefusal(found)) throw new Error(found.code)
     const own = ownKeys(lease)
-    expect([...lease.revocationKeys].filter((key) => !found.revocationKeys.includes(key))).toEqual(own)
-    expect(found.revocationKeys.length).toBeGreaterThan(4)
+    expect([...lease.revocationKeys].filter((key) => !found.lease.revocationKeys.includes(key))).toEqual(own)
+    expect(found.lease.revocationKeys.length).toBeGreaterThan(4)
   })
 })

@@ -58,7 +58,13 @@ describe.each<StoreKind>(['embedded', 'redis'])('a bounded repeat (%s)', async (
     const found = await findRepeat(records, callOf(held), now())
     expect(found?.repeat).toEqual(repeat)
     expect(found?.repeat).toMatchObject({
-      ...{ id: repeatId(held.id), action: held.id, calls: 2, callsLeft: 2, by: [carol.user] },
+      ...{
+        id: repeatId(held.id),
+        action: held.id,
+        calls: 2,
+        callsLeft: 2,
+        by: [{ by: { user: carol.user } }],
+      },
       ...{ user: 'alice@example.com', agent: 'agent:support-triage', reason: 'a batch of five' },
     })
     expect(await useRepeat(records, repeat!.id, now())).toMatchObject({ callsLeft: 1 })
@@ -123,7 +129,7 @@ describe.each<StoreKind>(['embedded', 'redis'])('a bounded repeat (%s)', async (
     expect(accepted(await say(carol, held, { calls: 5, seconds: 60 })).repeat).toBeUndefined()
     expect(await getRepeat(records, repeatId(held.id))).toBeUndefined()
     expect(accepted(await say(dave, held, { calls: 2, seconds: 600 })).repeat).toMatchObject({
-      ...{ calls: 2, callsLeft: 2, by: [carol.user, dave.user] },
+      ...{ calls: 2, callsLeft: 2, by: [{ by: { user: carol.user } }, { by: { user: dave.user } }] },
     })
     const { expiresAt, at } = (await getRepeat(records, repeatId(held.id)))!.repeat
     expect(expiresAt - at).toBeCloseTo(60)

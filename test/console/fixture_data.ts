@@ -420,14 +420,46 @@ function decision(at: number): Json {
   }
 }
 
+const explainedRule = {
+  rule: 'data.leasegate.authz.stage_allows',
+  title: 'The stage lets writes through',
+  file: 'authz.rego',
+  line: 42,
+  holds: false,
+  conditions: [
+    { text: 'input.request.verb == "update"', outcome: 'true', reads: [], failures: [] },
+    {
+      text: 'input.lease.stage == "execute"',
+      outcome: 'false',
+      failures: [],
+      reads: [{ name: 'input.lease.stage', value: 'observe', defined: true, shown: true }],
+    },
+  ],
+}
+
 function decisionsOf(fixture: Fixture, id: string | undefined, part: string | undefined) {
   if (id === undefined)
     return { body: { decisions: Array.from({ length: 120 }, (_, at) => fixture.decision(at)) } }
   if (part === 'explanation')
     return {
       body: {
-        answer: { effect: 'deny', reasons: ['the customer is not the one of the task'] },
-        digest: 'sha256:4f1c',
+        recorded: { effect: 'deny', code: 'policy_denied', cause: null },
+        notes: [],
+        explanations: [
+          {
+            effect: 'deny',
+            reasons: ['the customer is not the one of the task'],
+            digest: 'sha256:4f1c',
+            built_in: { check: 'grantCoversRequest', holds: true },
+            rules: [explainedRule],
+            incomplete: false,
+            search: {
+              changes: [[{ text: 'lease: stage "execute" instead of "observe\u202e"' }]],
+              tried: 12,
+              complete: true,
+            },
+          },
+        ],
       },
     }
   return { body: decision(Number(id.replace(/\D/g, '')) || 3) }

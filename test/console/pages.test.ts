@@ -230,6 +230,20 @@ describe('the text of a hostile agent', () => {
   })
 })
 
+describe('a decision', () => {
+  test('is explained in words: what did not hold and on what, and what would be a yes', async () => {
+    const page = await open('#/decisions/dec_3')
+    await page.getByRole('button', { name: 'Explain' }).click()
+    await page.waitForSelector('.explained', patience)
+    const said = await page.locator('.explained').innerText()
+    expect(said).toContain('Policy says deny: the customer is not the one of the task.')
+    expect(said).toContain('The stage lets writes through')
+    expect(said).toContain('input.lease.stage is "observe"')
+    expect(said).not.toContain('input.request.verb')
+    expect(said).toContain('lease: stage "execute" instead of "observeU+202E"')
+  })
+})
+
 describe('the exact bytes', () => {
   test('that are no text are hex', async () => {
     const page = await open('#/inbox/act_binary')

@@ -268,7 +268,7 @@ const actions = (records = store.records) => new Actions(records, createSealer('
 async function approved(changes: Partial<Evidence> = {}) {
   const scene: Scene = { ask: { method: 'DELETE' } }
   const answer = { effect: 'hold', reasons: [], approval: termsOf({ expiresIn: 60 }) } as const
-  const holding = { id: 'act_1', decisionId: 'dec_1', policyDigest: 'sha256:0' }
+  const holding = { id: 'act_1', decisionId: 'dec_1', policyDigest: 'sha256:0', at: 1 }
   const { action, call } = actionOf(evidenceOf(scene), new Uint8Array(), answer, holding)
   const opened = await actions().open(action, call)
   const { version } =

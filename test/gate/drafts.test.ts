@@ -36,6 +36,7 @@ test('a write in stage draft is answered 202 with its task and reaches no backen
   expect(task).toMatchObject({ kind: 'draft', status: 'pending' })
   expect(answer.headers.location).toBe(`http://gate.example${requests(String(task.id))}`)
   const [record] = await gate.recordsAfter(records)
+  expect(answer.headers).toMatchObject({ 'decision-id': record!.decision_id, 'lease-id': record!.lease_id })
   expect(record?.decision.effect).toBe('draft')
   expect(gate.backend.requests).toHaveLength(seen)
 })

@@ -6,6 +6,7 @@ import type { Action } from '../../src/approval/action.ts'
 import { silentSeconds } from '../../src/approval/release.ts'
 import { actionsOf, draftToken, ended, makeDraft, release, send } from '../support/drafts.ts'
 import { crmOperations, eventually, grantsFor, startTestGate, type TestGate } from '../support/gate.ts'
+import { leaseRecord } from '../support/leases.ts'
 import { freePorts } from '../support/ports.ts'
 
 let gate: TestGate
@@ -92,6 +93,20 @@ describe('a released draft fails, and is not executed, once', () => {
     const before = gate.backend.requests.length
     await release(gate, draft)
     expect(await endOf(draft, before)).toEqual(failed('budget_exhausted'))
+  })
+
+  test('it outlives its lease as policy said once, and not as policy says now', async () => {
+    const id = nextLease()
+    const end = Math.floor(Date.now() / 1000) + 5
+    const token = draftToken(gate, { exp: end }, { id, max_exp: end })
+    const draft = await makeDraft(gate, { token, fields: json, body: '{}' })
+    const before = gate.backend.requests.length
+    await edit(draft, (action) => ({ ...action, terms: { ...action.terms, afterLease: 600 } }))
+    const { issuer } = gate.issuer
+    await (await gate.store()).leases.put(leaseRecord({ id, issuer, issuedAt: end - 60, maxExpiresAt: end }))
+    await eventually(() => Date.now() / 1000 > end + 1, 'the end of the lease')
+    await release(gate, draft)
+    expect(await endOf(draft, before)).toEqual(failed('lease_expired'))
   })
 
   test('policy asks for people who have not said yes', async () => {

@@ -211,7 +211,56 @@ describe('a call that policy holds', () => {
     const { action } = await remove(token)
     await approveAction(actions, action, [yesOf('mallory@example.com', 'group:former-owners')])
     expect((await remove(token, relying(action))).code).toBe('out_of_scope')
+    expect(await remove(token)).toMatchObject({ code: 'approval_required', action })
+    const asked = (await actions.get(action))?.action
+    expect(asked).toMatchObject({ state: 'pending', yes: [], terms: { approvers: ['group:crm-owners'] } })
+    await approveAction(actions, action)
+    expect((await remove(token)).status).toBe(200)
+  })
+
+  test('who is asked, and how many, is what policy says at the last call; a yes that still counts stays', async () => {
+    const token = newLease()
+    const { action } = await remove(token)
+    const former = yesOf('mallory@example.com', 'group:former-owners')
+    await changeAction(actions, action, ({ terms }) => ({
+      ...{ state: 'approved', yes: [yesOf(), former] },
+      terms: { ...terms, approvers: ['group:former-owners', 'group:crm-owners'], quorum: 2 },
+    }))
+    expect((await remove(token)).status).toBe(200)
+    const { action: next } = await remove(token)
+    await changeAction(actions, next, ({ terms }) => ({
+      yes: [former],
+      terms: { ...terms, approvers: ['group:former-owners'], quorum: 2 },
+    }))
+    expect(await remove(token)).toMatchObject({ code: 'approval_required', action: next })
+    expect((await actions.get(next))?.action).toMatchObject({ yes: [], terms: { quorum: 1 } })
+  })
+
+  test('two spellings of one name are one person', async () => {
+    const token = newLease()
+    const { action } = await remove(token)
+    const twice = [yesOf('carol@example.com', 'group:owners'), yesOf('Carol@Example.com', 'group:owners')]
+    await changeAction(actions, action, ({ terms }) => ({
+      ...{ state: 'approved', yes: twice },
+      terms: { ...terms, approvers: ['group:owners'], quorum: 2 },
+    }))
     expect((await remove(token)).code).toBe('approval_required')
+    expect((await actions.get(action))?.action.state).toBe('pending')
+  })
+
+  test('an approval of something that means something else by now does not count', async () => {
+    const token = newLease()
+    const { action } = await remove(token)
+    await changeAction(actions, action, ({ what }) => ({
+      ...{ state: 'approved', yes: [yesOf()] },
+      what: { ...what, risk: 'low' },
+    }))
+    expect(await remove(token)).toMatchObject({ code: 'approval_required', action })
+    expect((await actions.get(action))?.action).toMatchObject({
+      state: 'pending',
+      yes: [],
+      what: { risk: 'high' },
+    })
   })
 
   test('a body that is too large to be shown is refused before anybody is asked', async () => {
@@ -271,6 +320,28 @@ describe('Prefer: wait', () => {
       ended: { by: 'carol', at: 1, reason: 'keep her' },
     })
     expect(await answer).toMatchObject({ status: 403, code: 'approval_refused', detail: 'keep her' })
+  })
+
+  test('ends with the time that people have, and the record says that nobody has decided', async () => {
+    const answer = remove(newLease(), waiting)
+    const action = await pending(`lse_held_${leases}`)
+    const polled = task(gate.token({}, { id: `lse_held_${leases}` }), action, waiting)
+    await changeAction(actions, action, { expiresAt: Math.floor(Date.now() / 1000) })
+    expect(await answer).toMatchObject({ status: 403, code: 'approval_expired' })
+    expect((await polled).body.status).toBe('expired')
+    const told = () => gate.audit().filter((line) => line.event === 'approval' && line.action_id === action)
+    await eventually(() => told().length > 0, 'the record')
+    expect(told()).toMatchObject([
+      {
+        ...{ step: 'expired', state: 'expired', decided_by: null, lease_id: `lse_held_${leases}` },
+        ...{ who: { user: 'alice@example.com' }, agent: { id: 'agent:support-triage' } },
+        decision: { effect: 'deny', code: 'approval_expired' },
+      },
+    ])
+    expect((await actions.list('pending', { limit: 100 })).map((kept) => kept.action.id)).not.toContain(
+      action,
+    )
+    expect(await gate.metrics()).toContain('leasegate_approval_wait_seconds_count{outcome="expired"} 1')
   })
 
   test('ends when the lease is revoked', async () => {

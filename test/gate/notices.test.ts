@@ -11,11 +11,13 @@ let gate: TestGate
 let chat: TestReceiver
 let hook: TestReceiver
 let hangs: TestReceiver
+let decided: TestReceiver
 beforeAll(async () => {
-  ;[chat, hook, hangs] = await Promise.all([
+  ;[chat, hook, hangs, decided] = await Promise.all([
     startReceiver((response) => response.end('ok')),
     startReceiver((response) => response.writeHead(204).end()),
     startReceiver(() => {}),
+    startReceiver((response) => response.writeHead(204).end()),
   ])
   gate = await startTestGate({
     config: {
@@ -25,13 +27,14 @@ beforeAll(async () => {
         { url: hook.url, secret },
         { url: `${hangs.url}/hangs`, secret },
         { url: `${hook.url}/others`, secret, events: ['draft.executed'] },
+        { url: decided.url, secret, events: ['approval.decided'] },
       ],
     },
   })
 })
 afterAll(async () => {
   await gate.close()
-  for (const each of [chat, hook, hangs]) each.close()
+  for (const each of [chat, hook, hangs, decided]) each.close()
 })
 
 describe('a call that policy holds', () => {
@@ -64,5 +67,20 @@ describe('a call that policy holds', () => {
     expect(gate.backend.requests).toEqual([])
     const sent = 'leasegate_notices_total{result="sent"} 2'
     await expect.poll(() => gate.metrics(), bound).toContain(sent)
+  })
+
+  test('that its agent takes back is told of to who wants to hear what was decided', async () => {
+    const token = gate.token()
+    const held = JSON.parse(
+      String((await gate.ask(message({ method: 'DELETE', target: '/crm/customers/7', token }))).body),
+    )
+    const { id } = held.access_request.task
+    const target = `/access/v1/requests/${id}/cancel`
+    expect((await gate.ask(message({ method: 'POST', target, token }))).status).toBe(200)
+    await expect.poll(() => decided.received.length, bound).toBe(1)
+    expect(JSON.parse(decided.received[0]!.body)).toMatchObject({
+      type: 'approval.decided',
+      data: { action: id, state: 'withdrawn' },
+    })
   })
 })

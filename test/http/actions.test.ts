@@ -464,6 +464,7 @@ describe('a token request that waits', () => {
       ended: { by: 'dave@example.com', reason: 'too wide' },
     })
     expect(await world.store.deferrals.get(asked.id)).toMatchObject({ state: 'denied' })
+    expect(world.told.at(-1)).toMatchObject({ id: asked.id, deferral: { state: 'denied' } })
   })
 
   test.each<[string, Partial<Deferral>, Name, object, unknown[]]>([

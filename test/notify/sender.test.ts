@@ -262,7 +262,7 @@ test('a place that hangs holds up nobody else', async () => {
 test.each([
   ['approval.requested', 'hold', 'nobody is told'],
   ['approval.requested', 'draft', 'nobody is told'],
-  ['approval.requested', 'lease', 'it is told'],
+  ['approval.requested', 'lease', 'nobody is told'],
   ['approval.decided', 'hold', 'it is told'],
   ['draft.executed', 'draft', 'it is told'],
 ] as const)('%s of a %s about which there is nothing left to decide: %s', async (event, kind, what) => {

@@ -1,7 +1,7 @@
 // The promises of records, the same for every adapter: compare-and-set, lists, expiry, and text as it was given.
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import type { RecordKind, Records, RecordWrite } from '../../src/ports.ts'
+import type { Place, RecordKind, Records, RecordWrite } from '../../src/ports.ts'
 import type { Open } from './contract.ts'
 import { recordWrite as put } from './samples.ts'
 
@@ -110,7 +110,7 @@ function compareAndSet(open: Open): void {
 }
 
 function lists(open: Open): void {
-  const of = async (port: Records, list: string, over: { limit?: number; before?: number } = {}) =>
+  const of = async (port: Records, list: string, over: { limit?: number; before?: Place } = {}) =>
     (await port.list('action', list, { limit: 99, ...over })).map(({ id }) => id)
 
   it('a record is in the lists that its last write names, and in no other', async () => {
@@ -137,9 +137,11 @@ function lists(open: Open): void {
     const all = ['c', 'b', 'e', 'd-1', 'd', 'a', 'f']
     expect(await of(port, 'l')).toEqual(all)
     expect(await of(port, 'l', { limit: 3 })).toEqual(all.slice(0, 3))
-    expect(await of(port, 'l', { before: 30.002 })).toEqual(all.slice(1))
-    expect(await of(port, 'l', { before: 20, limit: 1 })).toEqual(['a'])
-    expect(await of(port, 'l', { before: 1e-7 })).toEqual([])
+    expect(await of(port, 'l', { before: { at: 30.002 } })).toEqual(all.slice(1))
+    expect(await of(port, 'l', { before: { at: 20 }, limit: 1 })).toEqual(['a'])
+    expect(await of(port, 'l', { before: { at: 1e-7 } })).toEqual([])
+    expect(await of(port, 'l', { before: { at: 20, id: 'e' }, limit: 2 })).toEqual(['d-1', 'd'])
+    expect(await of(port, 'l', { before: { at: 20, id: 'd' } })).toEqual(['a', 'f'])
     for (const limit of [0, -1, Number.NaN]) expect(await of(port, 'l', { limit })).toEqual([])
     expect(await of(port, 'l', { limit: Number.POSITIVE_INFINITY })).toEqual(all)
     expect(await of(port, 'l', { limit: 1.5 })).toEqual(['c'])
@@ -156,7 +158,7 @@ function lists(open: Open): void {
     }
     expect(await of(port, 'l', { limit: 2000 })).toEqual(ids.toReversed())
     expect(await of(port, 'l', { limit: 2 })).toEqual(['r0999', 'r0998'])
-    expect(await of(port, 'l', { limit: 2, before: 500 })).toEqual(['r0499', 'r0498'])
+    expect(await of(port, 'l', { limit: 2, before: { at: 500 } })).toEqual(['r0499', 'r0498'])
   })
 }
 

@@ -1,6 +1,7 @@
 // The endpoints of people who decide, over a real socket and a real store; people come by their operator tokens. What
 // is told of each attempt is kept.
 import type { AddressInfo } from 'node:net'
+import type { LeaseRequest } from '../../src/approval/requests.ts'
 import { actionOrderEndpoints } from '../../src/http/action_orders.ts'
 import type { ActionParts } from '../../src/http/action_parts.ts'
 import { actionEndpoints } from '../../src/http/actions.ts'
@@ -50,6 +51,8 @@ export interface DecidingWorld extends ApprovalWorld {
   /** What the tests may exchange. */
   readonly over: { confirmation: ActionParts['confirmation']; fault: string | undefined; nudged: number }
   readonly metrics: ReturnType<typeof createMetrics>
+  /** Token requests that people were told the end of. */
+  readonly told: LeaseRequest[]
   /** Of deferrals, by client id. */
   readonly tenants: Map<string, string>
   call(method: 'GET' | 'POST', path: string, as: Name | undefined, json?: unknown): Promise<Answer>
@@ -62,6 +65,7 @@ export async function openDeciding(): Promise<DecidingWorld> {
   const metrics = createMetrics({ backends: [], version: '1' })
   const over: DecidingWorld['over'] = { confirmation: plainConfirmation, fault: undefined, nudged: 0 }
   const tenants = new Map<string, string>()
+  const told: LeaseRequest[] = []
   const sink = { append: (line: string) => void audit.push(JSON.parse(line)), fault: () => over.fault }
   const parts: ActionParts = {
     sources: world.sources,
@@ -73,6 +77,7 @@ export async function openDeciding(): Promise<DecidingWorld> {
       needs: (...args) => over.confirmation.needs(...args),
       confirm: (...args) => over.confirmation.confirm(...args),
     },
+    onSettled: async (request) => void told.push(request),
     nudge: () => void over.nudged++,
   }
   const server = createControlListener({
@@ -87,7 +92,7 @@ export async function openDeciding(): Promise<DecidingWorld> {
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
     ...world,
-    ...{ audit, over, metrics, tenants },
+    ...{ audit, over, metrics, tenants, told },
     async call(method, path, as, json) {
       const answer = await fetch(`${origin}${path}`, {
         method,

@@ -135,8 +135,8 @@ export async function openWorld(kind: StoreKind, over: { records?: (real: Record
     store,
     sources: {
       ...{ actions, records, leases: store.leases, revocations: store.revocations, maxStalenessMs: 5_000 },
-      noticesOf: ({ id, state, expiresAt, createdAt: at }) => [
-        { kind: 'notice', id: randomUUID(), expect: 0, text: state, expiresAt, at, lists: [id] },
+      noticesOf: ({ id, state, createdAt: at }) => [
+        { kind: 'notice', id: randomUUID(), expect: 0, text: state, expiresAt: now() + 60, at, lists: [id] },
       ],
     },
     async open(with_ = {}, lease = {}) {

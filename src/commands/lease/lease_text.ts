@@ -122,7 +122,7 @@ function repeatText(repeat: Repeat, now: number): string {
   const { verb, resource, calls, callsLeft, expiresAt, by } = repeat
   const state = repeatState(repeat, now)
   const left = state === 'active' ? `${duration(expiresAt - now)} left` : style.dim(state.replace('_', ' '))
-  const people = by.map(shown).join(', ')
+  const people = by.map(({ by: { user } }) => shown(user)).join(', ')
   return `${shown(verb)} ${shown(resource)}: ${callsLeft} of ${count(calls, 'call')}, ${left}, by ${people}`
 }
 

@@ -25,6 +25,7 @@ export const pages = [
   'decision_filter.js',
   'decisions.js',
   'diff.js',
+  'explanation.js',
   'frame.css',
   'health.js',
   'icon.svg',

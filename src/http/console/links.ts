@@ -144,7 +144,7 @@ async function follow(call: ControlCall, parts: LinkParts): Promise<ControlAnswe
   const link = await read(call.form.get('token') ?? '', parts)
   const now = clock() / 1000
   if (link === undefined || !(await store.replay.use(`link:${link.id}`, link.until, now))) {
-    observer.signInFailed('link_unusable', call.peer)
+    observer.signInFailed({ kind: 'person', cause: 'link_unusable' }, call.peer)
     return over(url)
   }
   const { user, groups, roles } = link

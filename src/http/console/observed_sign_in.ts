@@ -5,8 +5,8 @@ import type { SignedIn } from './sessions.ts'
 export interface SignInObserver {
   /** `step_up`: somebody has shown again who they are. */
   signedIn(who: SignedIn, by: 'provider' | 'step_up' | 'link', peer: string): void
-  /** `cause`: a short word for the record; the person has been told in others. */
-  signInFailed(cause: string, peer: string): void
+  /** `cause`: a short word for the record; the person has been told in others. `provider`: nobody can sign in. */
+  signInFailed(fault: { readonly kind: 'provider' | 'person'; readonly cause: string }, peer: string): void
   signedOut(person: Person, peer: string): void
   linkMade(
     of: { readonly user: string; readonly groups: readonly string[]; readonly roles: readonly string[] },

@@ -69,7 +69,7 @@ async function begin({ query, peer }: ControlCall, parts: SignInParts): Promise<
   const stepUp = query.get('step_up') === '1'
   const begun = await provider.begin(`${place.url}${callbackPath}`, stepUp)
   if (begun instanceof SignInFault) {
-    observer.signInFailed(begun.cause, peer)
+    observer.signInFailed(begun, peer)
     return pageAnswer(pageOf(begun), url)
   }
   const to = pathWithin(query.get('to') ?? undefined)
@@ -96,7 +96,7 @@ async function finish(call: ControlCall, parts: SignInParts): Promise<ControlAns
   const now = clock() / 1000
   const cookies = [attemptCookie(url).clear]
   const fail = (fault: SignInFault) => {
-    observer.signInFailed(fault.cause, call.peer)
+    observer.signInFailed(fault, call.peer)
     return { ...pageAnswer(pageOf(fault), url), cookies }
   }
   const attempt = await keptAttempt(call, parts, now)

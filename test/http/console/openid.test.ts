@@ -135,7 +135,9 @@ describe('somebody who signs in', () => {
     const answer = await browser.fetch(at.href)
     if (typeof expected === 'number') {
       expect([answer.status, browser.session]).toEqual([expected, undefined])
-      expect(console.told).toEqual([['signInFailed', expect.any(String), expect.any(String)]])
+      expect(console.told).toEqual([
+        ['signInFailed', expect.objectContaining({ cause: expect.any(String) }), expect.any(String)],
+      ])
     } else expect(await browser.learn()).toMatchObject(expected)
   })
 })
