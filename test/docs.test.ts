@@ -330,7 +330,9 @@ describe('commands', () => {
     expect(shown.length).toBeGreaterThan(10)
     const wrong: string[] = []
     for (const line of shown) {
-      const [, command] = /^leasegate ((?:approvals|lease|keys|drill|policy|config) [a-z]+|[a-z-]+)/.exec(line)!
+      const [, command] = /^leasegate ((?:approvals|lease|keys|drill|policy|config) [a-z]+|[a-z-]+)/.exec(
+        line,
+      )!
       const help = await (helps.get(command!) ?? helpOf(command!))
       const options = line.replace(/'[^']*'/g, '').match(/(?<=\s)--?[a-z][a-z-]*/g) ?? []
       const missing = options.filter((option) => !new RegExp(`^ .*${option}\\b`, 'm').test(help))

@@ -109,7 +109,7 @@ describe('H5 wider than the lease before', () => {
 
 describe('H6 a right that only one of them has', () => {
   const bob = () => ({ subject_token: broker.idToken({ sub: 'bob@example.com' }) })
-  const carol = () => ({ subject_token: broker.idToken({ sub: 'carol@example.com', groups: ['support'] }) })
+  const frank = () => ({ subject_token: broker.idToken({ sub: 'frank@example.com', groups: ['support'] }) })
   const left = { authorization_details: undefined }
   test.each<[string, string, () => Changes, string, string]>([
     [
@@ -143,14 +143,14 @@ describe('H6 a right that only one of them has', () => {
     [
       'the agent: everything, whatever groups the token claims',
       'support-triage',
-      () => ({ ...carol(), ...details({}) }),
+      () => ({ ...frank(), ...details({}) }),
       'invalid_authorization_details',
       'user_not_entitled',
     ],
     [
       'the agent: left to policy',
       'support-triage',
-      () => ({ ...carol(), ...left }),
+      () => ({ ...frank(), ...left }),
       'invalid_scope',
       'nothing_left',
     ],

@@ -167,10 +167,13 @@ describe('a write', () => {
     expect(new Set(lines.map(({ decision_id }) => decision_id)).size).toBe(1)
   })
 
-  test.each(['observe', 'draft'])('in a lease of stage %s does not arrive', async (stage) => {
+  test.each([
+    ['observe', 403],
+    ['draft', 202],
+  ])('in a lease of stage %s does not arrive', async (stage, expected) => {
     const seen = gate.backend.bytesSeen().length
     const { status } = await gate.ask(message({ ...note, token: gate.token({}, { stage }) }))
-    expect(status).toBe(403)
+    expect(status).toBe(expected)
     expect(gate.backend.bytesSeen()).toHaveLength(seen)
   })
 
@@ -256,6 +259,7 @@ describe('the record', () => {
     expect(rest).toEqual({
       decision_id: answer.headers['decision-id'],
       lease_id: 'lse_record',
+      approval: null,
       token_id: 'ltk_record',
       who: { user: 'alice@example.com' },
       agent: {

@@ -170,7 +170,13 @@ test('nobody signs in under another spelling of the issuer than leases know: a r
     const own = new Browser(other.url)
     const answer = await own.fetch('/console/sign-in')
     expect([answer.status, answer.headers.get('location')]).toEqual([503, null])
-    expect(other.told).toEqual([['signInFailed', expect.stringMatching(/ISSUER/), expect.any(String)]])
+    expect(other.told).toEqual([
+      [
+        'signInFailed',
+        expect.objectContaining({ cause: expect.stringMatching(/ISSUER/) }),
+        expect.any(String),
+      ],
+    ])
   } finally {
     await other.close()
   }
